@@ -1,0 +1,3 @@
+//! HTTP/2 as a machine.
+#![forbid(unsafe_code)]
+pub mod hpack;
