@@ -1,3 +1,33 @@
-//! HTTP/2 as a machine.
+//! HTTP/2 as a machine: bytes and time go in, events and bytes come out.
+//!
+//! [`Connection`] is the whole of RFC 9113 for one connection in either role, with header compression
+//! (RFC 7541), extended CONNECT (RFC 8441) and extensible priorities (RFC 9218). It does no I/O, knows no clock
+//! and no runtime: the owner reads sockets, passes the time in, and moves the output to the wire.
+//!
+//! ```text
+//! bytes --handle_input--> Connection --poll_event--> what happened
+//! calls --send_*--------> Connection --poll_output--> bytes
+//! time  --handle_deadline (when next_deadline says so)
+//! ```
 #![forbid(unsafe_code)]
+
+pub mod config;
+pub mod connection;
+pub mod error;
+pub mod event;
+pub mod fields;
 pub mod hpack;
+pub mod ids;
+pub mod message;
+pub mod priority;
+pub mod settings;
+
+pub use config::{Config, Window};
+pub use connection::{Connection, Role, StreamView};
+pub use error::{ConnectionError, ErrorCode, Limit, StreamError, UserError};
+pub use event::{Cause, Counters, ErrorRecord, Event, Origin};
+pub use fields::{Field, Fields};
+pub use ids::StreamId;
+pub use message::{RequestHead, ResponseHead};
+pub use priority::Priority;
+pub use settings::Settings;

@@ -1,0 +1,154 @@
+//! What a listener and its sessions are told: plain structs whose defaults are those of the configuration file.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use stagedoor_protocol::Window;
+
+/// One listening socket (or several under one name).
+#[derive(Clone)]
+pub struct ListenerConfig {
+    /// Metric label and name in the API.
+    pub name: String,
+    /// Addresses to bind; port 0 takes a free one.
+    pub bind: Vec<SocketAddr>,
+    /// TLS, with ALPN set from `http2` and `http1` by the listener; `None` is cleartext.
+    pub tls: Option<Arc<rustls::ServerConfig>>,
+    /// Speak HTTP/2 (ALPN `h2`, or the preface on cleartext).
+    pub http2: bool,
+    /// Speak HTTP/1.1 as a fallback.
+    pub http1: bool,
+    /// Ceilings.
+    pub limits: Limits,
+    /// Receive windows.
+    pub windows: Windows,
+    /// Deadlines.
+    pub timeouts: Timeouts,
+}
+
+impl ListenerConfig {
+    /// A cleartext listener with every default.
+    pub fn new(name: impl Into<String>, bind: SocketAddr) -> Self {
+        Self {
+            name: name.into(),
+            bind: vec![bind],
+            tls: None,
+            http2: true,
+            http1: true,
+            limits: Limits::default(),
+            windows: Windows::default(),
+            timeouts: Timeouts::default(),
+        }
+    }
+}
+
+/// Ceilings of a listener and of each of its sessions.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Limits {
+    /// Sessions of this listener at once. The binary lowers it to 0.9 x RLIMIT_NOFILE.
+    pub sessions: usize,
+    /// Sessions from one address at once; `None` is off.
+    pub sessions_per_address: Option<usize>,
+    /// Streams a session may have open at once.
+    pub streams_per_session: u32,
+    /// Octets a session may hold in memory.
+    pub session_memory: usize,
+    /// Octets of a header list, 32 a field included.
+    pub header_bytes: u32,
+    /// Fields of a header section.
+    pub header_fields: usize,
+    /// A session older than this is drained.
+    pub session_max_age: Option<MaxAge>,
+    /// Panics of handlers after which a session is ended.
+    pub panics_per_session: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            sessions: 20_000,
+            sessions_per_address: Some(256),
+            streams_per_session: 128,
+            session_memory: 20 << 20,
+            header_bytes: 32 << 10,
+            header_fields: 128,
+            session_max_age: None,
+            panics_per_session: 10,
+        }
+    }
+}
+
+/// When a session has lived long enough.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MaxAge {
+    /// Age at which its drain begins.
+    pub after: Duration,
+    /// Share of `after` by which it varies, 0 to 1.
+    pub jitter: f64,
+    /// How long its streams may go on then.
+    pub grace: Duration,
+}
+
+/// Receive windows of each session.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Windows {
+    /// Of each stream.
+    pub stream: Window,
+    /// Of the connection.
+    pub connection: Window,
+}
+
+impl Default for Windows {
+    fn default() -> Self {
+        Self {
+            stream: Window { start: 256 << 10, max: 4 << 20 },
+            connection: Window { start: 1 << 20, max: 16 << 20 },
+        }
+    }
+}
+
+/// Deadlines. Zero switches `min_rate` and `hard` off.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Timeouts {
+    /// TLS handshake, absolute.
+    pub handshake: Duration,
+    /// HTTP/2 preface and first SETTINGS, absolute.
+    pub preface: Duration,
+    /// A request head (HTTP/1.1) or header block (HTTP/2), absolute from its first octet.
+    pub header: Duration,
+    /// SETTINGS acknowledgement, absolute.
+    pub settings: Duration,
+    /// How long a refused protocol may take to go away.
+    pub unknown_protocol: Duration,
+    /// A session without streams ends after this long; control frames do not renew it.
+    pub idle: Duration,
+    /// Queued octets that have not moved, or an unfinished body of declared length that is silent, for this long.
+    pub stall: Duration,
+    /// PING after this long without input while streams are open.
+    pub keepalive_ping: Duration,
+    /// The PING must be answered in this time.
+    pub keepalive_timeout: Duration,
+    /// How long a session's streams may go on after `CloseSession` with a graceful reason.
+    pub drain: Duration,
+    /// After the last octet was sent: how long the socket lingers for the peer's end.
+    pub linger: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            handshake: Duration::from_secs(10),
+            preface: Duration::from_secs(10),
+            header: Duration::from_secs(10),
+            settings: Duration::from_secs(10),
+            unknown_protocol: Duration::from_secs(10),
+            idle: Duration::from_secs(120),
+            stall: Duration::from_secs(60),
+            keepalive_ping: Duration::from_secs(60),
+            keepalive_timeout: Duration::from_secs(20),
+            drain: Duration::from_secs(30),
+            linger: Duration::from_secs(1),
+        }
+    }
+}

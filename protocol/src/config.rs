@@ -1,0 +1,75 @@
+//! What a connection is told when it starts. Defaults are those of `docs/architecture.md`, §Defaults.
+
+use std::time::Duration;
+
+/// A receive window that starts at one size and grows with consumption (octets).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// Octets at the start; 1 to 2^31-1.
+    pub start: u32,
+    /// Octets it may grow to; at least `start`.
+    pub max: u32,
+}
+
+/// Settings, windows, limits and deadlines of one connection.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// Streams the peer may have open at once (SETTINGS_MAX_CONCURRENT_STREAMS).
+    pub max_concurrent_streams: u32,
+    /// Receive window of each stream.
+    pub stream_window: Window,
+    /// Receive window of the connection.
+    pub connection_window: Window,
+    /// Octets that unread bodies and the outstanding connection window may take together.
+    pub session_memory: usize,
+    /// Largest frame payload we take; 16 384 to 16 777 215.
+    pub max_frame_size: u32,
+    /// Largest header list we take: name + value + 32 octets a field.
+    pub max_header_list_size: u32,
+    /// Most fields in a header section; cookie crumbs count one by one.
+    pub max_header_fields: usize,
+    /// Octets of our decoder's dynamic table.
+    pub header_table_size: u32,
+    /// Server: offer extended CONNECT (RFC 8441).
+    pub enable_connect_protocol: bool,
+    /// Client: let the server push.
+    pub enable_push: bool,
+    /// Settings this crate gives no meaning to, sent in the first SETTINGS.
+    pub custom_settings: Vec<(u16, u32)>,
+    /// Unsent body octets a stream may queue before [`crate::Connection::capacity`] is zero.
+    pub send_buffer: usize,
+    /// Encoded octets kept ready for the socket; bodies are not pulled past it.
+    pub output_high_water: usize,
+    /// The peer's preface and first SETTINGS must be complete after this long.
+    pub preface_timeout: Duration,
+    /// A header block must be complete this long after its first frame.
+    pub header_timeout: Duration,
+    /// Our SETTINGS must be acknowledged after this long.
+    pub settings_timeout: Duration,
+    /// How long a graceful close waits for the PING between its two GOAWAY frames.
+    pub drain_ping_timeout: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            max_concurrent_streams: 128,
+            stream_window: Window { start: 256 << 10, max: 4 << 20 },
+            connection_window: Window { start: 1 << 20, max: 16 << 20 },
+            session_memory: 20 << 20,
+            max_frame_size: 16_384,
+            max_header_list_size: 32 << 10,
+            max_header_fields: 128,
+            header_table_size: 4096,
+            enable_connect_protocol: true,
+            enable_push: false,
+            custom_settings: Vec::new(),
+            send_buffer: 64 << 10,
+            output_high_water: 64 << 10,
+            preface_timeout: Duration::from_secs(10),
+            header_timeout: Duration::from_secs(10),
+            settings_timeout: Duration::from_secs(10),
+            drain_ping_timeout: Duration::from_secs(1),
+        }
+    }
+}

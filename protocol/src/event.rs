@@ -1,0 +1,179 @@
+//! What happened: the only way the machine speaks to its owner.
+
+use bytes::Bytes;
+
+use crate::error::{ConnectionError, ErrorCode};
+use crate::fields::Fields;
+use crate::ids::StreamId;
+use crate::message::{RequestHead, ResponseHead};
+use crate::priority::Priority;
+use crate::settings::Settings;
+
+/// Who did it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Origin {
+    /// This side.
+    Local,
+    /// The peer.
+    Remote,
+}
+
+/// How a stream came to its end (RFC 9113 §5.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// Both sides sent END_STREAM.
+    EndStream,
+    /// RST_STREAM.
+    Reset {
+        /// Who sent it.
+        by: Origin,
+        /// Its code.
+        code: ErrorCode,
+    },
+    /// The peer's GOAWAY says it never looked at the stream: a retry is safe (§6.8, §8.7).
+    Unprocessed,
+    /// The connection ended under it.
+    ConnectionClosed,
+}
+
+/// Something that happened on the connection, in the order it happened.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Event {
+    /// Server: a request began. `end_stream` means it has no body.
+    StreamOpened {
+        /// The new stream.
+        id: StreamId,
+        /// Its head.
+        head: RequestHead,
+        /// No body follows.
+        end_stream: bool,
+    },
+    /// Server: a request whose header list is too large or has too many fields. The stream is open for an
+    /// answer (431, RFC 6585 §5); whatever else the peer sends on it is dropped.
+    HeadTooLarge {
+        /// The new stream.
+        id: StreamId,
+    },
+    /// Client: an informational head (1xx).
+    InformationalReceived {
+        /// The stream.
+        id: StreamId,
+        /// Status and fields.
+        head: ResponseHead,
+    },
+    /// Client: the final head of a response.
+    ResponseReceived {
+        /// The stream.
+        id: StreamId,
+        /// Status and fields.
+        head: ResponseHead,
+        /// No body follows.
+        end_stream: bool,
+    },
+    /// Client: the server promised a response (§8.4).
+    PushPromised {
+        /// The stream the promise came on.
+        id: StreamId,
+        /// The stream the response will come on.
+        promised: StreamId,
+        /// The request it answers.
+        head: RequestHead,
+    },
+    /// Octets of a body; consumption is told by [`crate::Connection::consume`].
+    DataReceived {
+        /// The stream.
+        id: StreamId,
+        /// Never empty unless `end_stream`.
+        data: Bytes,
+        /// Nothing follows.
+        end_stream: bool,
+    },
+    /// Trailers; nothing follows.
+    TrailersReceived {
+        /// The stream.
+        id: StreamId,
+        /// Their fields.
+        fields: Fields,
+    },
+    /// A stream that had no capacity has some again.
+    CapacityAvailable {
+        /// The stream.
+        id: StreamId,
+    },
+    /// The peer changed the priority of a response (RFC 9218 §7).
+    PriorityUpdated {
+        /// The stream.
+        id: StreamId,
+        /// Its new priority.
+        priority: Priority,
+    },
+    /// The stream is closed; nothing more is said of it. Exactly once for each that was opened.
+    StreamClosed {
+        /// The stream.
+        id: StreamId,
+        /// How.
+        cause: Cause,
+    },
+    /// The peer's SETTINGS are in force (and acknowledged).
+    SettingsReceived {
+        /// What changed.
+        settings: Settings,
+    },
+    /// The peer acknowledged our oldest outstanding SETTINGS.
+    SettingsAcknowledged,
+    /// The peer answered a PING of [`crate::Connection::ping`].
+    PongReceived {
+        /// What we sent.
+        payload: [u8; 8],
+    },
+    /// The peer sent a PING (answered already).
+    PingReceived {
+        /// Its payload.
+        payload: [u8; 8],
+    },
+    /// The peer will take no stream above `last`.
+    GoAwayReceived {
+        /// Highest stream it looked at or may look at.
+        last: StreamId,
+        /// Why.
+        code: ErrorCode,
+        /// Its opaque data.
+        debug: Bytes,
+    },
+    /// Both GOAWAY frames of a graceful close are out: no stream above `last` will be looked at.
+    DrainStarted {
+        /// Highest stream that will be answered.
+        last: StreamId,
+    },
+    /// The connection is over by an error; GOAWAY is in the output. Always the last event.
+    ConnectionFailed {
+        /// What the peer did, or the owner asked for.
+        error: ConnectionError,
+    },
+}
+
+/// An error that was put on or read off the wire: RST_STREAM or GOAWAY with its code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ErrorRecord {
+    /// The stream, or stream 0 for GOAWAY.
+    pub id: StreamId,
+    /// Who sent the frame.
+    pub by: Origin,
+    /// Its code.
+    pub code: ErrorCode,
+}
+
+/// Frames by type: index 0 to 9 as in RFC 9113 §6, 10 PRIORITY_UPDATE, 11 anything else.
+pub type FrameCounts = [u64; 12];
+
+/// Plain counters of one connection since it started; the owner reads and takes differences.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Frames received.
+    pub frames_in: FrameCounts,
+    /// Frames sent (put into the output).
+    pub frames_out: FrameCounts,
+    /// Times a sender had octets and no window: stream, connection.
+    pub flow_stalls: [u64; 2],
+}

@@ -1,0 +1,199 @@
+//! An ordered list of fields in one arena: what a header block or a trailer section holds (RFC 9110 §5).
+//!
+//! Order and repetition are kept as sent. Checks nothing: [`crate::message`] does.
+
+/// Octets `start..start + len` of an arena.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Span {
+    start: u32,
+    len: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    start: u32,
+    name: u32,
+    value: u32,
+    sensitive: bool,
+}
+
+/// One field of a [`Fields`] list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Field<'a> {
+    /// The name, lower case on the wire.
+    pub name: &'a [u8],
+    /// The value.
+    pub value: &'a [u8],
+    /// Never to be indexed by header compression (RFC 7541 §7.1.3).
+    pub sensitive: bool,
+}
+
+/// An ordered list of (name, value) with repeated fields kept.
+#[derive(Clone, Default)]
+pub struct Fields {
+    arena: Vec<u8>,
+    index: Vec<Entry>,
+}
+
+impl Fields {
+    /// An empty list; allocates nothing.
+    pub const fn new() -> Self {
+        Self { arena: Vec::new(), index: Vec::new() }
+    }
+
+    /// Room for `fields` fields of `octets` octets together.
+    pub fn with_capacity(fields: usize, octets: usize) -> Self {
+        Self { arena: Vec::with_capacity(octets), index: Vec::with_capacity(fields) }
+    }
+
+    /// Appends a field.
+    #[inline]
+    pub fn push(&mut self, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
+        self.push_entry(name.as_ref(), value.as_ref(), false);
+    }
+
+    /// Appends a field that header compression never puts in a table.
+    pub fn push_sensitive(&mut self, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
+        self.push_entry(name.as_ref(), value.as_ref(), true);
+    }
+
+    #[inline]
+    pub(crate) fn push_entry(&mut self, name: &[u8], value: &[u8], sensitive: bool) {
+        let start = self.arena.len() as u32;
+        self.arena.reserve(name.len() + value.len());
+        self.arena.extend_from_slice(name);
+        self.arena.extend_from_slice(value);
+        self.index.push(Entry { start, name: name.len() as u32, value: value.len() as u32, sensitive });
+    }
+
+    /// Stores octets that belong to no field of the list (pseudo-header values share the arena).
+    #[inline]
+    pub(crate) fn push_span(&mut self, octets: &[u8]) -> Span {
+        let start = self.arena.len() as u32;
+        self.arena.extend_from_slice(octets);
+        Span { start, len: octets.len() as u32 }
+    }
+
+    #[inline]
+    pub(crate) fn span(&self, span: Span) -> &[u8] {
+        let start = span.start as usize;
+        self.arena.get(start..start + span.len as usize).unwrap_or_default()
+    }
+
+    /// Fields in order.
+    #[inline]
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = Field<'_>> + Clone {
+        self.index.iter().map(|entry| self.field(entry))
+    }
+
+    #[inline]
+    fn field(&self, entry: &Entry) -> Field<'_> {
+        let name_end = entry.start as usize + entry.name as usize;
+        let value_end = name_end + entry.value as usize;
+        Field {
+            name: self.arena.get(entry.start as usize..name_end).unwrap_or_default(),
+            value: self.arena.get(name_end..value_end).unwrap_or_default(),
+            sensitive: entry.sensitive,
+        }
+    }
+
+    /// The first value under `name` (lower case).
+    pub fn get(&self, name: &str) -> Option<&[u8]> {
+        self.iter().find(|field| field.name == name.as_bytes()).map(|field| field.value)
+    }
+
+    /// Every value under `name` (lower case), in order.
+    pub fn get_all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> + 'a {
+        self.iter().filter(move |field| field.name == name.as_bytes()).map(|field| field.value)
+    }
+
+    /// Whether a field has this name.
+    pub fn contains(&self, name: &str) -> bool {
+        self.get(name).is_some()
+    }
+
+    /// Drops every field with this name; true if there was one. The octets stay in the arena.
+    pub fn remove(&mut self, name: &str) -> bool {
+        let before = self.index.len();
+        let arena = &self.arena;
+        self.index.retain(|entry| {
+            let start = entry.start as usize;
+            arena.get(start..start + entry.name as usize) != Some(name.as_bytes())
+        });
+        self.index.len() != before
+    }
+
+    /// Replaces every field with this name by one.
+    pub fn set(&mut self, name: &str, value: impl AsRef<[u8]>) {
+        self.remove(name);
+        self.push(name, value);
+    }
+
+    /// Number of fields.
+    pub fn len(&self) -> usize {
+        self.index.len()
+    }
+
+    /// No field at all.
+    pub fn is_empty(&self) -> bool {
+        self.index.is_empty()
+    }
+
+    /// Octets as SETTINGS_MAX_HEADER_LIST_SIZE counts them: name + value + 32 each (RFC 9113 §6.5.2).
+    pub fn list_size(&self) -> usize {
+        self.iter().map(|field| field.name.len() + field.value.len() + 32).sum()
+    }
+}
+
+impl PartialEq for Fields {
+    fn eq(&self, other: &Self) -> bool {
+        self.iter().eq(other.iter())
+    }
+}
+
+impl Eq for Fields {}
+
+impl std::fmt::Debug for Fields {
+    /// Names only for sensitive fields, so that a debug print gives no secret away.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut map = f.debug_map();
+        for field in self.iter() {
+            let value = if field.sensitive { "(sensitive)".into() } else { String::from_utf8_lossy(field.value) };
+            map.entry(&String::from_utf8_lossy(field.name), &value);
+        }
+        map.finish()
+    }
+}
+
+impl<N: AsRef<[u8]>, V: AsRef<[u8]>> FromIterator<(N, V)> for Fields {
+    fn from_iter<I: IntoIterator<Item = (N, V)>>(iter: I) -> Self {
+        let mut fields = Self::new();
+        for (name, value) in iter {
+            fields.push(name, value);
+        }
+        fields
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn order_and_repetition_are_kept_and_removed_by_name() {
+        let mut fields: Fields = [("a", "1"), ("b", "2"), ("a", "3")].into_iter().collect();
+        assert_eq!(fields.get_all("a").collect::<Vec<_>>(), [b"1", b"3"]);
+        assert_eq!(fields.list_size(), 3 * 34);
+        assert!(fields.remove("a"));
+        assert!(!fields.remove("a"));
+        fields.set("b", "4");
+        assert_eq!(fields.iter().map(|f| (f.name, f.value)).collect::<Vec<_>>(), [(&b"b"[..], &b"4"[..])]);
+    }
+
+    #[test]
+    fn debug_shows_no_sensitive_value() {
+        let mut fields = Fields::new();
+        fields.push_sensitive("authorization", "Basic c2VjcmV0");
+        assert!(!format!("{fields:?}").contains("c2VjcmV0"));
+    }
+}

@@ -1,0 +1,576 @@
+//! Messages: heads, and the rules that make one malformed (RFC 9113 §8, RFC 9110 §5, RFC 8441 §4).
+//!
+//! [`Collector`] takes fields as the decoder emits them and says at the end what they are. It never stops the
+//! decoder: a refused message must still leave the compression tables in step (RFC 9113 §4.3).
+
+use crate::fields::{Fields, Span};
+use crate::hpack::FieldRef;
+use crate::priority::Priority;
+
+/// The rule a message breaks (RFC 9113 §8.1.1): RST_STREAM(PROTOCOL_ERROR).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Malformed {
+    /// A field name that is empty, not a token, or has upper-case letters (§8.2.1).
+    #[error("invalid field name")]
+    FieldName,
+    /// A field value with NUL, CR, LF, or blank at an edge (§8.2.1).
+    #[error("invalid field value")]
+    FieldValue,
+    /// Connection, Keep-Alive, Proxy-Connection, Transfer-Encoding, Upgrade, or TE other than `trailers` (§8.2.2).
+    #[error("connection-specific field")]
+    ConnectionSpecific,
+    /// A pseudo-header field after a regular one, in trailers, twice, or not known here (§8.3).
+    #[error("misplaced, repeated or unknown pseudo-header field")]
+    PseudoField,
+    /// A pseudo-header field that must be there is not (§8.3.1, §8.3.2).
+    #[error("missing pseudo-header field {0}")]
+    MissingPseudo(&'static str),
+    /// A pseudo-header field with a value it cannot have (§8.3.1).
+    #[error("invalid value of {0}")]
+    PseudoValue(&'static str),
+    /// `host` and `:authority` differ (§8.3.1).
+    #[error("host and :authority differ")]
+    HostMismatch,
+    /// A content-length that is no number, or two that differ (RFC 9110 §8.6).
+    #[error("invalid content-length")]
+    ContentLength,
+    /// DATA octets differ from content-length (§8.1.1).
+    #[error("body and content-length differ")]
+    BodyLength,
+    /// Trailers without END_STREAM, or a head where trailers belong (§8.1).
+    #[error("header section where none may be")]
+    UnexpectedHeaders,
+    /// DATA before the head of a response, or where no body may be (§8.1, §8.5).
+    #[error("DATA where none may be")]
+    UnexpectedData,
+    /// `:protocol` without SETTINGS_ENABLE_CONNECT_PROTOCOL or outside CONNECT (RFC 8441 §4).
+    #[error("extended CONNECT is not allowed here")]
+    ExtendedConnect,
+    /// 101, an informational head with END_STREAM, or a status that is not three digits (§8.1, §8.6).
+    #[error("invalid status")]
+    Status,
+}
+
+/// The head of a request.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RequestHead {
+    fields: Fields,
+    method: Span,
+    scheme: Option<Span>,
+    authority: Option<Span>,
+    path: Option<Span>,
+    protocol: Option<Span>,
+    content_length: Option<u64>,
+    priority: Option<Priority>,
+}
+
+impl RequestHead {
+    /// A request for `path` (with its query) at `scheme`://`authority`.
+    pub fn new(method: &str, scheme: &str, authority: &str, path: &str) -> Self {
+        let mut head = Self::default();
+        head.method = head.fields.push_span(method.as_bytes());
+        head.scheme = Some(head.fields.push_span(scheme.as_bytes()));
+        if !authority.is_empty() {
+            head.authority = Some(head.fields.push_span(authority.as_bytes()));
+        }
+        head.path = Some(head.fields.push_span(path.as_bytes()));
+        head
+    }
+
+    /// A tunnel to `authority` (RFC 9113 §8.5).
+    pub fn connect(authority: &str) -> Self {
+        let mut head = Self::default();
+        head.method = head.fields.push_span(b"CONNECT");
+        head.authority = Some(head.fields.push_span(authority.as_bytes()));
+        head
+    }
+
+    /// An extended CONNECT for `protocol` (RFC 8441 §4).
+    pub fn extended_connect(protocol: &str, scheme: &str, authority: &str, path: &str) -> Self {
+        let mut head = Self::new("CONNECT", scheme, authority, path);
+        head.protocol = Some(head.fields.push_span(protocol.as_bytes()));
+        head
+    }
+
+    #[inline]
+    fn text(&self, span: Span) -> &str {
+        // Checked when it was collected; what a caller wrote was a &str.
+        std::str::from_utf8(self.fields.span(span)).unwrap_or_default()
+    }
+
+    /// `:method`.
+    pub fn method(&self) -> &str {
+        self.text(self.method)
+    }
+
+    /// `:scheme`; none in plain CONNECT.
+    pub fn scheme(&self) -> Option<&str> {
+        self.scheme.map(|span| self.text(span))
+    }
+
+    /// `:authority`, or the value of `host` where only that was sent.
+    pub fn authority(&self) -> Option<&str> {
+        match self.authority {
+            Some(span) => Some(self.text(span)),
+            None => self.fields.get("host").and_then(|host| std::str::from_utf8(host).ok()),
+        }
+    }
+
+    /// `:path` with its query; none in plain CONNECT.
+    pub fn path(&self) -> Option<&str> {
+        self.path.map(|span| self.text(span))
+    }
+
+    /// `:protocol` of an extended CONNECT (RFC 8441).
+    pub fn protocol(&self) -> Option<&str> {
+        self.protocol.map(|span| self.text(span))
+    }
+
+    /// The declared length of the body in octets.
+    pub fn content_length(&self) -> Option<u64> {
+        self.content_length
+    }
+
+    /// The `priority` field (RFC 9218 §5), where sent.
+    pub fn priority(&self) -> Option<Priority> {
+        self.priority
+    }
+
+    /// Regular fields in order.
+    pub fn fields(&self) -> &Fields {
+        &self.fields
+    }
+
+    /// Regular fields, to be changed. `content_length()` and `priority()` keep what was received.
+    pub fn fields_mut(&mut self) -> &mut Fields {
+        &mut self.fields
+    }
+
+    /// Pseudo-header fields in the order they are sent.
+    pub(crate) fn pseudo(&self) -> impl Iterator<Item = (&'static [u8], &[u8])> + '_ {
+        [
+            (&b":method"[..], Some(self.method)),
+            (b":scheme", self.scheme),
+            (b":authority", self.authority),
+            (b":path", self.path),
+            (b":protocol", self.protocol),
+        ]
+        .into_iter()
+        .filter_map(|(name, span)| Some((name, self.fields.span(span?))))
+    }
+
+    /// What §8 asks of a request, before it is sent.
+    pub(crate) fn check(&self, connect_protocol: bool) -> Result<(), Malformed> {
+        let mut again = Collector::new(Kind::Request { connect_protocol }, usize::MAX, usize::MAX);
+        for (name, value) in self.pseudo() {
+            again.field(FieldRef { name, value, token: 0, sensitive: false });
+        }
+        for field in self.fields.iter() {
+            again.field(FieldRef { name: field.name, value: field.value, token: 0, sensitive: false });
+        }
+        again.request().map(drop)
+    }
+}
+
+/// The head of a response.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ResponseHead {
+    /// 100 to 999.
+    pub status: u16,
+    /// Regular fields in order.
+    pub fields: Fields,
+}
+
+impl ResponseHead {
+    /// A head with a status and fields.
+    pub fn new(status: u16, fields: Fields) -> Self {
+        Self { status, fields }
+    }
+}
+
+/// What a header section must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Request { connect_protocol: bool },
+    Response,
+    Trailers,
+}
+
+/// Takes fields one by one, keeps what is within bounds, remembers the first rule that was broken.
+#[derive(Debug)]
+pub(crate) struct Collector {
+    kind: Kind,
+    head: RequestHead,
+    status: Option<u16>,
+    broken: Option<Malformed>,
+    regular_seen: bool,
+    host: Option<Span>,
+    size: usize,
+    count: usize,
+    max_size: usize,
+    max_count: usize,
+}
+
+impl Collector {
+    pub(crate) fn new(kind: Kind, max_size: usize, max_count: usize) -> Self {
+        Self {
+            kind,
+            head: RequestHead::default(),
+            status: None,
+            broken: None,
+            regular_seen: false,
+            host: None,
+            size: 0,
+            count: 0,
+            max_size,
+            max_count,
+        }
+    }
+
+    /// Reserves once for a block of `encoded` octets.
+    pub(crate) fn reserve(&mut self, fields: usize, octets: usize) {
+        self.head.fields = Fields::with_capacity(fields, octets);
+    }
+
+    /// The list or the number of fields is past its bound (RFC 9113 §10.5.1).
+    pub(crate) fn too_large(&self) -> bool {
+        self.size > self.max_size || self.count > self.max_count
+    }
+
+    /// Octets of the list so far, 32 a field included.
+    pub(crate) fn size(&self) -> usize {
+        self.size
+    }
+
+    #[inline]
+    pub(crate) fn field(&mut self, field: FieldRef<'_>) {
+        self.count += 1;
+        self.size = self.size.saturating_add(field.name.len() + field.value.len() + 32);
+        if self.broken.is_some() || self.too_large() {
+            return;
+        }
+        let taken = if field.name.first() == Some(&b':') { self.pseudo(field) } else { self.regular(field) };
+        if let Err(rule) = taken {
+            self.broken = Some(rule);
+        }
+    }
+
+    fn pseudo(&mut self, field: FieldRef<'_>) -> Result<(), Malformed> {
+        if self.regular_seen {
+            return Err(Malformed::PseudoField);
+        }
+        let store = |head: &mut RequestHead| head.fields.push_span(field.value);
+        let head = &mut self.head;
+        match (self.kind, field.name) {
+            (Kind::Request { .. }, b":method") if head.method == Span::default() => {
+                if field.value.is_empty() || !field.value.iter().all(|&octet| is_tchar(octet)) {
+                    return Err(Malformed::PseudoValue(":method"));
+                }
+                head.method = store(head);
+            }
+            (Kind::Request { .. }, b":scheme") if head.scheme.is_none() => {
+                if !is_scheme(field.value) {
+                    return Err(Malformed::PseudoValue(":scheme"));
+                }
+                head.scheme = Some(store(head));
+            }
+            (Kind::Request { .. }, b":authority") if head.authority.is_none() => {
+                if !is_authority(field.value) {
+                    return Err(Malformed::PseudoValue(":authority"));
+                }
+                head.authority = Some(store(head));
+            }
+            (Kind::Request { .. }, b":path") if head.path.is_none() => {
+                if !is_path(field.value) {
+                    return Err(Malformed::PseudoValue(":path"));
+                }
+                head.path = Some(store(head));
+            }
+            (Kind::Request { connect_protocol }, b":protocol") if head.protocol.is_none() => {
+                if !connect_protocol {
+                    return Err(Malformed::ExtendedConnect);
+                }
+                if field.value.is_empty() || !field.value.iter().all(|&octet| is_tchar(octet) || octet == b'/') {
+                    return Err(Malformed::PseudoValue(":protocol"));
+                }
+                head.protocol = Some(store(head));
+            }
+            (Kind::Response, b":status") if self.status.is_none() => {
+                self.status = Some(parse_status(field.value)?);
+            }
+            _ => return Err(Malformed::PseudoField),
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn regular(&mut self, field: FieldRef<'_>) -> Result<(), Malformed> {
+        self.regular_seen = true;
+        if field.token == 0 && !is_field_name(field.name) {
+            return Err(Malformed::FieldName);
+        }
+        if !is_field_value(field.value) {
+            return Err(Malformed::FieldValue);
+        }
+        match field.name {
+            b"connection" | b"keep-alive" | b"proxy-connection" | b"transfer-encoding" | b"upgrade" => {
+                return Err(Malformed::ConnectionSpecific);
+            }
+            b"te" if !field.value.eq_ignore_ascii_case(b"trailers") || self.kind == Kind::Response => {
+                return Err(Malformed::ConnectionSpecific);
+            }
+            b"content-length" if self.kind != Kind::Trailers => {
+                let length = parse_content_length(field.value)?;
+                if self.head.content_length.is_some_and(|other| other != length) {
+                    return Err(Malformed::ContentLength);
+                }
+                self.head.content_length = Some(length);
+            }
+            b"host" if matches!(self.kind, Kind::Request { .. }) => {
+                if self.host.is_some() || !is_authority(field.value) {
+                    return Err(Malformed::PseudoValue("host"));
+                }
+                self.host = Some(self.head.fields.push_span(field.value));
+            }
+            b"priority" => self.head.priority = Some(Priority::parse(field.value)),
+            _ => {}
+        }
+        self.head.fields.push_entry(field.name, field.value, field.sensitive);
+        Ok(())
+    }
+
+    /// The fields as a request (§8.3.1, §8.5; RFC 8441 §4).
+    pub(crate) fn request(self) -> Result<RequestHead, Malformed> {
+        if let Some(rule) = self.broken {
+            return Err(rule);
+        }
+        let head = self.head;
+        if head.method == Span::default() {
+            return Err(Malformed::MissingPseudo(":method"));
+        }
+        let text = |span| head.fields.span(span);
+        if let (Some(host), Some(authority)) = (self.host, head.authority)
+            && !text(host).eq_ignore_ascii_case(text(authority))
+        {
+            return Err(Malformed::HostMismatch);
+        }
+        let connect = text(head.method) == b"CONNECT";
+        if connect && head.protocol.is_none() {
+            if head.authority.is_none_or(|authority| text(authority).is_empty()) {
+                return Err(Malformed::MissingPseudo(":authority"));
+            }
+            if head.scheme.is_some() || head.path.is_some() {
+                return Err(Malformed::PseudoField);
+            }
+            return Ok(head);
+        }
+        if head.protocol.is_some() && !connect {
+            return Err(Malformed::ExtendedConnect);
+        }
+        let Some(scheme) = head.scheme else { return Err(Malformed::MissingPseudo(":scheme")) };
+        let Some(path) = head.path else { return Err(Malformed::MissingPseudo(":path")) };
+        if head.protocol.is_some() && head.authority.is_none() {
+            return Err(Malformed::MissingPseudo(":authority"));
+        }
+        let web = matches!(text(scheme), b"http" | b"https");
+        match text(path) {
+            [b'/', ..] => {}
+            b"*" if text(head.method) == b"OPTIONS" => {}
+            _ if web => return Err(Malformed::PseudoValue(":path")),
+            _ => {}
+        }
+        if web && head.authority.is_some_and(|authority| text(authority).contains(&b'@')) {
+            return Err(Malformed::PseudoValue(":authority"));
+        }
+        Ok(head)
+    }
+
+    /// The fields as a response, with its declared length (§8.3.2).
+    pub(crate) fn response(self) -> Result<(ResponseHead, Option<u64>), Malformed> {
+        match (self.broken, self.status) {
+            (Some(rule), _) => Err(rule),
+            (None, None) => Err(Malformed::MissingPseudo(":status")),
+            (None, Some(101)) => Err(Malformed::Status),
+            (None, Some(status)) => {
+                Ok((ResponseHead { status, fields: self.head.fields }, self.head.content_length))
+            }
+        }
+    }
+
+    /// The fields as trailers (§8.1).
+    pub(crate) fn trailers(self) -> Result<Fields, Malformed> {
+        self.broken.map_or(Ok(self.head.fields), Err)
+    }
+}
+
+/// What a field must be before we send it: the same rules as on receipt.
+pub(crate) fn check_fields(fields: &Fields) -> Result<(), Malformed> {
+    for field in fields.iter() {
+        if !is_field_name(field.name) {
+            return Err(Malformed::FieldName);
+        }
+        if !is_field_value(field.value) {
+            return Err(Malformed::FieldValue);
+        }
+        if is_connection_specific(field.name) {
+            return Err(Malformed::ConnectionSpecific);
+        }
+    }
+    Ok(())
+}
+
+/// Fields that speak of an HTTP/1.1 connection and have no place in HTTP/2 (§8.2.2). `te` is judged by value.
+pub fn is_connection_specific(name: &[u8]) -> bool {
+    matches!(name, b"connection" | b"keep-alive" | b"proxy-connection" | b"transfer-encoding" | b"upgrade")
+}
+
+/// Digits only; the value of a content-length (RFC 9110 §8.6).
+pub(crate) fn parse_content_length(value: &[u8]) -> Result<u64, Malformed> {
+    if value.is_empty() || value.len() > 19 {
+        return Err(Malformed::ContentLength);
+    }
+    value.iter().try_fold(0u64, |sum, &octet| match octet {
+        b'0'..=b'9' => Ok(sum * 10 + u64::from(octet - b'0')),
+        _ => Err(Malformed::ContentLength),
+    })
+}
+
+fn parse_status(value: &[u8]) -> Result<u16, Malformed> {
+    match value {
+        [a @ b'1'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9'] => {
+            Ok(u16::from(a - b'0') * 100 + u16::from(b - b'0') * 10 + u16::from(c - b'0'))
+        }
+        _ => Err(Malformed::Status),
+    }
+}
+
+/// One octet of a token (RFC 9110 §5.6.2).
+const fn is_tchar(octet: u8) -> bool {
+    matches!(octet, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'0'..=b'9' | b'A'..=b'Z' | b'^'..=b'z' | b'|' | b'~')
+}
+
+const NAME_OCTETS: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut octet = 0;
+    while octet < 256 {
+        table[octet] = is_tchar(octet as u8) && !(octet as u8).is_ascii_uppercase();
+        octet += 1;
+    }
+    table
+};
+
+/// A lower-case token (RFC 9113 §8.2.1).
+pub fn is_field_name(name: &[u8]) -> bool {
+    !name.is_empty() && name.iter().all(|&octet| NAME_OCTETS[usize::from(octet)])
+}
+
+/// No NUL, CR, LF, no blank at either edge (RFC 9113 §8.2.1).
+#[inline]
+pub fn is_field_value(value: &[u8]) -> bool {
+    let edge = |octet: Option<&u8>| matches!(octet, Some(b' ' | b'\t'));
+    let mut bad = false;
+    for &octet in value {
+        // No early way out, so that it runs many octets at a time.
+        bad |= octet == 0 || octet == b'\r' || octet == b'\n';
+    }
+    !bad && !edge(value.first()) && !edge(value.last())
+}
+
+fn is_scheme(value: &[u8]) -> bool {
+    value.first().is_some_and(u8::is_ascii_alphabetic)
+        && value.iter().all(|&octet| octet.is_ascii_alphanumeric() || matches!(octet, b'+' | b'-' | b'.'))
+}
+
+/// Visible ASCII without what would end an authority.
+fn is_authority(value: &[u8]) -> bool {
+    value.iter().all(|&octet| octet.is_ascii_graphic() && !matches!(octet, b'/' | b'?' | b'#' | b'\\'))
+}
+
+/// No control, no blank, no fragment; octets above ASCII only as UTF-8.
+fn is_path(value: &[u8]) -> bool {
+    let mut bad = value.is_empty();
+    let mut high = false;
+    for &octet in value {
+        bad |= octet <= b' ' || octet == 0x7f || octet == b'#';
+        high |= octet >= 0x80;
+    }
+    !bad && (!high || std::str::from_utf8(value).is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(list: &[(&str, &str)]) -> Result<RequestHead, Malformed> {
+        let mut collector = Collector::new(Kind::Request { connect_protocol: true }, 4096, 32);
+        for (name, value) in list {
+            let (name, value) = (name.as_bytes(), value.as_bytes());
+            collector.field(FieldRef { name, value, token: 0, sensitive: false });
+        }
+        collector.request()
+    }
+
+    const GET: [(&str, &str); 4] =
+        [(":method", "GET"), (":scheme", "https"), (":authority", "a.example"), (":path", "/x?y")];
+
+    fn with(extra: &[(&str, &str)]) -> Result<RequestHead, Malformed> {
+        request(&[&GET[..], extra].concat())
+    }
+
+    #[test]
+    fn a_plain_request_is_read() {
+        let head = with(&[("content-length", "12"), ("priority", "u=1")]).unwrap();
+        assert_eq!((head.method(), head.scheme(), head.path()), ("GET", Some("https"), Some("/x?y")));
+        assert_eq!((head.content_length(), head.authority()), (Some(12), Some("a.example")));
+        assert_eq!(head.priority(), Some(Priority { urgency: 1, incremental: false }));
+        assert_eq!(head.fields().len(), 2);
+    }
+
+    #[test]
+    fn each_rule_is_named() {
+        use Malformed::*;
+        for (extra, rule) in [
+            (("Upper", "x"), FieldName),
+            (("", "x"), FieldName),
+            (("sp ace", "x"), FieldName),
+            (("x", "a\r\nb"), FieldValue),
+            (("x", " a"), FieldValue),
+            (("x", "a\t"), FieldValue),
+            (("connection", "close"), ConnectionSpecific),
+            (("te", "gzip"), ConnectionSpecific),
+            (("host", "b.example"), HostMismatch),
+            (("content-length", "+1"), ContentLength),
+            (("content-length", ""), ContentLength),
+        ] {
+            assert_eq!(with(&[extra]), Err(rule), "{extra:?}");
+        }
+        assert!(with(&[("te", "trailers"), ("host", "A.example"), ("x", "")]).is_ok());
+        assert_eq!(with(&[("content-length", "1"), ("content-length", "2")]), Err(ContentLength));
+        assert_eq!(with(&[("x", "y"), (":method", "GET")]), Err(PseudoField));
+        assert_eq!(with(&[(":method", "GET")]), Err(PseudoField));
+        assert_eq!(request(&GET[1..]), Err(MissingPseudo(":method")));
+        assert_eq!(request(&GET[..3]), Err(MissingPseudo(":path")));
+    }
+
+    #[test]
+    fn connect_has_authority_alone_and_extended_connect_has_all() {
+        assert!(request(&[(":method", "CONNECT"), (":authority", "a:1")]).is_ok());
+        assert!(request(&[(":method", "CONNECT")]).is_err());
+        assert!(request(&[(":method", "CONNECT"), (":authority", "a:1"), (":path", "/")]).is_err());
+        let extended = [(":method", "CONNECT"), (":protocol", "websocket"), GET[1], GET[2], GET[3]];
+        assert_eq!(request(&extended).unwrap().protocol(), Some("websocket"));
+        assert_eq!(with(&[(":protocol", "websocket")]), Err(Malformed::ExtendedConnect));
+    }
+
+    #[test]
+    fn too_many_fields_and_too_many_octets_are_seen() {
+        let mut collector = Collector::new(Kind::Trailers, 66, 2);
+        let field = FieldRef { name: b"a", value: b"", token: 0, sensitive: false };
+        collector.field(field);
+        collector.field(field);
+        assert!(!collector.too_large());
+        collector.field(field);
+        assert!(collector.too_large());
+    }
+}
