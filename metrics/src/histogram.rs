@@ -158,6 +158,11 @@ impl Merged {
         merged
     }
 
+    /// The table the buckets follow.
+    pub(crate) fn buckets(&self) -> Buckets {
+        self.buckets
+    }
+
     /// All observations, those above the last bound included.
     pub(crate) fn count(&self) -> u64 {
         self.counts.iter().sum()

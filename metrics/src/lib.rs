@@ -2,12 +2,13 @@
 //!
 //! The way through: [`Metrics`] gives each arbiter a [`Shard`]; an actor takes its handles from it when it
 //! starts ([`ListenerCells`], [`RouteCells`], [`ActorCells`]) and counts with plain stores; a scrape sums
-//! the shards into the families of `catalogue.rs`. [`LiveSessions`] lists who is connected.
+//! the shards into the families of the [`catalogue`]. [`LiveSessions`] lists who is connected.
 //!
 //! Knows prometheus alone: not who counts (no actix, tokio or protocol), not how a scrape is served.
 //! Invariants: labels take values from the configuration or from the enums in [`labels`], so the output
 //! is bounded however many sessions are open; counting takes no lock and no atomic read-modify-write.
 
+pub mod catalogue;
 mod cell;
 mod collect;
 pub mod histogram;
@@ -15,6 +16,8 @@ pub mod labels;
 mod live;
 mod metrics;
 mod per;
+mod process;
+mod series;
 mod shard;
 mod status;
 

@@ -146,9 +146,13 @@ impl RouteCells {
         codes[status::slot(status)].inc();
     }
 
-    /// The cell of a method and a slot of `status.rs`, if the method was seen.
-    pub(crate) fn requests(&self, method: Method, slot: usize) -> u64 {
-        self.requests[method].get().map_or(0, |codes| codes[slot].get())
+    /// Adds the counts of a method to `codes`, by slot of `status.rs`.
+    pub(crate) fn add_requests(&self, method: Method, codes: &mut [u64; status::SLOTS]) {
+        if let Some(cells) = self.requests[method].get() {
+            for (total, cell) in codes.iter_mut().zip(cells.iter()) {
+                *total += cell.get();
+            }
+        }
     }
 }
 
@@ -198,9 +202,9 @@ impl Shard {
         &self.actors
     }
 
-    /// The cells of a listener, if this arbiter ever asked for them.
-    pub(crate) fn known_listener(&self, id: ListenerId) -> Option<Arc<ListenerCells>> {
-        unpoisoned(&self.listeners).get(&id).cloned()
+    /// Every listener this arbiter ever asked for.
+    pub(crate) fn known_listeners(&self) -> Vec<(ListenerId, Arc<ListenerCells>)> {
+        unpoisoned(&self.listeners).iter().map(|(id, cells)| (*id, Arc::clone(cells))).collect()
     }
 
     /// Every route this arbiter ever asked for.
