@@ -1,1 +1,13 @@
-//! benches.
+//! The gateway beside its peers: what `compare` is made of. Commands and method: docs/performance.md.
+//!
+//! One server at a time is driven by `h2load` from the other core. Everything measured is read from `/proc`, so Linux only.
+//! Only processes started here are ever ended, by their handles.
+
+pub mod answer;
+pub mod certificate;
+pub mod config;
+pub mod idle;
+pub mod load;
+pub mod process;
+pub mod server;
+pub mod table;

@@ -1,0 +1,193 @@
+//! The gateway beside its peers: requests per second, CPU per request, memory. Method and commands: docs/performance.md.
+//!
+//! Prints markdown on standard output and what it is doing on standard error. A request that fails makes the run fail.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::str::FromStr;
+
+use anyhow::{Context, Result, ensure};
+use clap::Parser;
+use stagedoor_bench::load::{self, Run, Shape};
+use stagedoor_bench::server::{Peer, Server, Stage, Transport, find};
+use stagedoor_bench::table::Table;
+use stagedoor_bench::{answer, idle, process};
+
+/// Compare stagedoor with hyper, h2o, nghttpd and haproxy on this machine
+#[derive(Parser)]
+struct Arguments {
+    /// Who takes part; foreign programs that are not installed are left out
+    #[arg(long, value_enum, value_delimiter = ',',
+          default_values_t = [Peer::Stagedoor, Peer::Hyper, Peer::H2o, Peer::Nghttpd, Peer::Haproxy])]
+    peers: Vec<Peer>,
+    /// What carries HTTP/2
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Transport::H2c, Transport::Tls])]
+    transports: Vec<Transport>,
+    /// SESSIONSxSTREAMS:REQUESTS
+    #[arg(long, value_delimiter = ',', default_value = "50x100:1000000,1x100:500000")]
+    shapes: Vec<ShapeArgument>,
+    /// Rounds; the median counts
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
+    /// A tenth of the requests, one round: does it run at all
+    #[arg(long)]
+    quick: bool,
+    /// Measure the memory of idle h2c sessions instead
+    #[arg(long)]
+    idle: bool,
+    /// How many idle sessions
+    #[arg(long, default_value_t = 5000)]
+    sessions: u32,
+    /// The binary of stagedoor; default: beside this one
+    #[arg(long, env = "STAGEDOOR_BIN")]
+    stagedoor: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy)]
+struct ShapeArgument(Shape);
+
+impl FromStr for ShapeArgument {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let parse = || {
+            let (sessions, rest) = text.split_once('x')?;
+            let (streams, requests) = rest.split_once(':')?;
+            let shape = Shape {
+                sessions: sessions.parse().ok()?,
+                streams: streams.parse().ok()?,
+                requests: requests.parse().ok()?,
+            };
+            (shape.sessions > 0 && shape.streams > 0 && shape.requests >= shape.sessions)
+                .then_some(Self(shape))
+        };
+        parse().ok_or_else(|| format!("{text:?} is not like 50x100:1000000"))
+    }
+}
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("FAILED: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<()> {
+    let open_files = process::raise_open_files()?;
+    let stage = Stage::new(arguments.stagedoor.clone())?;
+    let mut peers = Vec::new();
+    for &peer in &arguments.peers {
+        match stage.has(peer)? {
+            true => peers.push(peer),
+            false => eprintln!("LEFT OUT: {peer} is not installed"),
+        }
+    }
+    if arguments.idle {
+        let needed = u64::from(arguments.sessions) + 100;
+        ensure!(open_files >= needed, "{needed} open files needed, the hard limit is {open_files}");
+        return idle_memory(&stage, &peers, arguments.sessions);
+    }
+    find("h2load").context("h2load is not installed (Debian package nghttp2-client)")?;
+    for &transport in &arguments.transports {
+        compare(&stage, &peers, transport, arguments)?;
+    }
+    Ok(())
+}
+
+fn compare(stage: &Stage, peers: &[Peer], transport: Transport, arguments: &Arguments) -> Result<()> {
+    let servers = peers.iter().map(|&peer| stage.start(peer, transport)).collect::<Result<Vec<Server>>>()?;
+    let mut answers = Table::new(["server", "octets of fields", "fields"]);
+    for server in &servers {
+        let answer = answer::ask(server, transport)?;
+        answers.row([server.peer.to_string(), answer.octets.to_string(), answer.fields.join(", ")]);
+    }
+    println!("### Answers over {transport}\n\n{answers}");
+
+    let rounds = if arguments.quick { 1 } else { arguments.rounds.max(1) };
+    for &ShapeArgument(mut shape) in &arguments.shapes {
+        if arguments.quick {
+            shape.requests = (shape.requests / 10).max(shape.sessions);
+        }
+        let mut runs: Vec<Vec<Run>> = vec![Vec::new(); servers.len()];
+        // In turn, so that a noisy minute of the machine hits everybody.
+        for round in 1..=rounds {
+            for (server, runs) in servers.iter().zip(&mut runs) {
+                let run = load::run(server, transport, shape)?;
+                eprintln!(
+                    "{transport} {}x{} round {round}: {:<9} {:>9.0} req/s {:>6.2} us CPU/req",
+                    shape.sessions, shape.streams, server.peer, run.rate, run.cpu_micros
+                );
+                runs.push(run);
+            }
+        }
+        let medians: Vec<(Peer, Run)> = servers.iter().zip(&runs).map(|(s, r)| (s.peer, median(r))).collect();
+        println!(
+            "### {} sessions x {} streams over {transport}, {} requests, {rounds} rounds\n\n{}",
+            shape.sessions,
+            shape.streams,
+            shape.requests,
+            figures(&medians)
+        );
+    }
+    Ok(())
+}
+
+/// The figures, and how many times stagedoor's each peer's CPU is: above 1, we need less.
+fn figures(medians: &[(Peer, Run)]) -> Table {
+    let ours = medians.iter().find(|(peer, _)| *peer == Peer::Stagedoor).map(|(_, run)| run);
+    let mut table = Table::new([
+        "server",
+        "req/s",
+        "CPU us/req",
+        "peak MiB",
+        "header octets/answer",
+        "stagedoor CPU / its CPU",
+        "stagedoor rate / its rate",
+    ]);
+    for (peer, run) in medians {
+        let ratio = |ratio: fn(&Run, &Run) -> f64| {
+            ours.map_or("-".to_owned(), |ours| format!("{:.2}", ratio(ours, run)))
+        };
+        table.row([
+            peer.to_string(),
+            format!("{:.0}", run.rate),
+            format!("{:.2}", run.cpu_micros),
+            format!("{:.1}", run.peak_kib as f64 / 1024.0),
+            format!("{:.1}", run.header_octets),
+            ratio(|ours, its| ours.cpu_micros / its.cpu_micros),
+            ratio(|ours, its| ours.rate / its.rate),
+        ]);
+    }
+    table
+}
+
+fn idle_memory(stage: &Stage, peers: &[Peer], sessions: u32) -> Result<()> {
+    let mut table = Table::new(["server", "KiB/session"]);
+    for &peer in peers {
+        let server = stage.start(peer, Transport::H2c)?;
+        let kib = idle::kib_per_session(&server, sessions)?;
+        eprintln!("idle: {peer:<9} {kib:>6.2} KiB per session");
+        table.row([peer.to_string(), format!("{kib:.2}")]);
+    }
+    println!("### {sessions} idle h2c sessions after one request each\n\n{table}");
+    Ok(())
+}
+
+/// Each figure's own median.
+fn median(runs: &[Run]) -> Run {
+    Run {
+        rate: middle(runs.iter().map(|run| run.rate)),
+        cpu_micros: middle(runs.iter().map(|run| run.cpu_micros)),
+        peak_kib: middle(runs.iter().map(|run| run.peak_kib as f64)) as u64,
+        header_octets: middle(runs.iter().map(|run| run.header_octets)),
+    }
+}
+
+fn middle(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}

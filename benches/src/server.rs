@@ -1,0 +1,324 @@
+//! Starting the servers that are compared, each pinned to the core of servers, and ending them.
+//!
+//! A server lives as long as its [`Server`], and no longer than this process: the kernel kills it when we die.
+
+use std::env;
+use std::fmt;
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow, bail};
+use clap::ValueEnum;
+use tempfile::TempDir;
+
+use crate::certificate::{self, Files};
+use crate::config;
+use crate::process::Observed;
+
+/// Core of the servers.
+pub const SERVER_CORE: &str = "0";
+
+/// Who is compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Peer {
+    /// Ours.
+    Stagedoor,
+    /// hyper 1.x, `hyper_peer` of this package.
+    Hyper,
+    /// h2o, Debian package.
+    H2o,
+    /// nghttpd of nghttp2, Debian package `nghttp2-server`.
+    Nghttpd,
+    /// haproxy, Debian package; answers itself.
+    Haproxy,
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Stagedoor => "stagedoor",
+            Self::Hyper => "hyper",
+            Self::H2o => "h2o",
+            Self::Nghttpd => "nghttpd",
+            Self::Haproxy => "haproxy",
+        })
+    }
+}
+
+/// What carries HTTP/2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Transport {
+    /// Cleartext with prior knowledge.
+    H2c,
+    /// TLS 1.3, chosen by ALPN.
+    Tls,
+}
+
+impl fmt::Display for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::H2c => "h2c",
+            Self::Tls => "TLS 1.3",
+        })
+    }
+}
+
+/// Programs, configuration and files of all servers.
+#[derive(Debug)]
+pub struct Stage {
+    dir: TempDir,
+    files: Files,
+    stagedoor: PathBuf,
+    hyper: PathBuf,
+}
+
+impl Stage {
+    /// Lays out a temporary folder. Our two programs are looked for beside this one unless `stagedoor` says where.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn new(stagedoor: Option<PathBuf>) -> Result<Self> {
+        let dir = tempfile::Builder::new().prefix("stagedoor-compare-").tempdir()?;
+        let files = certificate::write(dir.path())?;
+        let file = dir.path().join("root").join(config::PATH.trim_start_matches('/'));
+        fs::create_dir_all(file.parent().context("a file without a folder")?)?;
+        fs::write(file, config::BODY)?;
+        let beside = env::current_exe()?;
+        Ok(Self {
+            dir,
+            files,
+            stagedoor: stagedoor.unwrap_or_else(|| beside.with_file_name("stagedoor")),
+            hyper: beside.with_file_name("hyper_peer"),
+        })
+    }
+
+    /// Whether the peer can be started here. `false`: a foreign program that is not installed.
+    ///
+    /// # Errors
+    /// When one of our own programs has not been built.
+    pub fn has(&self, peer: Peer) -> Result<bool> {
+        let ours = match peer {
+            Peer::Stagedoor => &self.stagedoor,
+            Peer::Hyper => &self.hyper,
+            Peer::H2o | Peer::Nghttpd | Peer::Haproxy => return Ok(find(&peer.to_string()).is_some()),
+        };
+        if !ours.is_file() {
+            bail!("{} is not built: cargo build --release -p stagedoor -p stagedoor-bench", ours.display());
+        }
+        Ok(true)
+    }
+
+    /// Starts a server and waits until it accepts connections.
+    ///
+    /// # Errors
+    /// When it does not start within ten seconds.
+    pub fn start(&self, peer: Peer, transport: Transport) -> Result<Server> {
+        self.try_start(peer, transport).with_context(|| format!("starting {peer} for {transport}"))
+    }
+
+    fn try_start(&self, peer: Peer, transport: Transport) -> Result<Server> {
+        let tls = (transport == Transport::Tls).then_some(&self.files);
+        match peer {
+            Peer::Stagedoor => {
+                let mut command = pinned(&self.stagedoor);
+                command.args("serve --plain 127.0.0.1:0 --public 127.0.0.1:0 --admin 127.0.0.1:0".split(' '));
+                command.args("--workers 1 --log warn".split(' '));
+                command.env("STAGEDOOR_STATE_DIR", self.dir.path().join("state"));
+                let wanted = if tls.is_some() { "public" } else { "plain" };
+                Server::announced(peer, command, |lines| banner_port(lines, wanted))
+            }
+            Peer::Hyper => {
+                let mut command = pinned(&self.hyper);
+                if let Some(files) = tls {
+                    command.arg("--certificate").arg(&files.certificate).arg("--key").arg(&files.key);
+                }
+                Server::announced(peer, command, |lines| port_of(lines.first()?))
+            }
+            Peer::H2o => {
+                let port = free_port()?;
+                let root = self.dir.path().join("root");
+                let file = self.dir.path().join("h2o.conf");
+                fs::write(&file, config::h2o(port, &root.display().to_string(), tls))?;
+                let mut command = pinned(&found(peer)?);
+                command.arg("--conf").arg(file);
+                Server::polled(peer, command, port)
+            }
+            Peer::Nghttpd => {
+                let port = free_port()?;
+                let mut command = pinned(&found(peer)?);
+                command.args([
+                    "--workers=1",
+                    "--address=127.0.0.1",
+                    "--max-concurrent-streams=128",
+                    "--htdocs",
+                ]);
+                command.arg(self.dir.path().join("root"));
+                match tls {
+                    Some(files) => command.arg(port.to_string()).arg(&files.key).arg(&files.certificate),
+                    None => command.arg("--no-tls").arg(port.to_string()),
+                };
+                Server::polled(peer, command, port)
+            }
+            Peer::Haproxy => {
+                let port = free_port()?;
+                let file = self.dir.path().join("haproxy.cfg");
+                fs::write(&file, config::haproxy(port, tls))?;
+                let mut command = pinned(&found(peer)?);
+                command.arg("-db").arg("-f").arg(file);
+                Server::polled(peer, command, port)
+            }
+        }
+    }
+}
+
+/// A server that runs. Dropped, it is killed.
+#[derive(Debug)]
+pub struct Server {
+    /// Who it is.
+    pub peer: Peer,
+    /// Its port on 127.0.0.1.
+    pub port: u16,
+    child: Child,
+}
+
+impl Server {
+    /// Its CPU time and memory.
+    pub fn observed(&self) -> Observed {
+        Observed::new(self.child.id())
+    }
+
+    /// A server that prints its port.
+    fn announced(peer: Peer, command: Command, port: impl Fn(&[String]) -> Option<u16>) -> Result<Self> {
+        let (mut server, lines) = Self::spawn(peer, command)?;
+        let deadline = Instant::now() + PATIENCE;
+        let mut seen = Vec::new();
+        while server.port == 0 {
+            match lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(line) => seen.push(line),
+                Err(RecvTimeoutError::Timeout) => bail!("no address within {PATIENCE:?}: {seen:#?}"),
+                Err(RecvTimeoutError::Disconnected) => bail!("it ended: {seen:#?}"),
+            }
+            server.port = port(&seen).unwrap_or(0);
+        }
+        server.wait_until_it_accepts(deadline)
+    }
+
+    /// A server that was told its port.
+    fn polled(peer: Peer, command: Command, port: u16) -> Result<Self> {
+        let (mut server, _) = Self::spawn(peer, command)?;
+        server.port = port;
+        server.wait_until_it_accepts(Instant::now() + PATIENCE)
+    }
+
+    fn spawn(peer: Peer, mut command: Command) -> Result<(Self, Receiver<String>)> {
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("{command:?}"))?;
+        let (sender, lines) = mpsc::channel();
+        let streams = [child.stdout.take().map(boxed), child.stderr.take().map(boxed)];
+        for stream in streams.into_iter().flatten() {
+            let sender = sender.clone();
+            // What nobody waits for any more is shown: a warning under load must not be lost.
+            thread::spawn(move || {
+                for line in BufReader::new(stream).lines().map_while(Result::ok) {
+                    if let Err(mpsc::SendError(line)) = sender.send(line) {
+                        eprintln!("[{peer}] {line}");
+                    }
+                }
+            });
+        }
+        Ok((Self { peer, port: 0, child }, lines))
+    }
+
+    fn wait_until_it_accepts(mut self, deadline: Instant) -> Result<Self> {
+        while TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_err() {
+            if let Some(status) = self.child.try_wait()? {
+                bail!("it ended with {status}");
+            }
+            if Instant::now() > deadline {
+                bail!("port {} does not accept within {PATIENCE:?}", self.port);
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        Ok(self)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Both fail only when it has ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// `program` on the core of servers, killed by the kernel when we die.
+fn pinned(program: &Path) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL", "taskset", "-c", SERVER_CORE]).arg(program);
+    command
+}
+
+/// The port in a line of the banner, as `  plain         http://localhost:8080/   ...`, once the banner is complete.
+fn banner_port(lines: &[String], name: &str) -> Option<u16> {
+    lines.iter().find(|line| line.starts_with("ready in"))?;
+    let rest = lines.iter().find_map(|line| line.trim_start().strip_prefix(name))?;
+    port_of(rest.split_whitespace().next()?)
+}
+
+/// The port at the end of an address or URL.
+fn port_of(address: &str) -> Option<u16> {
+    address.trim().trim_end_matches('/').rsplit_once(':')?.1.parse().ok()
+}
+
+/// A port that was free a moment ago.
+fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
+}
+
+fn found(peer: Peer) -> Result<PathBuf> {
+    find(&peer.to_string()).ok_or_else(|| anyhow!("{peer} is not installed"))
+}
+
+/// A program by name; Debian puts servers into /usr/sbin, which is not on everyone's PATH.
+pub fn find(name: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let folders = env::split_paths(&path).chain([PathBuf::from("/usr/sbin")]);
+    folders.map(|folder| folder.join(name)).find(|file| file.is_file())
+}
+
+fn boxed(stream: impl Read + Send + 'static) -> Box<dyn Read + Send> {
+    Box::new(stream)
+}
+
+/// Within this a server accepts connections.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_banner_gives_the_ports_when_it_is_complete() {
+        let text = "stagedoor 0.1.0   1 worker   config: built-in demo
+  certificate   self-signed for localhost, made now   /tmp/public/ca.pem
+  public        https://localhost:40001/      h2, http/1.1
+  plain         http://127.0.0.1:40002/      h2c, http/1.1
+  admin         http://127.0.0.1:40003/       live sessions
+  metrics       http://127.0.0.1:40003/metrics
+ready in 41 ms   Ctrl-C drains, twice stops";
+        let lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        assert_eq!(banner_port(&lines, "public"), Some(40001));
+        assert_eq!(banner_port(&lines, "plain"), Some(40002));
+        assert_eq!(banner_port(&lines[..4], "plain"), None);
+    }
+}
