@@ -1,6 +1,8 @@
 //! RFC 7541 as tests: the examples of Appendix C octet by octet, and the rules with their boundaries.
 //! Agreement with other implementations is in `hpack_differential.rs`.
 
+#![allow(clippy::unwrap_used)] // test code throughout
+
 use std::ops::ControlFlow;
 
 use stagedoor_protocol::hpack::{Decoder, Encoder, Error, token};

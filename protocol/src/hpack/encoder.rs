@@ -206,15 +206,13 @@ impl Encoder {
         is_it: impl Fn(&[u8], &[u8]) -> bool,
     ) -> Option<u32> {
         let (front, back) = self.keys.as_slices();
-        let mut age = 0;
-        for &candidate in back.iter().rev().chain(front.iter().rev()) {
+        for (age, &candidate) in back.iter().rev().chain(front.iter().rev()).enumerate() {
             if is_candidate(candidate)
                 && let Some(found) = self.table.get(age)
                 && is_it(found.name, found.value)
             {
                 return Some(static_table::LEN + 1 + age as u32);
             }
-            age += 1;
         }
         None
     }
