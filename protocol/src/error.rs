@@ -4,8 +4,8 @@
 //! [`UserError`] is a mistake of the caller and never reaches the wire. [`ErrorCode`] is the one table from
 //! violation to wire code.
 
-use crate::ids::StreamId;
 use crate::hpack;
+use crate::ids::StreamId;
 
 /// An error code of RST_STREAM and GOAWAY (RFC 9113 §7). An open set: unknown codes stay printable.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -158,7 +158,8 @@ impl std::fmt::Debug for Fields {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let mut map = f.debug_map();
         for field in self.iter() {
-            let value = if field.sensitive { "(sensitive)".into() } else { String::from_utf8_lossy(field.value) };
+            let value =
+                if field.sensitive { "(sensitive)".into() } else { String::from_utf8_lossy(field.value) };
             map.entry(&String::from_utf8_lossy(field.name), &value);
         }
         map.finish()

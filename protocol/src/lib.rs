@@ -11,16 +11,23 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod budget;
 pub mod config;
 pub mod connection;
 pub mod error;
 pub mod event;
 pub mod fields;
+mod flow;
+pub mod frame;
 pub mod hpack;
 pub mod ids;
 pub mod message;
+mod output;
 pub mod priority;
+mod schedule;
 pub mod settings;
+mod stream;
+mod table;
 
 pub use config::{Config, Window};
 pub use connection::{Connection, Role, StreamView};

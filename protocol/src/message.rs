@@ -291,7 +291,9 @@ impl Collector {
                 if !connect_protocol {
                     return Err(Malformed::ExtendedConnect);
                 }
-                if field.value.is_empty() || !field.value.iter().all(|&octet| is_tchar(octet) || octet == b'/') {
+                if field.value.is_empty()
+                    || !field.value.iter().all(|&octet| is_tchar(octet) || octet == b'/')
+                {
                     return Err(Malformed::PseudoValue(":protocol"));
                 }
                 head.protocol = Some(store(head));

@@ -69,7 +69,9 @@ impl Settings {
             id::HEADER_TABLE_SIZE => self.header_table_size = Some(value),
             id::ENABLE_PUSH => self.enable_push = flag()?,
             id::MAX_CONCURRENT_STREAMS => self.max_concurrent_streams = Some(value),
-            id::INITIAL_WINDOW_SIZE if value > 0x7fff_ffff => return Err(ConnectionError::InitialWindow(value)),
+            id::INITIAL_WINDOW_SIZE if value > 0x7fff_ffff => {
+                return Err(ConnectionError::InitialWindow(value));
+            }
             id::INITIAL_WINDOW_SIZE => self.initial_window_size = Some(value),
             id::MAX_FRAME_SIZE if !(0x4000..=0xff_ffff).contains(&value) => {
                 return Err(ConnectionError::InvalidSetting { id, value });

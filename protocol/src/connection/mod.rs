@@ -1,18 +1,31 @@
 //! The machine of one connection (RFC 9113), both roles.
+//!
+//! `inbound` reads frames, `headers` turns header blocks into messages, `outbound` writes them, `control` keeps
+//! settings, liveness and the way down. No I/O, no clock. Invariants: every stream that was announced has
+//! exactly one [`Event::StreamClosed`]; after the end nothing is emitted and input is ignored.
 
+mod control;
+mod headers;
+mod inbound;
+mod outbound;
+
+use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::time::Instant;
 
-use bytes::Bytes;
-
+use crate::budget::{Budget, REPLIES_SOFT};
 use crate::config::Config;
-use crate::error::{ConnectionError, ErrorCode, UserError};
-use crate::event::{Counters, ErrorRecord, Event};
-use crate::fields::Fields;
+use crate::error::{ConnectionError, ErrorCode, StreamError, UserError};
+use crate::event::{Cause, Counters, ErrorRecord, Event, Origin};
+use crate::flow::ConnectionWindow;
+use crate::hpack;
 use crate::ids::StreamId;
-use crate::message::{RequestHead, ResponseHead};
+use crate::output::Output;
 use crate::priority::Priority;
+use crate::schedule::Scheduler;
 use crate::settings::{InForce, Settings};
+use crate::stream::{RecvHalf, SendHalf, Stream};
+use crate::table::Table;
 
 /// Which side of the connection this is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -28,11 +41,12 @@ pub enum Role {
 pub struct StreamView {
     /// The stream.
     pub id: StreamId,
-    /// Name of its state in RFC 9113 §5.1: `open`, `half_closed_local`, `half_closed_remote`, `reserved_local`, `reserved_remote`, `closed`.
+    /// Name of its state in RFC 9113 §5.1: `open`, `half_closed_local`, `half_closed_remote`,
+    /// `reserved_local`, `reserved_remote`, `closed`.
     pub state: &'static str,
-    /// Octets we may send now as far as the stream's window goes; negative after a SETTINGS change (§6.9.2).
+    /// Octets we may send as far as the stream's window goes; negative after a SETTINGS change (§6.9.2).
     pub send_window: i64,
-    /// Octets the peer may send now.
+    /// Octets the peer may send.
     pub recv_window: i64,
     /// Body octets accepted for sending and not yet framed.
     pub queued: usize,
@@ -46,98 +60,339 @@ pub struct StreamView {
     pub priority: Priority,
 }
 
+/// How far the way down has come (§6.8).
+#[derive(Debug)]
+enum Phase {
+    Open,
+    /// GOAWAY(2^31-1) and PING are out.
+    DrainAnnounced {
+        deadline: Instant,
+    },
+    /// GOAWAY(last) is out.
+    Draining {
+        last: StreamId,
+    },
+    Closed,
+}
+
+/// A header block whose END_HEADERS has not come (§6.10).
+#[derive(Debug)]
+struct PartialBlock {
+    id: StreamId,
+    flags: u8,
+    /// The stream a PUSH_PROMISE speaks of.
+    promised: Option<StreamId>,
+    block: Vec<u8>,
+    continuations: u32,
+    empty: bool,
+    since: Instant,
+}
+
 /// One HTTP/2 connection.
 #[derive(Debug)]
-pub struct Connection {}
+pub struct Connection {
+    role: Role,
+    config: Box<Config>,
+    phase: Phase,
 
-#[allow(unused_variables, clippy::unimplemented)]
+    // In.
+    /// Octets of the preface still to come (server).
+    preface_left: usize,
+    /// The peer's first SETTINGS has come.
+    settings_seen: bool,
+    preface_deadline: Option<Instant>,
+    /// The tail of an incomplete frame.
+    partial_frame: Vec<u8>,
+    /// Since when that tail waits, unless it is DATA (whose octets count as progress of its stream).
+    partial_since: Option<Instant>,
+    partial_block: Option<Box<PartialBlock>>,
+    decoder: hpack::Decoder,
+    recv_window: ConnectionWindow,
+    events: VecDeque<Event>,
+
+    // Streams.
+    table: Table,
+    /// Highest stream the peer opened.
+    last_remote: StreamId,
+    /// Next stream we open.
+    next_local: u32,
+    /// Streams in the table that the peer opened, and that we opened.
+    remote_open: u32,
+    local_open: u32,
+    streams_seen: u64,
+    /// Closed by a reset while the owner still works on them; they count against the concurrency limit.
+    lingering: Vec<StreamId>,
+    /// Closed with octets unread: their share of the connection's memory.
+    orphans: Vec<(StreamId, usize)>,
+    /// PRIORITY_UPDATE for streams that are idle yet (RFC 9218 §7.1).
+    early_priorities: Vec<(StreamId, Priority)>,
+
+    // Out.
+    encoder: hpack::Encoder,
+    output: Output,
+    scheduler: Scheduler,
+    send_window: i64,
+    /// Octets wait for the connection window; counted once.
+    stalled: bool,
+
+    // Both.
+    local: InForce,
+    remote: InForce,
+    /// SETTINGS sent and not acknowledged, oldest first.
+    settings_sent: VecDeque<(Settings, Instant)>,
+    /// The peer's GOAWAY.
+    remote_last: Option<StreamId>,
+    budget: Budget,
+    counters: Box<Counters>,
+    errors: Vec<ErrorRecord>,
+}
+
 impl Connection {
-    /// A connection in `role`. The preface (client) and the first SETTINGS are in the output at once.
-    pub fn new(role: Role, config: Config, now: Instant) -> Self { unimplemented!() }
     /// Which side this is.
-    pub fn role(&self) -> Role { unimplemented!() }
+    pub fn role(&self) -> Role {
+        self.role
+    }
 
-    // --- in ---
-    /// Takes bytes as they arrive, all of them; keeps only the tail of an incomplete frame.
-    /// # Errors
-    /// The connection is over: GOAWAY is in the output, every open stream has had its `StreamClosed`, further input is ignored.
-    pub fn handle_input(&mut self, bytes: &[u8], now: Instant) -> Result<(), ConnectionError> { unimplemented!() }
     /// The next thing that happened.
-    pub fn poll_event(&mut self) -> Option<Event> { unimplemented!() }
-    /// When [`Self::handle_deadline`] wants to be called next.
-    pub fn next_deadline(&self) -> Option<Instant> { unimplemented!() }
-    /// Acts on deadlines that have passed (preface, header block, SETTINGS ack, drain PING).
-    /// # Errors
-    /// As [`Self::handle_input`].
-    pub fn handle_deadline(&mut self, now: Instant) -> Result<(), ConnectionError> { unimplemented!() }
-    /// False while so much output waits that reading more would only add to it (replies to a peer that does not read).
-    pub fn wants_input(&self) -> bool { unimplemented!() }
+    #[inline]
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
 
-    // --- out ---
-    /// Frames what windows and priorities allow, up to `output_high_water`; returns octets waiting for the socket.
-    pub fn poll_output(&mut self, now: Instant) -> usize { unimplemented!() }
+    /// False while so much output waits that reading more would only add to it: a peer that does not read
+    /// what it asked for is not listened to (CVE-2019-9517).
+    pub fn wants_input(&self) -> bool {
+        !self.is_closed()
+            && self.budget.replies() < REPLIES_SOFT
+            && self.output.len() < 2 * self.config.output_high_water
+    }
+
     /// Fills `slices` with the octets waiting; returns how many slices were filled.
-    pub fn output<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize { unimplemented!() }
-    /// The socket took `count` octets.
-    pub fn advance_output(&mut self, count: usize) { unimplemented!() }
+    pub fn output<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        self.output.slices(slices)
+    }
 
-    // --- streams ---
-    /// Client: opens a stream. # Errors TooManyStreams, GoingAway, InvalidField, WrongRole, ...
-    pub fn send_request(&mut self, head: &RequestHead, end_stream: bool) -> Result<StreamId, UserError> { unimplemented!() }
-    /// Server: an informational head (100, 102 to 199).
-    pub fn send_informational(&mut self, id: StreamId, head: &ResponseHead) -> Result<(), UserError> { unimplemented!() }
-    /// Server: the final head.
-    pub fn send_response(&mut self, id: StreamId, head: &ResponseHead, end_stream: bool) -> Result<(), UserError> { unimplemented!() }
-    /// Queues body octets; they leave as windows allow. Never blocks: ask [`Self::capacity`] first.
-    pub fn send_data(&mut self, id: StreamId, data: Bytes, end_stream: bool) -> Result<(), UserError> { unimplemented!() }
-    /// Trailers, after what is queued.
-    pub fn send_trailers(&mut self, id: StreamId, fields: Fields) -> Result<(), UserError> { unimplemented!() }
-    /// RST_STREAM; what is queued is dropped.
-    pub fn reset_stream(&mut self, id: StreamId, code: ErrorCode) -> Result<(), UserError> { unimplemented!() }
-    /// The owner's work on a closed stream has really stopped. A stream that was reset counts against the
-    /// concurrency limit until then (CVE-2023-44487, CVE-2025-8671). Harmless for any other stream.
-    pub fn release_stream(&mut self, id: StreamId) { unimplemented!() }
-    /// Body octets [`Self::send_data`] should be given now; when 0, a `CapacityAvailable` follows.
-    pub fn capacity(&mut self, id: StreamId) -> usize { unimplemented!() }
-    /// The reader has taken `count` octets of received body: windows may grow again.
-    pub fn consume(&mut self, id: StreamId, count: usize) { unimplemented!() }
-    /// Whether the peer still may send on the stream (no END_STREAM, no reset so far).
-    pub fn is_receiving(&self, id: StreamId) -> bool { unimplemented!() }
-    /// How many streams are open (either side), and how the given one stands.
-    pub fn open_streams(&self) -> usize { unimplemented!() }
-    /// Streams as they stand.
-    pub fn streams(&self) -> Vec<StreamView> { unimplemented!() }
+    /// The socket took `count` octets, at most as many as were handed out.
+    pub fn advance_output(&mut self, count: usize) {
+        self.output.advance(count);
+        if self.output.is_empty() {
+            self.budget.output_drained();
+        }
+    }
 
-    // --- connection ---
-    /// Sends a PING; `PongReceived` follows.
-    pub fn ping(&mut self, payload: [u8; 8]) { unimplemented!() }
-    /// Changes our settings; in force when the peer acknowledges.
-    pub fn update_settings(&mut self, settings: Settings, now: Instant) -> Result<(), UserError> { unimplemented!() }
-    /// Settings of ours the peer has acknowledged.
-    pub fn local_settings(&self) -> &InForce { unimplemented!() }
+    /// How many streams are open.
+    pub fn open_streams(&self) -> usize {
+        self.table.len()
+    }
+
+    /// Streams as they stand, by identifier.
+    pub fn streams(&self) -> Vec<StreamView> {
+        let mut views: Vec<_> = self.table.iter().map(Stream::view).collect();
+        views.sort_unstable_by_key(|view| view.id);
+        views
+    }
+
+    /// One stream as it stands.
+    pub fn stream(&self, id: StreamId) -> Option<StreamView> {
+        self.table.get(id).map(Stream::view)
+    }
+
+    /// Whether the peer may still send on the stream: no END_STREAM, no reset so far.
+    pub fn is_receiving(&self, id: StreamId) -> bool {
+        self.table.get(id).is_some_and(|stream| matches!(stream.recv, RecvHalf::Open(_)))
+    }
+
+    /// Settings of ours that the peer has acknowledged.
+    pub fn local_settings(&self) -> &InForce {
+        &self.local
+    }
+
     /// Settings the peer told us.
-    pub fn remote_settings(&self) -> &InForce { unimplemented!() }
-    /// Begins a graceful close (§6.8): GOAWAY(2^31-1), PING, then on its answer or after 1 s GOAWAY(last id) and
-    /// `DrainStarted`. Streams go on; [`Self::is_drained`] tells when none is left.
-    pub fn drain(&mut self, now: Instant) { unimplemented!() }
-    /// A drain has put out its second GOAWAY and no stream is open.
-    pub fn is_drained(&self) -> bool { unimplemented!() }
-    /// Ends the connection now: GOAWAY(last id, code, debug), every open stream gets `StreamClosed`.
-    pub fn close(&mut self, code: ErrorCode, debug: &[u8]) { unimplemented!() }
-    /// After `close` or an error: nothing more will be said.
-    pub fn is_closed(&self) -> bool { unimplemented!() }
+    pub fn remote_settings(&self) -> &InForce {
+        &self.remote
+    }
 
-    // --- observation ---
     /// Counters since the start.
-    pub fn counters(&self) -> &Counters { unimplemented!() }
-    /// RST_STREAM and GOAWAY since the last call, both directions.
-    pub fn take_error_records(&mut self) -> Vec<ErrorRecord> { unimplemented!() }
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// RST_STREAM and GOAWAY since the last call, both directions (the latest 1 024).
+    pub fn take_error_records(&mut self) -> Vec<ErrorRecord> {
+        std::mem::take(&mut self.errors)
+    }
+
     /// Octets the connection as a whole may send now.
-    pub fn send_window(&self) -> i64 { unimplemented!() }
-    /// Octets charged: unread bodies, queued bodies, output, header tables.
-    pub fn memory(&self) -> usize { unimplemented!() }
+    pub fn send_window(&self) -> i64 {
+        self.send_window
+    }
+
+    /// Octets the peer may send on the connection as a whole now.
+    pub fn recv_window(&self) -> i64 {
+        self.recv_window.window()
+    }
+
+    /// Octets charged: unread bodies, queued bodies, output, a frame or block in flight, header tables.
+    pub fn memory(&self) -> usize {
+        self.recv_window.unread()
+            + self.queued_bodies()
+            + self.output.heap()
+            + self.partial_frame.capacity()
+            + self.partial_block.as_ref().map_or(0, |partial| partial.block.capacity())
+            + self.decoder.table_size()
+            + self.encoder.table_size()
+            + self.table.heap()
+    }
+
     /// Body octets queued by streams plus output octets waiting.
-    pub fn queued(&self) -> usize { unimplemented!() }
+    pub fn queued(&self) -> usize {
+        self.queued_bodies() + self.output.len()
+    }
+
+    fn queued_bodies(&self) -> usize {
+        let queued = |stream: &Stream| match &stream.send {
+            SendHalf::Open(sending) => sending.queued,
+            SendHalf::Closed => 0,
+        };
+        self.table.iter().map(queued).sum()
+    }
+
     /// Gives back spare heap; for a connection that has become idle.
-    pub fn shrink(&mut self) { unimplemented!() }
+    pub fn shrink(&mut self) {
+        self.output.shrink();
+        self.table.shrink();
+        self.scheduler.shrink();
+        self.events.shrink_to_fit();
+        self.partial_frame.shrink_to_fit();
+        self.lingering.shrink_to_fit();
+        self.orphans.shrink_to_fit();
+        self.settings_sent.shrink_to_fit();
+        self.early_priorities.shrink_to_fit();
+    }
+
+    /// The reader has taken `count` octets of received body: windows may grow again.
+    pub fn consume(&mut self, id: StreamId, count: usize) {
+        if let Some(stream) = self.table.get_mut(id) {
+            let taken = stream.window.consume(count);
+            self.recv_window.release(taken);
+            self.stream_credit(id);
+        } else if let Some(at) = self.orphans.iter().position(|(orphan, _)| *orphan == id) {
+            let taken = count.min(self.orphans[at].1);
+            self.orphans[at].1 -= taken;
+            self.recv_window.release(taken);
+            if self.orphans[at].1 == 0 {
+                self.orphans.swap_remove(at);
+            }
+        }
+        self.connection_credit();
+    }
+
+    /// The owner's work on a closed stream has really stopped, and it will read no more of its body. A stream
+    /// that was reset counts against the concurrency limit until then (CVE-2023-44487, CVE-2025-8671).
+    /// Harmless for any other stream.
+    pub fn release_stream(&mut self, id: StreamId) {
+        if !self.lingering.is_empty() {
+            self.lingering.retain(|other| *other != id);
+        }
+        if let Some(at) = self.orphans.iter().position(|(orphan, _)| *orphan == id) {
+            let (_, unread) = self.orphans.swap_remove(at);
+            self.recv_window.release(unread);
+            self.connection_credit();
+        }
+    }
+
+    /// The peer opened this stream.
+    fn is_remote(&self, id: StreamId) -> bool {
+        id.is_client() == (self.role == Role::Server)
+    }
+
+    /// Nobody has opened this stream (§5.1).
+    fn is_idle(&self, id: StreamId) -> bool {
+        if self.is_remote(id) { id > self.last_remote } else { id.get() >= self.next_local }
+    }
+
+    fn record(&mut self, id: StreamId, by: Origin, code: ErrorCode) {
+        if self.errors.len() < 1024 {
+            self.errors.push(ErrorRecord { id, by, code });
+        }
+    }
+
+    /// Takes a stream out of the table and tells of it; the one place where a stream is forgotten.
+    fn forget(&mut self, id: StreamId, cause: Cause) {
+        let Some(stream) = self.table.remove(id) else { return };
+        if self.is_remote(id) {
+            self.remote_open -= 1;
+        } else if !stream.reserved {
+            self.local_open -= 1;
+        }
+        if let SendHalf::Open(sending) = &stream.send
+            && sending.scheduled
+        {
+            self.scheduler.remove(id.get());
+        }
+        let unread = stream.window.unread();
+        match cause {
+            Cause::EndStream => {
+                self.table.remember_ended(id);
+                if unread > 0 {
+                    self.orphans.push((id, unread));
+                }
+            }
+            Cause::Reset { by, .. } => {
+                match by {
+                    Origin::Local => self.table.remember_reset(id),
+                    Origin::Remote => self.table.remember_ended(id),
+                }
+                if self.is_remote(id) {
+                    self.lingering.push(id);
+                }
+                self.recv_window.release(unread);
+                self.connection_credit();
+            }
+            Cause::Unprocessed | Cause::ConnectionClosed => self.recv_window.release(unread),
+        }
+        self.events.push_back(Event::StreamClosed { id, cause });
+    }
+
+    /// Ends a stream whose halves are both closed.
+    #[inline]
+    fn settle(&mut self, id: StreamId) {
+        if self.table.get(id).is_some_and(Stream::is_closed) {
+            self.forget(id, Cause::EndStream);
+        }
+    }
+
+    /// Answers a stream error with RST_STREAM (§5.4.2); the stream need not be in the table.
+    fn fail_stream(
+        &mut self,
+        id: StreamId,
+        error: &StreamError,
+        now: Instant,
+    ) -> Result<(), ConnectionError> {
+        let code = error.code();
+        self.write_reset(id, code)?;
+        if self.table.get(id).is_some() {
+            self.forget(id, Cause::Reset { by: Origin::Local, code });
+        } else {
+            self.table.remember_reset(id);
+        }
+        match error {
+            StreamError::TooManyStreams => self.budget.refused(self.config.max_concurrent_streams),
+            StreamError::Draining => Ok(()),
+            _ => self.budget.reset_provoked(now),
+        }
+    }
+
+    /// RST_STREAM by the owner; what is queued is dropped, octets unread go back to the connection.
+    /// # Errors
+    /// [`UserError::StreamGone`] when it is closed already: often not a mistake.
+    pub fn reset_stream(&mut self, id: StreamId, code: ErrorCode) -> Result<(), UserError> {
+        if self.table.get(id).is_none() {
+            return Err(UserError::StreamGone(id));
+        }
+        // The reply budget is the peer's; what the owner asks for is not charged.
+        let _ = self.write_reset(id, code);
+        self.forget(id, Cause::Reset { by: Origin::Local, code });
+        Ok(())
+    }
 }
