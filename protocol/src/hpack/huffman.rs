@@ -145,19 +145,21 @@ pub(super) fn decode(src: &[u8], out: &mut Vec<u8>, from: usize, max: usize) -> 
     let mut bits = Bits::new(src);
     loop {
         bits.refill();
-        // Up to eight symbols of 48 bits in all are gathered in a register and stored at once.
+        // Up to eight symbols of 48 bits in all are gathered in a register and stored at once. `sums` adds
+        // up the upper halves of the entries: bits taken below, eight times the symbols above.
         let mut symbols = 0u64;
-        let mut shift = 0u32;
+        let mut sums = 0u32;
         let mut last = 0;
         for _ in 0..4 {
             last = DECODE[(bits.acc >> (64 - INDEX_BITS)) as usize];
-            symbols |= u64::from(last & 0xffff) << shift;
-            shift += last >> 24;
-            bits.skip(last >> 16 & 0xff);
+            symbols |= u64::from(last & 0xffff) << (sums >> 8);
+            sums += last >> 16;
+            bits.acc = bits.acc.wrapping_shl(last >> 16); // the low six bits count: what the entry takes
         }
+        bits.held -= (sums & 0xff) as i32;
         let Some(chunk) = out.get_mut(written..written + 8) else { return Err(Error::StringTooLong(max)) };
         chunk.copy_from_slice(&symbols.to_le_bytes());
-        written += shift as usize / 8;
+        written += (sums >> 11) as usize;
         if written > max {
             return Err(Error::StringTooLong(max));
         }
