@@ -1,7 +1,7 @@
 //! The header codec alone: `cargo bench -p stagedoor-bench --bench hpack`.
 //!
-//! "first" is a fresh table, "repeated" one that has seen the list before. Targets are in `docs/`, the
-//! crate `hpack` stands beside ours for scale.
+//! "first" is a fresh table, "repeated" one that has seen the list before. The crate `hpack` stands beside
+//! ours for scale.
 
 use std::hint::black_box;
 use std::ops::ControlFlow;
