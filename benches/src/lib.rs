@@ -6,6 +6,7 @@
 pub mod answer;
 pub mod certificate;
 pub mod config;
+pub mod core_load;
 pub mod idle;
 pub mod load;
 pub mod process;

@@ -1,12 +1,31 @@
 //! An ordered list of fields in one arena: what a header block or a trailer section holds (RFC 9110 §5).
 //!
-//! Order and repetition are kept as sent. Checks nothing: [`crate::message`] does.
+//! Order and repetition are kept as sent. Checks nothing: [`crate::message`] does. Each field carries the token of
+//! its name (RFC 7541 appendix A), looked up once, so that checks and the encoder compare numbers.
 
-/// Octets `start..start + len` of an arena.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+use crate::hpack;
+
+/// Octets `start..start + len` of an arena, or nothing at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Span {
     start: u32,
     len: u32,
+}
+
+impl Span {
+    /// No octets, not even none: the pseudo-header field was not there.
+    pub(crate) const ABSENT: Self = Self { start: u32::MAX, len: 0 };
+
+    #[inline]
+    pub(crate) fn is_absent(self) -> bool {
+        self.start == u32::MAX
+    }
+}
+
+impl Default for Span {
+    fn default() -> Self {
+        Self::ABSENT
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -14,6 +33,7 @@ struct Entry {
     start: u32,
     name: u32,
     value: u32,
+    token: u8,
     sensitive: bool,
 }
 
@@ -26,6 +46,8 @@ pub struct Field<'a> {
     pub value: &'a [u8],
     /// Never to be indexed by header compression (RFC 7541 §7.1.3).
     pub sensitive: bool,
+    /// The static table's number for the name, 0 where it has none ([`crate::hpack::token`]).
+    pub token: u8,
 }
 
 /// An ordered list of (name, value) with repeated fields kept.
@@ -49,21 +71,24 @@ impl Fields {
     /// Appends a field.
     #[inline]
     pub fn push(&mut self, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
-        self.push_entry(name.as_ref(), value.as_ref(), false);
+        let name = name.as_ref();
+        self.push_entry(name, value.as_ref(), false, hpack::token::of(name));
     }
 
     /// Appends a field that header compression never puts in a table.
     pub fn push_sensitive(&mut self, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
-        self.push_entry(name.as_ref(), value.as_ref(), true);
+        let name = name.as_ref();
+        self.push_entry(name, value.as_ref(), true, hpack::token::of(name));
     }
 
     #[inline]
-    pub(crate) fn push_entry(&mut self, name: &[u8], value: &[u8], sensitive: bool) {
+    pub(crate) fn push_entry(&mut self, name: &[u8], value: &[u8], sensitive: bool, token: u8) {
         let start = self.arena.len() as u32;
         self.arena.reserve(name.len() + value.len());
         self.arena.extend_from_slice(name);
         self.arena.extend_from_slice(value);
-        self.index.push(Entry { start, name: name.len() as u32, value: value.len() as u32, sensitive });
+        let (name, value) = (name.len() as u32, value.len() as u32);
+        self.index.push(Entry { start, name, value, token, sensitive });
     }
 
     /// Stores octets that belong to no field of the list (pseudo-header values share the arena).
@@ -94,6 +119,7 @@ impl Fields {
             name: self.arena.get(entry.start as usize..name_end).unwrap_or_default(),
             value: self.arena.get(name_end..value_end).unwrap_or_default(),
             sensitive: entry.sensitive,
+            token: entry.token,
         }
     }
 

@@ -4,7 +4,7 @@
 //! decoder: a refused message must still leave the compression tables in step (RFC 9113 §4.3).
 
 use crate::fields::{Fields, Span};
-use crate::hpack::FieldRef;
+use crate::hpack::{FieldRef, token};
 use crate::priority::Priority;
 
 /// The rule a message breaks (RFC 9113 §8.1.1): RST_STREAM(PROTOCOL_ERROR).
@@ -57,10 +57,10 @@ pub enum Malformed {
 pub struct RequestHead {
     fields: Fields,
     method: Span,
-    scheme: Option<Span>,
-    authority: Option<Span>,
-    path: Option<Span>,
-    protocol: Option<Span>,
+    scheme: Span,
+    authority: Span,
+    path: Span,
+    protocol: Span,
     content_length: Option<u64>,
     priority: Option<Priority>,
 }
@@ -70,11 +70,11 @@ impl RequestHead {
     pub fn new(method: &str, scheme: &str, authority: &str, path: &str) -> Self {
         let mut head = Self::default();
         head.method = head.fields.push_span(method.as_bytes());
-        head.scheme = Some(head.fields.push_span(scheme.as_bytes()));
+        head.scheme = head.fields.push_span(scheme.as_bytes());
         if !authority.is_empty() {
-            head.authority = Some(head.fields.push_span(authority.as_bytes()));
+            head.authority = head.fields.push_span(authority.as_bytes());
         }
-        head.path = Some(head.fields.push_span(path.as_bytes()));
+        head.path = head.fields.push_span(path.as_bytes());
         head
     }
 
@@ -82,49 +82,47 @@ impl RequestHead {
     pub fn connect(authority: &str) -> Self {
         let mut head = Self::default();
         head.method = head.fields.push_span(b"CONNECT");
-        head.authority = Some(head.fields.push_span(authority.as_bytes()));
+        head.authority = head.fields.push_span(authority.as_bytes());
         head
     }
 
     /// An extended CONNECT for `protocol` (RFC 8441 §4).
     pub fn extended_connect(protocol: &str, scheme: &str, authority: &str, path: &str) -> Self {
         let mut head = Self::new("CONNECT", scheme, authority, path);
-        head.protocol = Some(head.fields.push_span(protocol.as_bytes()));
+        head.protocol = head.fields.push_span(protocol.as_bytes());
         head
     }
 
     #[inline]
-    fn text(&self, span: Span) -> &str {
+    fn text(&self, span: Span) -> Option<&str> {
         // Checked when it was collected; what a caller wrote was a &str.
-        std::str::from_utf8(self.fields.span(span)).unwrap_or_default()
+        if span.is_absent() { None } else { std::str::from_utf8(self.fields.span(span)).ok() }
     }
 
     /// `:method`.
     pub fn method(&self) -> &str {
-        self.text(self.method)
+        self.text(self.method).unwrap_or_default()
     }
 
     /// `:scheme`; none in plain CONNECT.
     pub fn scheme(&self) -> Option<&str> {
-        self.scheme.map(|span| self.text(span))
+        self.text(self.scheme)
     }
 
     /// `:authority`, or the value of `host` where only that was sent.
     pub fn authority(&self) -> Option<&str> {
-        match self.authority {
-            Some(span) => Some(self.text(span)),
-            None => self.fields.get("host").and_then(|host| std::str::from_utf8(host).ok()),
-        }
+        let host = || self.fields.get("host").and_then(|host| std::str::from_utf8(host).ok());
+        self.text(self.authority).or_else(host)
     }
 
     /// `:path` with its query; none in plain CONNECT.
     pub fn path(&self) -> Option<&str> {
-        self.path.map(|span| self.text(span))
+        self.text(self.path)
     }
 
     /// `:protocol` of an extended CONNECT (RFC 8441).
     pub fn protocol(&self) -> Option<&str> {
-        self.protocol.map(|span| self.text(span))
+        self.text(self.protocol)
     }
 
     /// The declared length of the body in octets.
@@ -150,24 +148,25 @@ impl RequestHead {
     /// Pseudo-header fields in the order they are sent.
     pub(crate) fn pseudo(&self) -> impl Iterator<Item = (&'static [u8], &[u8])> + '_ {
         [
-            (&b":method"[..], Some(self.method)),
+            (&b":method"[..], self.method),
             (b":scheme", self.scheme),
             (b":authority", self.authority),
             (b":path", self.path),
             (b":protocol", self.protocol),
         ]
         .into_iter()
-        .filter_map(|(name, span)| Some((name, self.fields.span(span?))))
+        .filter(|(_, span)| !span.is_absent())
+        .map(|(name, span)| (name, self.fields.span(span)))
     }
 
     /// What §8 asks of a request, before it is sent.
     pub(crate) fn check(&self, connect_protocol: bool) -> Result<(), Malformed> {
         let mut again = Collector::new(Kind::Request { connect_protocol }, usize::MAX, usize::MAX);
         for (name, value) in self.pseudo() {
-            again.field(FieldRef { name, value, token: 0, sensitive: false });
+            again.field(FieldRef { name, value, token: token::of(name), sensitive: false });
         }
         for field in self.fields.iter() {
-            again.field(FieldRef { name: field.name, value: field.value, token: 0, sensitive: false });
+            again.field(FieldRef { name: field.name, value: field.value, token: field.token, sensitive: false });
         }
         again.request().map(drop)
     }
@@ -205,7 +204,7 @@ pub(crate) struct Collector {
     status: Option<u16>,
     broken: Option<Malformed>,
     regular_seen: bool,
-    host: Option<Span>,
+    host: Span,
     size: usize,
     count: usize,
     max_size: usize,
@@ -220,7 +219,7 @@ impl Collector {
             status: None,
             broken: None,
             regular_seen: false,
-            host: None,
+            host: Span::ABSENT,
             size: 0,
             count: 0,
             max_size,
@@ -263,31 +262,31 @@ impl Collector {
         let store = |head: &mut RequestHead| head.fields.push_span(field.value);
         let head = &mut self.head;
         match (self.kind, field.name) {
-            (Kind::Request { .. }, b":method") if head.method == Span::default() => {
+            (Kind::Request { .. }, b":method") if head.method.is_absent() => {
                 if field.value.is_empty() || !field.value.iter().all(|&octet| is_tchar(octet)) {
                     return Err(Malformed::PseudoValue(":method"));
                 }
                 head.method = store(head);
             }
-            (Kind::Request { .. }, b":scheme") if head.scheme.is_none() => {
+            (Kind::Request { .. }, b":scheme") if head.scheme.is_absent() => {
                 if !is_scheme(field.value) {
                     return Err(Malformed::PseudoValue(":scheme"));
                 }
-                head.scheme = Some(store(head));
+                head.scheme = store(head);
             }
-            (Kind::Request { .. }, b":authority") if head.authority.is_none() => {
+            (Kind::Request { .. }, b":authority") if head.authority.is_absent() => {
                 if !is_authority(field.value) {
                     return Err(Malformed::PseudoValue(":authority"));
                 }
-                head.authority = Some(store(head));
+                head.authority = store(head);
             }
-            (Kind::Request { .. }, b":path") if head.path.is_none() => {
+            (Kind::Request { .. }, b":path") if head.path.is_absent() => {
                 if !is_path(field.value) {
                     return Err(Malformed::PseudoValue(":path"));
                 }
-                head.path = Some(store(head));
+                head.path = store(head);
             }
-            (Kind::Request { connect_protocol }, b":protocol") if head.protocol.is_none() => {
+            (Kind::Request { connect_protocol }, b":protocol") if head.protocol.is_absent() => {
                 if !connect_protocol {
                     return Err(Malformed::ExtendedConnect);
                 }
@@ -296,7 +295,7 @@ impl Collector {
                 {
                     return Err(Malformed::PseudoValue(":protocol"));
                 }
-                head.protocol = Some(store(head));
+                head.protocol = store(head);
             }
             (Kind::Response, b":status") if self.status.is_none() => {
                 self.status = Some(parse_status(field.value)?);
@@ -309,37 +308,49 @@ impl Collector {
     #[inline]
     fn regular(&mut self, field: FieldRef<'_>) -> Result<(), Malformed> {
         self.regular_seen = true;
-        if field.token == 0 && !is_field_name(field.name) {
-            return Err(Malformed::FieldName);
-        }
         if !is_field_value(field.value) {
             return Err(Malformed::FieldValue);
         }
-        match field.name {
-            b"connection" | b"keep-alive" | b"proxy-connection" | b"transfer-encoding" | b"upgrade" => {
-                return Err(Malformed::ConnectionSpecific);
-            }
-            b"te" if !field.value.eq_ignore_ascii_case(b"trailers") || self.kind == Kind::Response => {
-                return Err(Malformed::ConnectionSpecific);
-            }
-            b"content-length" if self.kind != Kind::Trailers => {
+        match field.token {
+            0 => self.unlisted(field)?,
+            token::TRANSFER_ENCODING => return Err(Malformed::ConnectionSpecific),
+            token::CONTENT_LENGTH if self.kind != Kind::Trailers => {
                 let length = parse_content_length(field.value)?;
                 if self.head.content_length.is_some_and(|other| other != length) {
                     return Err(Malformed::ContentLength);
                 }
                 self.head.content_length = Some(length);
             }
-            b"host" if matches!(self.kind, Kind::Request { .. }) => {
-                if self.host.is_some() || !is_authority(field.value) {
+            token::HOST if matches!(self.kind, Kind::Request { .. }) => {
+                if !self.host.is_absent() || !is_authority(field.value) {
                     return Err(Malformed::PseudoValue("host"));
                 }
-                self.host = Some(self.head.fields.push_span(field.value));
+                self.host = self.head.fields.push_span(field.value);
             }
-            b"priority" => self.head.priority = Some(Priority::parse(field.value)),
             _ => {}
         }
-        self.head.fields.push_entry(field.name, field.value, field.sensitive);
+        self.head.fields.push_entry(field.name, field.value, field.sensitive, field.token);
         Ok(())
+    }
+
+    /// A field whose name the static table does not list.
+    fn unlisted(&mut self, field: FieldRef<'_>) -> Result<(), Malformed> {
+        if !is_field_name(field.name) {
+            return Err(Malformed::FieldName);
+        }
+        if is_connection_specific(field.name) {
+            return Err(Malformed::ConnectionSpecific);
+        }
+        match field.name {
+            b"te" if !field.value.eq_ignore_ascii_case(b"trailers") || self.kind == Kind::Response => {
+                Err(Malformed::ConnectionSpecific)
+            }
+            b"priority" => {
+                self.head.priority = Some(Priority::parse(field.value));
+                Ok(())
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The fields as a request (§8.3.1, §8.5; RFC 8441 §4).
@@ -348,41 +359,47 @@ impl Collector {
             return Err(rule);
         }
         let head = self.head;
-        if head.method == Span::default() {
+        if head.method.is_absent() {
             return Err(Malformed::MissingPseudo(":method"));
         }
         let text = |span| head.fields.span(span);
-        if let (Some(host), Some(authority)) = (self.host, head.authority)
-            && !text(host).eq_ignore_ascii_case(text(authority))
-        {
-            return Err(Malformed::HostMismatch);
+        let absent = Span::is_absent;
+        if !absent(self.host) && !absent(head.authority) {
+            // The names of hosts have no case (RFC 3986 §3.2.2).
+            if !text(self.host).eq_ignore_ascii_case(text(head.authority)) {
+                return Err(Malformed::HostMismatch);
+            }
         }
         let connect = text(head.method) == b"CONNECT";
-        if connect && head.protocol.is_none() {
-            if head.authority.is_none_or(|authority| text(authority).is_empty()) {
+        if connect && absent(head.protocol) {
+            if text(head.authority).is_empty() {
                 return Err(Malformed::MissingPseudo(":authority"));
             }
-            if head.scheme.is_some() || head.path.is_some() {
+            if !absent(head.scheme) || !absent(head.path) {
                 return Err(Malformed::PseudoField);
             }
             return Ok(head);
         }
-        if head.protocol.is_some() && !connect {
+        if !absent(head.protocol) && !connect {
             return Err(Malformed::ExtendedConnect);
         }
-        let Some(scheme) = head.scheme else { return Err(Malformed::MissingPseudo(":scheme")) };
-        let Some(path) = head.path else { return Err(Malformed::MissingPseudo(":path")) };
-        if head.protocol.is_some() && head.authority.is_none() {
+        if absent(head.scheme) {
+            return Err(Malformed::MissingPseudo(":scheme"));
+        }
+        if absent(head.path) {
+            return Err(Malformed::MissingPseudo(":path"));
+        }
+        if connect && absent(head.authority) {
             return Err(Malformed::MissingPseudo(":authority"));
         }
-        let web = matches!(text(scheme), b"http" | b"https");
-        match text(path) {
+        let web = matches!(text(head.scheme), b"http" | b"https");
+        match text(head.path) {
             [b'/', ..] => {}
             b"*" if text(head.method) == b"OPTIONS" => {}
             _ if web => return Err(Malformed::PseudoValue(":path")),
             _ => {}
         }
-        if web && head.authority.is_some_and(|authority| text(authority).contains(&b'@')) {
+        if web && text(head.authority).contains(&b'@') {
             return Err(Malformed::PseudoValue(":authority"));
         }
         Ok(head)
@@ -406,20 +423,24 @@ impl Collector {
     }
 }
 
-/// What a field must be before we send it: the same rules as on receipt.
-pub(crate) fn check_fields(fields: &Fields) -> Result<(), Malformed> {
+/// What fields must be before we send them, by the rules of receipt; tells content-length on the way.
+pub(crate) fn check_fields(fields: &Fields) -> Result<Option<u64>, Malformed> {
+    let mut declared = None;
     for field in fields.iter() {
-        if !is_field_name(field.name) {
-            return Err(Malformed::FieldName);
+        match field.token {
+            0 if !is_field_name(field.name) => return Err(Malformed::FieldName),
+            0 if is_connection_specific(field.name) => return Err(Malformed::ConnectionSpecific),
+            // The first tokens are the pseudo-header fields.
+            1..=token::STATUS => return Err(Malformed::PseudoField),
+            token::TRANSFER_ENCODING => return Err(Malformed::ConnectionSpecific),
+            token::CONTENT_LENGTH => declared = Some(parse_content_length(field.value)?),
+            _ => {}
         }
         if !is_field_value(field.value) {
             return Err(Malformed::FieldValue);
         }
-        if is_connection_specific(field.name) {
-            return Err(Malformed::ConnectionSpecific);
-        }
     }
-    Ok(())
+    Ok(declared)
 }
 
 /// Fields that speak of an HTTP/1.1 connection and have no place in HTTP/2 (§8.2.2). `te` is judged by value.
@@ -508,7 +529,7 @@ mod tests {
         let mut collector = Collector::new(Kind::Request { connect_protocol: true }, 4096, 32);
         for (name, value) in list {
             let (name, value) = (name.as_bytes(), value.as_bytes());
-            collector.field(FieldRef { name, value, token: 0, sensitive: false });
+            collector.field(FieldRef { name, value, token: token::of(name), sensitive: false });
         }
         collector.request()
     }

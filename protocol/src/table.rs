@@ -2,6 +2,7 @@
 //!
 //! Decides nothing. Invariant: an identifier is in at most one of the table and the two memories.
 
+use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
 
@@ -48,6 +49,8 @@ pub(crate) struct Table {
     index: HashMap<u32, u32, BuildHasherDefault<IdHasher>>,
     slots: Vec<Option<Stream>>,
     free: Vec<u32>,
+    /// The last identifier looked up and its slot: one exchange asks for its stream many times in a row.
+    recent: Cell<(u32, u32)>,
     reset: VecDeque<u32>,
     ended: [u32; ENDED_MEMORY],
     ended_at: usize,
@@ -72,24 +75,37 @@ impl Table {
             }
         };
         self.index.insert(id, slot);
+        self.recent.set((id, slot));
         self.slots[slot as usize].insert(stream)
     }
 
     #[inline]
-    pub(crate) fn get(&self, id: StreamId) -> Option<&Stream> {
+    fn slot(&self, id: StreamId) -> Option<usize> {
+        let (recent, slot) = self.recent.get();
+        if recent == id.get() {
+            return Some(slot as usize);
+        }
         let slot = *self.index.get(&id.get())?;
-        self.slots[slot as usize].as_ref()
+        self.recent.set((id.get(), slot));
+        Some(slot as usize)
+    }
+
+    #[inline]
+    pub(crate) fn get(&self, id: StreamId) -> Option<&Stream> {
+        self.slots.get(self.slot(id)?)?.as_ref()
     }
 
     #[inline]
     pub(crate) fn get_mut(&mut self, id: StreamId) -> Option<&mut Stream> {
-        let slot = *self.index.get(&id.get())?;
-        self.slots[slot as usize].as_mut()
+        let slot = self.slot(id)?;
+        self.slots.get_mut(slot)?.as_mut()
     }
 
     #[inline]
     pub(crate) fn remove(&mut self, id: StreamId) -> Option<Stream> {
         let slot = self.index.remove(&id.get())?;
+        // Stream 0 is never in the table, so nothing is ever found under it.
+        self.recent.set((0, u32::MAX));
         self.free.push(slot);
         self.slots[slot as usize].take()
     }
@@ -140,6 +156,7 @@ impl Table {
 
     pub(crate) fn shrink(&mut self) {
         if self.is_empty() {
+            self.recent.set((0, u32::MAX));
             self.index = HashMap::default();
             self.slots = Vec::new();
             self.free = Vec::new();

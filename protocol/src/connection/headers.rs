@@ -12,7 +12,7 @@ use crate::event::Event;
 use crate::frame::{self, FrameHeader, flag};
 use crate::hpack;
 use crate::ids::StreamId;
-use crate::message::{Collector, Kind, Malformed, RequestHead, ResponseHead};
+use crate::message::{Collector, Kind, Malformed};
 use crate::priority::Priority;
 use crate::stream::{BodyRule, Receiving, RecvHalf, SendHalf, Sending, Stream};
 use crate::table::Gone;
@@ -399,20 +399,4 @@ impl Connection {
         self.events.push_back(Event::PushPromised { id, promised, head });
         Ok(())
     }
-}
-
-/// What the owner may have got wrong in a head, before it is encoded.
-pub(super) fn declared_length(head: &ResponseHead) -> Result<Option<u64>, Malformed> {
-    let mut declared = None;
-    for field in head.fields.iter() {
-        if field.name == b"content-length" {
-            declared = Some(crate::message::parse_content_length(field.value)?);
-        }
-    }
-    Ok(declared)
-}
-
-/// As [`declared_length`], of a request the owner built.
-pub(super) fn request_length(head: &RequestHead) -> Result<Option<u64>, Malformed> {
-    head.fields().get("content-length").map(crate::message::parse_content_length).transpose()
 }

@@ -239,8 +239,8 @@ impl Connection {
             + self.output.heap()
             + self.partial_frame.capacity()
             + self.partial_block.as_ref().map_or(0, |partial| partial.block.capacity())
-            + self.decoder.table_size()
-            + self.encoder.table_size()
+            + self.decoder.heap_size()
+            + self.encoder.heap_size()
             + self.table.heap()
     }
 
@@ -262,6 +262,8 @@ impl Connection {
         self.output.shrink();
         self.table.shrink();
         self.scheduler.shrink();
+        self.decoder.shrink();
+        self.encoder.shrink();
         self.events.shrink_to_fit();
         self.partial_frame.shrink_to_fit();
         self.lingering.shrink_to_fit();

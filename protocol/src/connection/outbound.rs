@@ -7,7 +7,6 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::headers::{declared_length, request_length};
 use super::{Connection, Phase, Role};
 use crate::error::UserError;
 use crate::event::Event;
@@ -32,7 +31,7 @@ impl Connection {
         }
         self.may_open()?;
         head.check(self.remote.enable_connect_protocol)?;
-        let declared = request_length(head)?.filter(|_| head.method() != "CONNECT");
+        let declared = check_fields(head.fields())?.filter(|_| head.method() != "CONNECT");
         let id = StreamId::from_wire(self.next_local);
         check_length(id, declared, 0, end_stream)?;
         self.next_local += 2;
@@ -136,8 +135,7 @@ impl Connection {
         if !(200..1000).contains(&head.status) {
             return Err(UserError::InvalidStatus(head.status));
         }
-        check_fields(&head.fields)?;
-        let declared = declared_length(head)?;
+        let declared = check_fields(&head.fields)?;
         let (local_open, allowed) = (self.local_open, self.remote.max_concurrent_streams);
         self.answerable(id)?;
         let Some(stream) = self.table.get_mut(id) else { return Err(UserError::StreamGone(id)) };
@@ -402,7 +400,10 @@ impl Connection {
 #[inline]
 fn encode_fields(encoder: &mut hpack::Encoder, fields: &Fields, run: &mut Vec<u8>) {
     for field in fields.iter() {
-        encoder.field(field.name, field.value, field.sensitive, run);
+        match field.token {
+            0 => encoder.field(field.name, field.value, field.sensitive, run),
+            token => encoder.token_field(token, field.value, field.sensitive, run),
+        }
     }
 }
 

@@ -109,6 +109,12 @@ pub const VIA: u8 = 60;
 /// `www-authenticate`
 pub const WWW_AUTHENTICATE: u8 = 61;
 
+/// The token of `name`, 0 where the static table has no such name.
+#[inline]
+pub fn of(name: &[u8]) -> u8 {
+    super::static_table::name_token(name)
+}
+
 /// Each token with its name, for tests.
 #[cfg(test)]
 pub(super) const ALL: &[(u8, &str)] = &[
