@@ -1,1 +1,50 @@
-//! stagedoor.
+//! The facade of stagedoor: what an application needs to serve HTTP/2 and HTTP/1.1 from actors of its own
+//! process, and the parts the `stagedoor` command is made of ([`admin`], [`demo`], [`devca`]).
+//!
+//! Holds no engine: connections live in `stagedoor-actors`, HTTP/2 in `stagedoor-protocol`, the figures in
+//! `stagedoor-metrics`. Starts nothing by itself and reads no configuration.
+//!
+//! ```no_run
+//! use std::rc::Rc;
+//! use std::sync::Arc;
+//! use std::time::Duration;
+//!
+//! use stagedoor::{ListenerConfig, Metrics, Reply, Request, Response, ServerBuilder, Service};
+//!
+//! struct Hello;
+//!
+//! impl Service for Hello {
+//!     fn call(&self, request: Request) -> Reply {
+//!         Response::text(format!("hello, session {}\n", request.session.id)).into()
+//!     }
+//! }
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! actix_rt::System::new().block_on(async {
+//!     let plain = ListenerConfig::new("plain", "127.0.0.1:8080".parse()?);
+//!     let server = ServerBuilder::new(Metrics::new("stagedoor"), 2)
+//!         .listen(plain, Arc::new(|| Rc::new(Hello) as Rc<dyn Service>), false)
+//!         .start()
+//!         .await?;
+//!     // ... until it is time to go:
+//!     server.drain(Duration::ZERO, Duration::from_secs(30), |_| ()).await;
+//!     server.stop().await;
+//!     Ok(())
+//! })
+//! # }
+//! ```
+
+pub mod admin;
+pub mod demo;
+pub mod devca;
+mod head;
+mod lifecycle;
+mod seen;
+
+pub use lifecycle::{Lifecycle, ServerSlot, Stage};
+pub use stagedoor_actors::{
+    BindError, Body, BodyError, DrainProgress, Limits, ListenerConfig, MaxAge, Reply, Request, RequestBody,
+    Response, ServerBuilder, ServerHandle, Service, ServiceFactory, SessionInfo, Timeouts, Windows,
+};
+pub use stagedoor_metrics::{Metrics, RouteId};
+pub use stagedoor_protocol::{Fields, RequestHead, StreamId, Window};

@@ -1,2 +1,52 @@
-//! The stagedoor command.
-fn main() {}
+//! The stagedoor command: reads the command line, runs it, and turns what came of it into an exit code.
+//!
+//! Holds no gateway of its own: `serve.rs` puts one together from the library. Panics in handlers are
+//! contained where they happen; one that reaches this file is our bug and ends the process with 70.
+
+mod banner;
+mod cli;
+mod failure;
+mod listen;
+mod log;
+mod resources;
+mod say;
+mod serve;
+mod signals;
+
+use std::panic::AssertUnwindSafe;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use clap::Parser as _;
+
+use banner::Colour;
+use cli::{Cli, Command};
+use failure::{Exit, Failure};
+use say::say;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let started = Instant::now();
+    let cli = Cli::parse();
+    match std::panic::catch_unwind(AssertUnwindSafe(|| run(cli.command(), started))) {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Err(failure)) => {
+            say(&failure);
+            failure.exit.into()
+        }
+        Err(_) => {
+            say("stagedoor: this is a bug of stagedoor; the panic above says where");
+            Exit::Bug.into()
+        }
+    }
+}
+
+fn run(command: Command, started: Instant) -> Result<(), Failure> {
+    let Command::Serve(args) = command;
+    let colour = Colour::of_stderr();
+    log::log_panics();
+    log::start(args.log.as_deref().unwrap_or("info"), colour == Colour::On)?;
+    serve::run(&args, colour, started)
+}

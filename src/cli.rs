@@ -1,0 +1,139 @@
+//! The command line. Checks each flag by itself; what only the system can tell (a taken port) comes later.
+
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::str::FromStr;
+
+use clap::{Args, Parser, Subcommand};
+
+/// An HTTP/2 gateway built of actors: every session and every stream visible while it lives.
+#[derive(Debug, Parser)]
+#[command(name = "stagedoor", version, after_help = "Without a command: serve, on the built-in demo.")]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+impl Cli {
+    /// The command to run; `serve` when none is given.
+    pub(crate) fn command(self) -> Command {
+        self.command.unwrap_or_else(|| Command::Serve(ServeArgs::default()))
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Serve the built-in demo.
+    Serve(ServeArgs),
+}
+
+#[derive(Args, Debug, Default)]
+pub(crate) struct ServeArgs {
+    /// Where HTTPS is served [default: localhost:8443, or the next free port]
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) public: Option<Endpoint>,
+    /// Where cleartext HTTP is served [default: localhost:8080, or the next free port]
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) plain: Option<Endpoint>,
+    /// Where admin and metrics are served; loopback only [default: 127.0.0.1:9901, or the next free port]
+    #[arg(long, value_name = "ADDR", value_parser = loopback)]
+    pub(crate) admin: Option<SocketAddr>,
+    /// Threads that serve [default: one a core]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) workers: Option<u16>,
+    /// What is logged to stderr: a level or targets with levels, as in info,hyper=debug [default: info]
+    #[arg(long, value_name = "FILTER")]
+    pub(crate) log: Option<String>,
+    /// No admin listener and so no metrics
+    #[arg(long, conflicts_with = "admin")]
+    pub(crate) no_observe: bool,
+}
+
+/// An address to serve on: an IP address with a port, or `localhost` for both loopback addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Endpoint {
+    /// 127.0.0.1 and ::1, as far as this machine has them.
+    Localhost(u16),
+    /// One address.
+    Address(SocketAddr),
+}
+
+impl FromStr for Endpoint {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const HELP: &str =
+            "an address looks like 127.0.0.1:8443, [::]:8443 or localhost:8443 (port 0 takes a free one)";
+        if let Some((host, port)) = text.rsplit_once(':')
+            && host.eq_ignore_ascii_case("localhost")
+        {
+            return port.parse().map(Self::Localhost).map_err(|_| HELP);
+        }
+        text.parse().map(Self::Address).map_err(|_| HELP)
+    }
+}
+
+/// An admin address. Anyone who reaches it may look, so it stays on this machine.
+fn loopback(text: &str) -> Result<SocketAddr, String> {
+    match text.parse()? {
+        Endpoint::Localhost(port) => Ok((Ipv4Addr::LOCALHOST, port).into()),
+        Endpoint::Address(address) if address.ip().is_loopback() => Ok(address),
+        Endpoint::Address(address) => Err(format!(
+            "{address} can be reached from other machines; admin stays on 127.0.0.1 or [{}]",
+            Ipv6Addr::LOCALHOST
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn serve(flags: &[&str]) -> Result<ServeArgs, String> {
+        let words = ["stagedoor", "serve"].iter().chain(flags);
+        match Cli::try_parse_from(words) {
+            Ok(cli) => {
+                let Command::Serve(args) = cli.command();
+                Ok(args)
+            }
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    #[test]
+    fn nothing_is_serve() {
+        let cli = Cli::try_parse_from(["stagedoor"]).unwrap();
+        assert!(matches!(cli.command(), Command::Serve(ServeArgs { public: None, no_observe: false, .. })));
+    }
+
+    #[test]
+    fn addresses_are_ip_or_localhost() {
+        let args =
+            serve(&["--public", "localhost:0", "--plain", "[::]:80", "--admin", "localhost:1"]).unwrap();
+        assert_eq!(args.public, Some(Endpoint::Localhost(0)));
+        assert_eq!(args.plain, Some(Endpoint::Address("[::]:80".parse().unwrap())));
+        assert_eq!(args.admin, Some("127.0.0.1:1".parse().unwrap()));
+        for address in ["8443", "localhost", "localhost:99999", "example.org:80", ":80", ""] {
+            assert!(
+                serve(&["--public", address]).unwrap_err().contains("an address looks like"),
+                "{address}"
+            );
+        }
+    }
+
+    #[test]
+    fn admin_stays_on_this_machine() {
+        assert!(
+            serve(&["--admin", "0.0.0.0:9901"]).unwrap_err().contains("can be reached from other machines")
+        );
+        assert!(serve(&["--admin", "[::1]:9901"]).is_ok());
+        assert!(serve(&["--admin", "[::1]:9901", "--no-observe"]).is_err());
+    }
+
+    #[test]
+    fn workers_are_counted_from_one() {
+        assert_eq!(serve(&["--workers", "1"]).unwrap().workers, Some(1));
+        for workers in ["0", "-1", "1025", "two"] {
+            assert!(serve(&["--workers", workers]).is_err(), "{workers}");
+        }
+    }
+}

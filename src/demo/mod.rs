@@ -1,0 +1,186 @@
+//! The demo site: a [`Service`] that shows and tests what a server of HTTP can be asked to do.
+//!
+//! This file finds the path and the method; the answers are in its siblings. A path works the same on
+//! HTTP/2 and HTTP/1.1. A parameter that makes no sense is answered 400 with one sentence, never a panic,
+//! save where a panic is what was asked for.
+//!
+//! Invariant: whatever [`Service::route`] calls `demo`, [`Service::call`] answers with something else
+//! than 404.
+
+mod answer;
+mod drip;
+mod inspect;
+mod octets;
+mod page;
+mod query;
+mod small;
+mod upload;
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use stagedoor_actors::{Reply, Request, Response, Service, ServiceFactory};
+use stagedoor_metrics::{Metrics, RouteId};
+use stagedoor_protocol::RequestHead;
+
+use crate::head::without_body;
+use crate::lifecycle::ServerSlot;
+use query::Query;
+
+pub use octets::{MOST_OCTETS, octet_at};
+
+/// The demo site of one worker.
+pub struct Demo {
+    route: RouteId,
+    server: ServerSlot,
+}
+
+impl Demo {
+    /// A factory for `ServerBuilder::listen`; `server` is filled once it runs (`/session` asks it).
+    pub fn factory(metrics: &Metrics, server: ServerSlot) -> ServiceFactory {
+        let route = metrics.add_route("demo");
+        Arc::new(move || Rc::new(Self { route, server: Arc::clone(&server) }))
+    }
+}
+
+/// What lives under a path. Those with a parameter carry its text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place<'a> {
+    Page,
+    Bytes(&'a str),
+    Drip,
+    Echo,
+    Headers,
+    Status(&'a str),
+    Delay(&'a str),
+    Trailers,
+    Reject,
+    Sha256,
+    Session,
+    Panic,
+}
+
+impl<'a> Place<'a> {
+    /// What lives under `path` (without its query).
+    fn find(path: &'a str) -> Option<Self> {
+        Some(match path {
+            "/" => Self::Page,
+            "/drip" => Self::Drip,
+            "/echo" => Self::Echo,
+            "/headers" => Self::Headers,
+            "/trailers" => Self::Trailers,
+            "/reject" => Self::Reject,
+            "/sha256" => Self::Sha256,
+            "/session" => Self::Session,
+            "/panic" => Self::Panic,
+            _ => {
+                let (place, parameter) = path.strip_prefix('/')?.split_once('/')?;
+                match place {
+                    "bytes" => Self::Bytes(parameter),
+                    "status" => Self::Status(parameter),
+                    "delay" => Self::Delay(parameter),
+                    _ => return None,
+                }
+            }
+        })
+    }
+
+    /// The value of `allow`.
+    fn methods(self) -> &'static str {
+        match self {
+            Self::Echo | Self::Reject | Self::Sha256 => "POST, OPTIONS",
+            Self::Page
+            | Self::Bytes(_)
+            | Self::Drip
+            | Self::Headers
+            | Self::Status(_)
+            | Self::Delay(_)
+            | Self::Trailers
+            | Self::Session
+            | Self::Panic => "GET, HEAD, OPTIONS",
+        }
+    }
+
+    fn allows(self, method: &str) -> bool {
+        self.methods().split(", ").any(|allowed| allowed == method)
+    }
+}
+
+/// Path and query of a request target.
+fn split_target(head: &RequestHead) -> (&str, Query<'_>) {
+    let target = head.path().unwrap_or_default();
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    (path, Query::new(query))
+}
+
+impl Service for Demo {
+    fn route(&self, head: &RequestHead) -> RouteId {
+        let (path, _) = split_target(head);
+        if path == "*" || Place::find(path).is_some() { self.route } else { RouteId::UNMATCHED }
+    }
+
+    fn call(&self, request: Request) -> Reply {
+        let (path, _) = split_target(&request.head);
+        let method = request.head.method();
+        if path == "*" && method == "OPTIONS" {
+            return Response::new(204).with_field("allow", "GET, HEAD, POST, OPTIONS").into();
+        }
+        let Some(place) = Place::find(path) else {
+            return when_head(method, answer::not_found(path).into());
+        };
+        if !place.allows(method) {
+            return answer::not_allowed(method, path, place.methods()).into();
+        }
+        match method {
+            "OPTIONS" => Response::new(204).with_field("allow", place.methods()).into(),
+            "HEAD" => without_body(self.answer(request)),
+            _ => self.answer(request),
+        }
+    }
+}
+
+impl Demo {
+    fn answer(&self, request: Request) -> Reply {
+        let (path, query) = split_target(&request.head);
+        let Some(place) = Place::find(path) else { return answer::not_found(path).into() };
+        match place {
+            Place::Page => page::page().into(),
+            Place::Bytes(octets) => octets::answer(octets, &request.head).into(),
+            Place::Drip => drip::answer(&query).into(),
+            Place::Headers => inspect::headers(&request.head).into(),
+            Place::Status(code) => small::status(code).into(),
+            Place::Delay(seconds) => small::delay(seconds),
+            Place::Trailers => small::trailers(&request).into(),
+            Place::Session => inspect::session(&self.server, &request),
+            Place::Panic => small::panic_when_asked(&query).into(),
+            Place::Reject => small::reject().into(),
+            Place::Echo => upload::echo(request).into(),
+            Place::Sha256 => upload::sha256(request),
+        }
+    }
+}
+
+fn when_head(method: &str, reply: Reply) -> Reply {
+    if method == "HEAD" { without_body(reply) } else { reply }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_found_and_near_misses_are_not() {
+        assert_eq!(Place::find("/"), Some(Place::Page));
+        assert_eq!(Place::find("/bytes/12"), Some(Place::Bytes("12")));
+        assert_eq!(Place::find("/status/"), Some(Place::Status("")));
+        for path in ["", "/bytes", "/drip/", "//", "/other/1", "*", "bytes/1"] {
+            assert_eq!(Place::find(path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn methods_are_compared_whole() {
+        assert!(Place::Echo.allows("POST") && !Place::Echo.allows("GET"));
+        assert!(Place::Page.allows("HEAD") && !Place::Page.allows("head") && !Place::Page.allows(""));
+    }
+}

@@ -1,0 +1,56 @@
+//! Paths that read a body: `/echo` and `/sha256`. Both hold one piece at a time, so the peer's windows grow
+//! at the pace of the slower side.
+
+use sha2::{Digest as _, Sha256};
+use stagedoor_actors::{Body, Reply, Request, Response};
+
+use super::answer;
+
+/// `/echo`: octets as they arrive, and the trailers.
+///
+/// Never under the sender's own `content-type`: a page of another site could have it run here.
+pub(super) fn echo(request: Request) -> Response {
+    let mut response = Response::new(200)
+        .with_field("content-type", "application/octet-stream")
+        .with_field("x-content-type-options", "nosniff")
+        .with_field("cache-control", "no-store");
+    for announced in request.head.fields().get_all("trailer") {
+        response.fields.push("trailer", announced);
+    }
+    response.with_body(Body::stream(request.body))
+}
+
+/// `/sha256`: the digest in hex, a line of its own.
+pub(super) fn sha256(request: Request) -> Reply {
+    let mut body = request.body;
+    Reply::later(async move {
+        let mut digest = Sha256::new();
+        while let Some(piece) = body.chunk().await {
+            match piece {
+                Ok(octets) => digest.update(&octets),
+                Err(error) => return answer::bad(format!("the body did not arrive whole: {error}")),
+            }
+        }
+        let mut line = hex(&digest.finalize());
+        line.push('\n');
+        answer::text(200, line)
+    })
+}
+
+/// Lower case hex.
+pub(super) fn hex(octets: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digits = octets.iter().flat_map(|octet| [octet >> 4, octet & 15]);
+    digits.map(|digit| char::from(DIGITS[usize::from(digit)])).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hex_has_two_digits_an_octet() {
+        assert_eq!(hex(&[0, 1, 0xab, 0xff]), "0001abff");
+        assert!(hex(&Sha256::digest(b"")).starts_with("e3b0c44298fc1c14"));
+    }
+}

@@ -1,0 +1,376 @@
+//! The development certificate: an authority of this machine's own and a leaf for localhost, made once and
+//! kept in the state directory under `dev/`.
+//!
+//! The authority is constrained to localhost and the loopback addresses (RFC 5280 §4.2.1.10), so its key is
+//! worth nothing elsewhere. It lasts 20 years; nothing watches its age. For development only: no revocation.
+//!
+//! Invariants: what is loaded has been verified as a client would, seven days ahead. Files are replaced by
+//! rename under a lock, so processes that start together agree on one authority. Keys have mode 0600.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use rcgen::{
+    BasicConstraints, CertificateParams, CidrSubnet, DnType, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa,
+    Issuer, KeyPair, KeyUsagePurpose, NameConstraints, SanType,
+};
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::ServerCertVerifier as _;
+use rustls::crypto::aws_lc_rs;
+use rustls::server::ServerSessionMemoryCache;
+use rustls::{RootCertStore, ServerConfig};
+use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+const AUTHORITY_DAYS: u32 = 20 * 365;
+const LEAF_DAYS: u32 = 397;
+/// A leaf with less than this left is made anew.
+const RENEW_DAYS: u32 = 7;
+
+const CA_CERT: &str = "ca.pem";
+const CA_KEY: &str = "ca.key";
+const LEAF_CERT: &str = "localhost.pem";
+const LEAF_KEY: &str = "localhost.key";
+
+/// Names a client may use, each of which the leaf must fit.
+///
+/// No `*.localhost`: OpenSSL, NSS and webpki match no wildcard above a single label, and under a constrained
+/// authority webpki refuses the whole certificate for it.
+const NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
+
+/// No development certificate could be had.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Neither `STAGEDOOR_STATE_DIR` nor `XDG_DATA_HOME` nor `HOME` names a directory.
+    #[error(
+        "no place for the development certificate: STAGEDOOR_STATE_DIR, XDG_DATA_HOME and HOME are unset"
+    )]
+    NoPlace,
+    /// A file could not be read or written.
+    #[error("cannot keep the development certificate in {}: {source}", path.display())]
+    Io {
+        /// The file or directory.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Making a certificate failed: a bug of ours or of a library.
+    #[error("cannot make a development certificate: {0}")]
+    Make(#[from] rcgen::Error),
+    /// The new certificate does not hold: a bug of ours or of a library.
+    #[error("the development certificate does not hold: {0}")]
+    Tls(#[from] rustls::Error),
+}
+
+/// Whether the leaf is new.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// It was made by this start.
+    Made,
+    /// It was there and still holds.
+    Kept,
+}
+
+/// A certificate for localhost with its key, and where its authority's certificate lies.
+#[derive(Debug)]
+pub struct DevCertificate {
+    /// The authority's certificate, for clients to trust.
+    pub ca_pem: PathBuf,
+    /// New or kept.
+    pub origin: Origin,
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+}
+
+/// `$STAGEDOOR_STATE_DIR`, else `$XDG_DATA_HOME/stagedoor`, else `~/.local/share/stagedoor`.
+///
+/// # Errors
+/// [`Error::NoPlace`] when none of the variables is set.
+pub fn state_dir() -> Result<PathBuf, Error> {
+    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    // A relative XDG_DATA_HOME is to be ignored (XDG Base Directory Specification).
+    let data_home = || set("XDG_DATA_HOME").filter(|path| path.is_absolute());
+    set("STAGEDOOR_STATE_DIR")
+        .or_else(|| data_home().map(|path| path.join("stagedoor")))
+        .or_else(|| set("HOME").map(|path| path.join(".local/share/stagedoor")))
+        .ok_or(Error::NoPlace)
+}
+
+/// The certificate under `state_dir`, made where it is missing, broken or about to expire.
+///
+/// # Errors
+/// [`Error::Io`] when files cannot be written; a certificate that holds is used from a read-only place too.
+pub fn load_or_make(state_dir: &Path) -> Result<DevCertificate, Error> {
+    let dir = state_dir.join("dev");
+    if let Some(kept) = load(&dir) {
+        return Ok(kept);
+    }
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        move |source| Error::Io { path, source }
+    };
+    DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(failed(&dir))?;
+    let lock_path = dir.join(".lock");
+    // Held until the file is closed, at the end of this function or of the process.
+    let lock = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&lock_path);
+    let lock = lock.map_err(failed(&lock_path))?;
+    lock_file(&lock).map_err(failed(&lock_path))?;
+    // Another process may have been faster.
+    match load(&dir) {
+        Some(kept) => Ok(kept),
+        None => make(&dir),
+    }
+}
+
+fn lock_file(lock: &File) -> io::Result<()> {
+    loop {
+        match rustix::fs::flock(lock, rustix::fs::FlockOperation::LockExclusive) {
+            Err(rustix::io::Errno::INTR) => {}
+            done => return Ok(done?),
+        }
+    }
+}
+
+impl DevCertificate {
+    /// TLS 1.2 and 1.3 with this certificate, with resumption by ticket and by session id. ALPN is the
+    /// listener's to set.
+    ///
+    /// # Errors
+    /// When key and certificate do not belong together.
+    pub fn server_config(&self) -> Result<Arc<ServerConfig>, rustls::Error> {
+        let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
+            .with_no_client_auth()
+            .with_single_cert(self.chain.clone(), self.key.clone_key())?;
+        config.ticketer = aws_lc_rs::Ticketer::new()?;
+        config.session_storage = ServerSessionMemoryCache::new(4096);
+        Ok(Arc::new(config))
+    }
+
+    /// Checks that a client that trusts `authority` accepts this now and in seven days, and that the key fits.
+    fn verify(&self, authority: &CertificateDer<'_>) -> Result<(), rustls::Error> {
+        let mut roots = RootCertStore::empty();
+        roots.add(authority.clone().into_owned())?;
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let verifier = WebPkiServerVerifier::builder_with_provider(roots.into(), provider)
+            .build()
+            .map_err(|error| rustls::Error::General(error.to_string()))?;
+        let (leaf, rest) = self.chain.split_first().ok_or(rustls::Error::NoCertificatesPresented)?;
+        let now = UnixTime::now().as_secs();
+        for seconds in [now, now + (DAY * RENEW_DAYS).as_secs()] {
+            let time = UnixTime::since_unix_epoch(Duration::from_secs(seconds));
+            for name in NAMES {
+                let name = ServerName::try_from(name)
+                    .map_err(|_| rustls::Error::General(format!("{name} is no server name")))?;
+                verifier.verify_server_cert(leaf, rest, &name, &[], time)?;
+            }
+        }
+        self.server_config().map(drop)
+    }
+}
+
+/// What lies in `dir`, if it holds.
+fn load(dir: &Path) -> Option<DevCertificate> {
+    let ca_pem = dir.join(CA_CERT);
+    let authority = CertificateDer::from_pem_file(&ca_pem).ok()?;
+    let chain = CertificateDer::pem_file_iter(dir.join(LEAF_CERT)).ok()?.collect::<Result<_, _>>().ok()?;
+    let key = PrivateKeyDer::from_pem_file(dir.join(LEAF_KEY)).ok()?;
+    let found = DevCertificate { ca_pem, origin: Origin::Kept, chain, key };
+    found.verify(&authority).is_ok().then_some(found)
+}
+
+/// Makes a leaf, with the authority in `dir` if it still can sign one that holds, else with a new one.
+/// The caller holds the lock.
+fn make(dir: &Path) -> Result<DevCertificate, Error> {
+    let ca_pem = dir.join(CA_CERT);
+    let kept = CertificateDer::from_pem_file(&ca_pem)
+        .ok()
+        .zip(fs::read_to_string(dir.join(CA_KEY)).ok().and_then(|pem| KeyPair::from_pem(&pem).ok()));
+    if let Some((authority, key)) = kept {
+        let (leaf, pem) = new_leaf(&ca_pem, key)?;
+        if leaf.verify(&authority).is_ok() {
+            return write_leaf(dir, leaf, &pem);
+        }
+    }
+    let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)?;
+    let authority = authority_params().self_signed(&key)?;
+    // A reader between these sees a leaf that does not chain, and waits for the lock.
+    write(dir, CA_KEY, key.serialize_pem().as_bytes(), 0o600)?;
+    write(dir, CA_CERT, authority.pem().as_bytes(), 0o644)?;
+    let (leaf, pem) = new_leaf(&ca_pem, key)?;
+    leaf.verify(authority.der())?;
+    write_leaf(dir, leaf, &pem)
+}
+
+/// The PEM texts of a leaf: certificate and key.
+type LeafPem = (String, String);
+
+fn new_leaf(ca_pem: &Path, ca_key: KeyPair) -> Result<(DevCertificate, LeafPem), Error> {
+    let issuer = Issuer::new(authority_params(), ca_key);
+    let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)?;
+    let leaf = leaf_params()?.signed_by(&key, &issuer)?;
+    let made = DevCertificate {
+        ca_pem: ca_pem.to_owned(),
+        origin: Origin::Made,
+        chain: vec![leaf.der().clone()],
+        key: PrivateKeyDer::Pkcs8(key.serialize_der().into()),
+    };
+    Ok((made, (leaf.pem(), key.serialize_pem())))
+}
+
+fn write_leaf(dir: &Path, leaf: DevCertificate, (cert, key): &LeafPem) -> Result<DevCertificate, Error> {
+    write(dir, LEAF_KEY, key.as_bytes(), 0o600)?;
+    write(dir, LEAF_CERT, cert.as_bytes(), 0o644)?;
+    Ok(leaf)
+}
+
+/// The authority. The same name and key always, so that a leaf can be issued from the key file alone.
+fn authority_params() -> CertificateParams {
+    let mut params = valid_for(AUTHORITY_DAYS);
+    params.distinguished_name.push(DnType::CommonName, "stagedoor development authority (localhost only)");
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params.name_constraints = Some(NameConstraints {
+        permitted_subtrees: vec![
+            GeneralSubtree::DnsName("localhost".to_owned()),
+            GeneralSubtree::IpAddress(CidrSubnet::from_v4_prefix(Ipv4Addr::LOCALHOST.octets(), 32)),
+            GeneralSubtree::IpAddress(CidrSubnet::from_v6_prefix(Ipv6Addr::LOCALHOST.octets(), 128)),
+        ],
+        excluded_subtrees: Vec::new(),
+    });
+    params
+}
+
+fn leaf_params() -> Result<CertificateParams, rcgen::Error> {
+    let mut params = valid_for(LEAF_DAYS);
+    params.distinguished_name.push(DnType::CommonName, "localhost");
+    params.subject_alt_names = vec![
+        SanType::DnsName("localhost".try_into()?),
+        SanType::IpAddress(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+        SanType::IpAddress(IpAddr::V6(Ipv6Addr::LOCALHOST)),
+    ];
+    params.is_ca = IsCa::ExplicitNoCa;
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    params.use_authority_key_identifier_extension = true;
+    Ok(params)
+}
+
+/// Valid from a day ago, in case clocks differ.
+fn valid_for(days: u32) -> CertificateParams {
+    let now = SystemTime::now();
+    let mut params = CertificateParams::default();
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params.not_before = (now - DAY).into();
+    params.not_after = (now + DAY * days).into();
+    params
+}
+
+/// Replaces a file whole: readers see the old octets or the new ones.
+fn write(dir: &Path, name: &str, octets: &[u8], mode: u32) -> Result<(), Error> {
+    let path = dir.join(name);
+    let fresh = dir.join(format!(".{name}.new"));
+    let replace = || -> io::Result<()> {
+        match fs::remove_file(&fresh) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&fresh)?;
+        file.write_all(octets)?;
+        fs::rename(&fresh, &path)
+    };
+    replace().map_err(|source| Error::Io { path, source })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn a_certificate_is_made_once_and_kept() {
+        let state = tempfile::tempdir().unwrap();
+        let made = load_or_make(state.path()).unwrap();
+        assert_eq!(made.origin, Origin::Made);
+        let kept = load_or_make(state.path()).unwrap();
+        assert_eq!((kept.origin, &kept.chain), (Origin::Kept, &made.chain));
+        let dev = state.path().join("dev");
+        assert_eq!([mode(&dev), mode(&dev.join(CA_KEY)), mode(&dev.join(LEAF_KEY))], [0o700, 0o600, 0o600]);
+    }
+
+    #[test]
+    fn a_broken_leaf_is_made_anew_by_the_same_authority() {
+        let state = tempfile::tempdir().unwrap();
+        let first = load_or_make(state.path()).unwrap();
+        let authority = fs::read(&first.ca_pem).unwrap();
+        fs::write(state.path().join("dev").join(LEAF_CERT), "not a certificate").unwrap();
+        let second = load_or_make(state.path()).unwrap();
+        assert_eq!(second.origin, Origin::Made);
+        assert_eq!(fs::read(&second.ca_pem).unwrap(), authority);
+    }
+
+    #[test]
+    fn a_leaf_about_to_expire_does_not_hold() {
+        let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
+        let authority = authority_params().self_signed(&key).unwrap();
+        let issuer = Issuer::new(authority_params(), key);
+        for (days, holds) in [(RENEW_DAYS - 1, false), (RENEW_DAYS + 1, true)] {
+            let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
+            let mut params = leaf_params().unwrap();
+            params.not_after = (SystemTime::now() + DAY * days).into();
+            let leaf = params.signed_by(&key, &issuer).unwrap();
+            let leaf = DevCertificate {
+                ca_pem: PathBuf::new(),
+                origin: Origin::Kept,
+                chain: vec![leaf.der().clone()],
+                key: PrivateKeyDer::Pkcs8(key.serialize_der().into()),
+            };
+            assert_eq!(leaf.verify(authority.der()).is_ok(), holds, "{days} days left");
+        }
+    }
+
+    #[test]
+    fn a_lost_authority_key_makes_a_new_authority() {
+        let state = tempfile::tempdir().unwrap();
+        let first = load_or_make(state.path()).unwrap();
+        let authority = fs::read(&first.ca_pem).unwrap();
+        for name in [CA_KEY, LEAF_KEY] {
+            fs::remove_file(state.path().join("dev").join(name)).unwrap();
+        }
+        let second = load_or_make(state.path()).unwrap();
+        assert_eq!(second.origin, Origin::Made);
+        assert_ne!(fs::read(&second.ca_pem).unwrap(), authority);
+    }
+
+    #[test]
+    fn those_who_start_together_agree() {
+        let state = tempfile::tempdir().unwrap();
+        let chains: Vec<_> = std::thread::scope(|scope| {
+            let starts: Vec<_> =
+                (0..4).map(|_| scope.spawn(|| load_or_make(state.path()).unwrap())).collect();
+            starts.into_iter().map(|start| start.join().unwrap().chain).collect()
+        });
+        assert!(chains.windows(2).all(|pair| pair[0] == pair[1]));
+    }
+
+    #[test]
+    fn a_place_that_cannot_be_written_is_named() {
+        let state = tempfile::tempdir().unwrap();
+        let file = state.path().join("file");
+        fs::write(&file, "").unwrap();
+        let error = load_or_make(&file).unwrap_err();
+        assert!(error.to_string().contains(&*file.to_string_lossy()), "{error}");
+    }
+}
