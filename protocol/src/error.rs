@@ -135,6 +135,14 @@ pub enum ConnectionError {
         /// The stream.
         id: StreamId,
     },
+    /// A frame on a promised stream that only its HEADERS may begin (§5.1, reserved).
+    #[error("{frame} on reserved stream {id}")]
+    ReservedStream {
+        /// Name of the frame type.
+        frame: &'static str,
+        /// The stream.
+        id: StreamId,
+    },
     /// CONTINUATION expected and something else came, or none expected (§6.10).
     #[error("a header block is not continued as it must be")]
     Continuation,
@@ -242,6 +250,7 @@ impl ConnectionError {
             | Self::WrongStream(_)
             | Self::Padding
             | Self::IdleStream { .. }
+            | Self::ReservedStream { .. }
             | Self::InvalidStreamId(_)
             | Self::Continuation
             | Self::ZeroIncrement

@@ -166,7 +166,12 @@ impl RequestHead {
             again.field(FieldRef { name, value, token: token::of(name), sensitive: false });
         }
         for field in self.fields.iter() {
-            again.field(FieldRef { name: field.name, value: field.value, token: field.token, sensitive: false });
+            again.field(FieldRef {
+                name: field.name,
+                value: field.value,
+                token: field.token,
+                sensitive: false,
+            });
         }
         again.request().map(drop)
     }

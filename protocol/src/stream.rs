@@ -90,6 +90,8 @@ pub(crate) enum BodyRule {
     Declared(u64),
     /// None, whatever content-length says: HEAD, 204, 304.
     None,
+    /// Octets of a tunnel, which has no trailers (RFC 9113 §8.5).
+    Tunnel,
 }
 
 /// Receiving half while it is open.
@@ -120,6 +122,8 @@ pub(crate) struct Stream {
     pub(crate) priority: Priority,
     /// The request asked with HEAD.
     pub(crate) head_request: bool,
+    /// The request asked for a tunnel by CONNECT.
+    pub(crate) connect: bool,
     /// Promised and not begun (§8.4): `reserved` in §5.1.
     pub(crate) reserved: bool,
     /// Body octets framed so far.
@@ -136,6 +140,7 @@ impl Stream {
             window: StreamWindow::new(recv_window),
             priority: Priority::UNSAID,
             head_request: false,
+            connect: false,
             reserved: false,
             sent: 0,
             received: 0,

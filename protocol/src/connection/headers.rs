@@ -214,6 +214,7 @@ impl Connection {
         let rule = declared.map_or(BodyRule::Free, BodyRule::Declared);
         let stream = self.insert_remote(id, rule, false, end_stream);
         stream.head_request = head.method() == "HEAD";
+        stream.connect = head.method() == "CONNECT";
         if let Some(priority) = priority.or(head.priority()) {
             stream.priority = priority;
         }
@@ -264,7 +265,7 @@ impl Connection {
         if receiving.discard {
             return self.end_receiving(id, end_stream);
         }
-        let error = if !end_stream {
+        let error = if !end_stream || receiving.rule == BodyRule::Tunnel {
             StreamError::Malformed(Malformed::UnexpectedHeaders)
         } else if collector.too_large() {
             StreamError::HeaderListTooLarge
@@ -337,6 +338,7 @@ impl Connection {
         let bodyless = stream.head_request || matches!(head.status, 204 | 304);
         let rule = match declared {
             _ if bodyless => BodyRule::None,
+            _ if stream.connect && head.status < 300 => BodyRule::Tunnel,
             Some(length) => BodyRule::Declared(length),
             None => BodyRule::Free,
         };
@@ -383,7 +385,13 @@ impl Connection {
         }
         let head = match collector.request() {
             // Safe, cacheable and without a body (§8.4); an authority is needed to judge it.
-            Ok(head) if matches!(head.method(), "GET" | "HEAD") && head.authority().is_some() => head,
+            Ok(head)
+                if matches!(head.method(), "GET" | "HEAD")
+                    && head.authority().is_some()
+                    && head.content_length().unwrap_or(0) == 0 =>
+            {
+                head
+            }
             Ok(_) => {
                 let rule = Malformed::PseudoValue(":method");
                 return self.fail_stream(promised, &StreamError::Malformed(rule), now);

@@ -168,6 +168,9 @@ impl Connection {
         let Some(stream) = self.table.get_mut(id) else {
             return self.data_on_gone_stream(id, data.len());
         };
+        if stream.reserved {
+            return Err(ConnectionError::ReservedStream { frame: "DATA", id });
+        }
         let RecvHalf::Open(receiving) = &mut stream.recv else {
             return Err(ConnectionError::StreamClosed { frame: "DATA", id });
         };
@@ -178,7 +181,7 @@ impl Connection {
             BodyRule::Declared(length) if received > length || (end_stream && received < length) => {
                 Err(Malformed::BodyLength)
             }
-            BodyRule::Free | BodyRule::None | BodyRule::Declared(_) => Ok(()),
+            BodyRule::Free | BodyRule::None | BodyRule::Tunnel | BodyRule::Declared(_) => Ok(()),
         };
         let unread = if receiving.discard { 0 } else { data.len() };
         let taken = match rule {
@@ -393,6 +396,9 @@ impl Connection {
             return Err(ConnectionError::IdleStream { frame: "WINDOW_UPDATE", id });
         }
         let Some(stream) = self.table.get_mut(id) else { return Ok(()) };
+        if stream.reserved && self.role == Role::Client {
+            return Err(ConnectionError::ReservedStream { frame: "WINDOW_UPDATE", id });
+        }
         if increment == 0 {
             return self.fail_stream(id, &StreamError::ZeroIncrement, now);
         }
@@ -455,7 +461,7 @@ impl Connection {
         let RecvHalf::Open(receiving) = &stream.recv else { return };
         let remaining = match receiving.rule {
             BodyRule::Declared(length) => Some(length - receiving.received.min(length)),
-            BodyRule::Free | BodyRule::AwaitHead | BodyRule::None => None,
+            BodyRule::Free | BodyRule::AwaitHead | BodyRule::None | BodyRule::Tunnel => None,
         };
         if let Some(credit) = stream.window.update(bounds, remaining) {
             self.write_window_update(id, credit);

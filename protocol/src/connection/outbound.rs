@@ -48,6 +48,7 @@ impl Connection {
         let recv = RecvHalf::Open(Receiving { rule: BodyRule::AwaitHead, received: 0, discard: false });
         let mut stream = Stream::new(id, send, recv, self.local.initial_window_size);
         stream.head_request = head.method() == "HEAD";
+        stream.connect = head.method() == "CONNECT";
         self.table.insert(stream);
         self.write_head(kind::HEADERS, id, None, end_stream, |encoder, run| {
             for (name, value) in head.pseudo() {
@@ -148,6 +149,12 @@ impl Connection {
         if stream.reserved {
             stream.reserved = false;
             self.local_open += 1;
+        }
+        if stream.connect
+            && head.status < 300
+            && let RecvHalf::Open(receiving) = &mut stream.recv
+        {
+            receiving.rule = BodyRule::Tunnel;
         }
         match &mut stream.send {
             send if end_stream => *send = SendHalf::Closed,
