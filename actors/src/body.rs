@@ -1,10 +1,22 @@
 //! Bodies, both ways, with backpressure.
+//!
+//! A request's body is a queue the session fills (HTTP/2) or hyper's own body (HTTP/1.1); octets are credited
+//! to the peer's windows when the handler takes them, and when it lets go of the body unread. A response's
+//! body is polled only while the session takes octets.
 
+use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
-use http_body::Frame;
+use http_body::{Body as _, Frame, SizeHint};
+use stagedoor_protocol::{ErrorCode, Fields, StreamId};
+
+use crate::convert;
+use crate::link::{Link, ToSession};
+use crate::session::http1::Incoming;
 
 /// Why a body ended before its end.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -12,7 +24,7 @@ use http_body::Frame;
 pub enum BodyError {
     /// The peer reset the stream.
     #[error("the peer reset the stream with {0}")]
-    Reset(stagedoor_protocol::ErrorCode),
+    Reset(ErrorCode),
     /// The session ended.
     #[error("the session ended")]
     SessionClosed,
@@ -41,41 +53,258 @@ impl Body {
         B: http_body::Body<Data = Bytes> + 'static,
         B::Error: Into<Box<dyn std::error::Error>>,
     {
-        // The actors engineer maps the error here.
-        let _ = body;
-        Self::Empty
+        Self::Stream(Box::pin(MapError(Box::pin(body))))
+    }
+}
+
+/// Makes every error the one type of [`BoxBody`].
+struct MapError<B>(Pin<Box<B>>);
+
+impl<B> http_body::Body for MapError<B>
+where
+    B: http_body::Body<Data = Bytes>,
+    B::Error: Into<Box<dyn std::error::Error>>,
+{
+    type Data = Bytes;
+    type Error = Box<dyn std::error::Error>;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        self.0.as_mut().poll_frame(cx).map(|frame| frame.map(|result| result.map_err(Into::into)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.size_hint()
     }
 }
 
 /// The body of a request. Octets given out are credited to the peer's windows. Also an [`http_body::Body`].
-pub struct RequestBody {}
+pub struct RequestBody {
+    source: Source,
+    content_length: Option<u64>,
+    trailers: Option<Fields>,
+}
+
+enum Source {
+    Nothing,
+    Http2(Rc<Inbound>),
+    Http1(Box<Incoming>),
+}
 
 impl RequestBody {
-    /// Nothing to read.
+    /// No body at all.
+    pub(crate) fn nothing() -> Self {
+        Self { source: Source::Nothing, content_length: None, trailers: None }
+    }
+
+    pub(crate) fn http2(inbound: Rc<Inbound>, content_length: Option<u64>) -> Self {
+        Self { source: Source::Http2(inbound), content_length, trailers: None }
+    }
+
+    pub(crate) fn http1(incoming: Incoming, content_length: Option<u64>) -> Self {
+        Self { source: Source::Http1(Box::new(incoming)), content_length, trailers: None }
+    }
+
+    /// Nothing to read, now and later.
     pub fn is_empty(&self) -> bool {
-        true
+        match &self.source {
+            Source::Nothing => true,
+            Source::Http2(inbound) => inbound.is_over(),
+            Source::Http1(incoming) => incoming.is_end_stream(),
+        }
     }
 
     /// The next octets; `None` at the end (then [`Self::trailers`] may have some).
     pub async fn chunk(&mut self) -> Option<Result<Bytes, BodyError>> {
-        None
+        std::future::poll_fn(|cx| self.poll_chunk(cx)).await
+    }
+
+    /// [`Self::chunk`] for hand-written futures.
+    pub fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
+        match &mut self.source {
+            Source::Nothing => Poll::Ready(None),
+            Source::Http2(inbound) => inbound.poll_chunk(cx),
+            Source::Http1(incoming) => incoming.poll_chunk(cx, &mut self.trailers),
+        }
     }
 
     /// Trailers, once `chunk` has said `None`.
-    pub fn trailers(&mut self) -> Option<stagedoor_protocol::Fields> {
-        None
+    pub fn trailers(&mut self) -> Option<Fields> {
+        match &self.source {
+            Source::Http2(inbound) => inbound.take_trailers(),
+            Source::Nothing | Source::Http1(_) => self.trailers.take(),
+        }
     }
 
     /// Declared length in octets, where the head says one.
     pub fn content_length(&self) -> Option<u64> {
-        None
+        self.content_length
     }
 }
 
 impl http_body::Body for RequestBody {
     type Data = Bytes;
     type Error = BodyError;
-    fn poll_frame(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        Poll::Ready(None)
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match self.poll_chunk(cx) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Some(chunk)) => Poll::Ready(Some(chunk.map(Frame::data))),
+            Poll::Ready(None) => {
+                Poll::Ready(self.trailers().map(|fields| Ok(Frame::trailers(convert::to_headers(&fields)))))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.is_empty() && self.trailers.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match (&self.source, self.content_length) {
+            (Source::Nothing, _) => SizeHint::with_exact(0),
+            (Source::Http2(inbound), Some(length)) => {
+                SizeHint::with_exact(length.saturating_sub(inbound.taken()))
+            }
+            (Source::Http1(incoming), Some(_)) => incoming.size_hint(),
+            (_, None) => SizeHint::default(),
+        }
+    }
+}
+
+impl Drop for RequestBody {
+    fn drop(&mut self) {
+        if let Source::Http2(inbound) = &self.source {
+            inbound.let_go();
+        }
+    }
+}
+
+impl std::fmt::Debug for RequestBody {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RequestBody").field("content_length", &self.content_length).finish_non_exhaustive()
+    }
+}
+
+/// Octets of an HTTP/2 request body between the session that receives and the handler that reads. Holds at
+/// most what the stream's receive window allows.
+pub(crate) struct Inbound {
+    link: Rc<Link>,
+    id: StreamId,
+    state: RefCell<State>,
+}
+
+#[derive(Default)]
+struct State {
+    chunks: VecDeque<Bytes>,
+    unread: usize,
+    taken: u64,
+    end: End,
+    trailers: Option<Fields>,
+    reader: Option<Waker>,
+}
+
+#[derive(Default)]
+enum End {
+    #[default]
+    Open,
+    Ended,
+    Failed(BodyError),
+}
+
+impl Inbound {
+    pub(crate) fn new(link: Rc<Link>, id: StreamId) -> Self {
+        Self { link, id, state: RefCell::default() }
+    }
+
+    /// Octets came; true when a reader was woken.
+    pub(crate) fn push(&self, data: Bytes, end: bool) -> bool {
+        let mut state = self.state.borrow_mut();
+        if !data.is_empty() {
+            state.unread += data.len();
+            state.chunks.push_back(data);
+        }
+        if end {
+            state.end = End::Ended;
+        }
+        Self::wake(&mut state)
+    }
+
+    /// Trailers came; nothing follows.
+    pub(crate) fn finish(&self, trailers: Fields) -> bool {
+        let mut state = self.state.borrow_mut();
+        state.trailers = Some(trailers);
+        state.end = End::Ended;
+        Self::wake(&mut state)
+    }
+
+    /// Nothing follows, and the body is not whole.
+    pub(crate) fn fail(&self, error: BodyError) -> bool {
+        let mut state = self.state.borrow_mut();
+        if matches!(state.end, End::Open) {
+            state.end = End::Failed(error);
+        }
+        Self::wake(&mut state)
+    }
+
+    fn wake(state: &mut State) -> bool {
+        state.reader.take().map(Waker::wake).is_some()
+    }
+
+    /// A handler waits for octets.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.state.borrow().reader.is_some()
+    }
+
+    fn is_over(&self) -> bool {
+        let state = self.state.borrow();
+        state.chunks.is_empty() && matches!(state.end, End::Ended)
+    }
+
+    fn taken(&self) -> u64 {
+        self.state.borrow().taken
+    }
+
+    fn take_trailers(&self) -> Option<Fields> {
+        self.state.borrow_mut().trailers.take()
+    }
+
+    fn poll_chunk(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
+        let mut state = self.state.borrow_mut();
+        if let Some(chunk) = state.chunks.pop_front() {
+            state.unread -= chunk.len();
+            state.taken += chunk.len() as u64;
+            drop(state);
+            self.link.send(ToSession::Consumed { id: self.id, octets: chunk.len() });
+            return Poll::Ready(Some(Ok(chunk)));
+        }
+        match &state.end {
+            End::Ended => Poll::Ready(None),
+            End::Failed(error) => Poll::Ready(Some(Err(error.clone()))),
+            End::Open => {
+                state.reader = Some(cx.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+
+    fn let_go(&self) {
+        let mut state = self.state.borrow_mut();
+        let unread = std::mem::take(&mut state.unread);
+        state.chunks.clear();
+        let open = matches!(state.end, End::Open);
+        drop(state);
+        if open || unread > 0 {
+            self.link.send(ToSession::BodyDropped { id: self.id, unread });
+        }
     }
 }

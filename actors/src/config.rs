@@ -43,6 +43,38 @@ impl ListenerConfig {
     }
 }
 
+impl ListenerConfig {
+    /// What the protocol machine of each session is told.
+    pub(crate) fn protocol(&self) -> stagedoor_protocol::Config {
+        stagedoor_protocol::Config {
+            max_concurrent_streams: self.limits.streams_per_session,
+            stream_window: self.windows.stream,
+            connection_window: self.windows.connection,
+            session_memory: self.limits.session_memory,
+            max_header_list_size: self.limits.header_bytes,
+            max_header_fields: self.limits.header_fields,
+            preface_timeout: self.timeouts.preface,
+            header_timeout: self.timeouts.header,
+            settings_timeout: self.timeouts.settings,
+            ..stagedoor_protocol::Config::default()
+        }
+    }
+
+    /// The TLS configuration with ALPN (RFC 7301) as `http2` and `http1` say: a client that offers something
+    /// else alone gets the alert no_application_protocol.
+    pub(crate) fn tls_with_alpn(&self) -> Option<Arc<rustls::ServerConfig>> {
+        let mut tls = rustls::ServerConfig::clone(self.tls.as_deref()?);
+        tls.alpn_protocols.clear();
+        if self.http2 {
+            tls.alpn_protocols.push(b"h2".to_vec());
+        }
+        if self.http1 {
+            tls.alpn_protocols.push(b"http/1.1".to_vec());
+        }
+        Some(Arc::new(tls))
+    }
+}
+
 /// Ceilings of a listener and of each of its sessions.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Limits {

@@ -1,14 +1,38 @@
 //! Listener, Session and Stream actors over `stagedoor-protocol`.
+//!
+//! ```text
+//! Supervisor > Listener -sockets-> Worker (one per arbiter) > Session > Stream -> Service
+//! ```
+//! A [`Service`] answers requests; [`ServerBuilder`] runs it behind listeners, [`Host`] behind any stream of
+//! octets. Every session ends by [`CloseSession`], every stream is an actor its session owns. Speaks HTTP/2
+//! through the protocol machine and HTTP/1.1 through hyper; knows no routes, files or upstreams.
+
+mod clock;
+mod convert;
+mod host;
+mod link;
+mod scratch;
+mod supervise;
+mod worker;
 
 pub mod body;
+pub mod close;
 pub mod config;
+pub mod listener;
 pub mod server;
 pub mod service;
 pub mod session;
+pub mod stream;
+pub mod transport;
 pub mod view;
 
 pub use body::{Body, BodyError, RequestBody};
+pub use close::CloseSession;
 pub use config::{Limits, ListenerConfig, MaxAge, Timeouts, Windows};
+pub use host::Host;
+pub use listener::SessionEnded;
 pub use server::{BindError, DrainProgress, ServerBuilder, ServerHandle};
 pub use service::{Reply, Request, Response, Service, ServiceFactory};
-pub use session::SessionInfo;
+pub use session::{ResetStream, Session, SessionInfo};
+pub use stream::{CloseStream, Stream};
+pub use view::{SessionView, StreamView};

@@ -1,15 +1,38 @@
-//! Starting and stopping it all.
+//! Starting and stopping it all: workers on their arbiters, listeners under their supervisors, and the drain
+//! of cli-and-config.md §3.
+
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, PoisonError, Mutex};
+use std::time::{Duration, Instant};
 
-use stagedoor_metrics::Metrics;
+use actix::prelude::*;
+use futures_util::future::join_all;
+use stagedoor_metrics::{CloseReason, ListenerId, Metrics, SessionId};
 
+use crate::clock;
+use crate::close::CloseSession;
 use crate::config::ListenerConfig;
+use crate::listener::{Ledger, Loads, Post, StopAccepting, Supervisor, bind};
 use crate::service::ServiceFactory;
+use crate::session::ResetStream;
 use crate::view::SessionView;
+use crate::worker::{CloseAll, CloseOne, ResetOne, Serve, Sessions, Worker};
+
+/// How often a drain says how it goes.
+const PROGRESS: Duration = Duration::from_secs(1);
+/// What sessions have beyond their linger to be gone after a hard close.
+const LAST_MOMENTS: Duration = Duration::from_secs(1);
 
 /// Builds a server: workers, listeners, and the service each listener speaks for.
-pub struct ServerBuilder {}
+pub struct ServerBuilder {
+    metrics: Metrics,
+    workers: usize,
+    listeners: Vec<(ListenerConfig, ServiceFactory, bool)>,
+    fault: Option<Fault>,
+}
+
+type Fault = Arc<dyn Fn() -> std::io::Result<()> + Send + Sync>;
 
 /// A listener could not start.
 #[derive(Debug, thiserror::Error)]
@@ -35,46 +58,256 @@ pub struct DrainProgress {
 }
 
 impl ServerBuilder {
-    /// A server that counts in `metrics` and has `workers` arbiters.
+    /// A server that counts in `metrics` and has `workers` arbiters (at least one).
     pub fn new(metrics: Metrics, workers: usize) -> Self {
-        let _ = (metrics, workers);
-        Self {}
+        Self { metrics, workers: workers.clamp(1, usize::from(u16::MAX) - 1), listeners: Vec::new(), fault: None }
     }
+
     /// Adds a listener. `keep_while_draining` is for admin listeners: they answer until [`ServerHandle::stop`].
-    pub fn listen(self, config: ListenerConfig, service: ServiceFactory, keep_while_draining: bool) -> Self {
-        let _ = (config, service, keep_while_draining);
+    #[must_use]
+    pub fn listen(mut self, config: ListenerConfig, service: ServiceFactory, keep_while_draining: bool) -> Self {
+        self.listeners.push((config, service, keep_while_draining));
         self
     }
+
+    /// For tests: called after each accept; an error is taken for one of `accept`, a panic for one of the loop.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn accept_fault(
+        mut self,
+        fault: impl Fn() -> std::io::Result<()> + Send + Sync + 'static,
+    ) -> Self {
+        self.fault = Some(Arc::new(fault));
+        self
+    }
+
     /// Binds every address, then starts the actors. Must run inside an actix `System`.
     /// # Errors
     /// The first address that could not be bound; nothing runs then.
     pub async fn start(self) -> Result<ServerHandle, BindError> {
-        Ok(ServerHandle {})
+        let mut bound = Vec::new();
+        for (config, factory, keep) in self.listeners {
+            let mut sockets = Vec::new();
+            for address in &config.bind {
+                let (listener, address) = (config.name.clone(), *address);
+                let socket = bind(address, &config.bind).map_err(|source| BindError {
+                    listener,
+                    address,
+                    source,
+                })?;
+                sockets.push(socket);
+            }
+            bound.push((config, factory, keep, sockets));
+        }
+        let loads: Loads = (0..self.workers).map(|_| AtomicUsize::new(0)).collect();
+        let arbiters: Vec<Arbiter> = (0..self.workers).map(|_| Arbiter::new()).collect();
+        let workers: Arc<[Addr<Worker>]> = arbiters
+            .iter()
+            .enumerate()
+            .map(|(number, arbiter)| {
+                let metrics = self.metrics.clone();
+                Worker::start_in_arbiter(&arbiter.handle(), move |_| Worker::new(metrics, number as u16))
+            })
+            .collect();
+        // The thread that runs the listeners counts in a shard of its own.
+        let shard = self.metrics.shard(u16::MAX);
+        let mut posts = Vec::new();
+        for (config, factory, keep, sockets) in bound {
+            let addresses: Vec<SocketAddr> =
+                sockets.iter().filter_map(|socket| socket.local_addr().ok()).collect();
+            let shown: Vec<String> = addresses.iter().map(SocketAddr::to_string).collect();
+            let id = self.metrics.add_listener(&config.name, &shown.join(","));
+            let limits = &config.limits;
+            let ledger = Ledger::new(limits.sessions, limits.sessions_per_address, Arc::clone(&loads));
+            let linger = config.timeouts.linger;
+            let post = Arc::new(Post {
+                name: config.name.clone(),
+                id,
+                metrics: self.metrics.clone(),
+                shard: Arc::clone(&shard),
+                sockets,
+                ledger: Arc::clone(&ledger),
+                workers: Arc::clone(&workers),
+                fault: self.fault.clone(),
+            });
+            let name = config.name.clone();
+            let config = Arc::new(config);
+            // The supervisor's context first, so that sessions can be told whom to tell; it starts to accept
+            // when this task yields, after the workers were told what to serve.
+            let supervisor = Supervisor::new(post).start();
+            for worker in &*workers {
+                let order = Serve {
+                    listener: id,
+                    config: Arc::clone(&config),
+                    factory: Arc::clone(&factory),
+                    ledger: Arc::clone(&ledger),
+                    on_end: supervisor.clone().recipient(),
+                };
+                if worker.send(order).await.is_err() {
+                    tracing::error!(listener = name, "a worker did not start");
+                }
+            }
+            posts.push(Handle { name, addresses, id, keep, ledger, supervisor, linger });
+        }
+        let arbiters = Mutex::new(arbiters);
+        Ok(ServerHandle(Arc::new(Inner { metrics: self.metrics, workers, posts, arbiters })))
     }
+}
+
+struct Handle {
+    name: String,
+    addresses: Vec<SocketAddr>,
+    id: ListenerId,
+    keep: bool,
+    ledger: Arc<Ledger>,
+    supervisor: Addr<Supervisor>,
+    linger: Duration,
+}
+
+struct Inner {
+    metrics: Metrics,
+    workers: Arc<[Addr<Worker>]>,
+    posts: Vec<Handle>,
+    arbiters: Mutex<Vec<Arbiter>>,
 }
 
 /// A running server; cheap to clone, may be sent anywhere.
 #[derive(Clone)]
-pub struct ServerHandle {}
+pub struct ServerHandle(Arc<Inner>);
 
 impl ServerHandle {
     /// Bound addresses by listener name.
     pub fn addresses(&self) -> Vec<(String, SocketAddr)> {
-        Vec::new()
+        let posts = self.0.posts.iter();
+        posts.flat_map(|post| post.addresses.iter().map(|address| (post.name.clone(), *address))).collect()
     }
-    /// Every session of every listener, with its streams.
+
+    /// Every session of every listener, with its streams, in the order of their ids.
     pub async fn sessions(&self) -> Vec<SessionView> {
-        Vec::new()
+        let asked = self.0.workers.iter().map(|worker| worker.send(Sessions { number: None }));
+        let mut views: Vec<SessionView> = join_all(asked).await.into_iter().flatten().flatten().collect();
+        views.sort_by_key(|view| view.id.parse::<SessionId>().ok());
+        views
     }
+
     /// One session by id.
-    pub async fn session(&self, _id: &str) -> Option<SessionView> {
-        None
+    pub async fn session(&self, id: &str) -> Option<SessionView> {
+        let (worker, number) = self.find(id)?;
+        worker.send(Sessions { number: Some(number) }).await.ok()?.pop()
     }
+
+    /// Sends a session the order to close; false when there is none of that id.
+    pub async fn close_session(&self, id: &str, order: CloseSession) -> bool {
+        let Some((worker, number)) = self.find(id) else { return false };
+        worker.send(CloseOne { number, order }).await.unwrap_or(false)
+    }
+
+    /// Resets one stream of a session; false when there is none.
+    pub async fn reset_stream(&self, id: &str, reset: ResetStream) -> bool {
+        let Some((worker, number)) = self.find(id) else { return false };
+        worker.send(ResetOne { number, reset }).await.unwrap_or(false)
+    }
+
+    fn find(&self, id: &str) -> Option<(&Addr<Worker>, u64)> {
+        let id: SessionId = id.parse().ok()?;
+        Some((self.0.workers.get(usize::from(id.worker))?, id.number))
+    }
+
     /// The drain of cli-and-config.md §3 over all listeners that are not kept: keep accepting for `min_accept`, stop accepting, drain
-    /// each session, at `deadline` close what is left; `progress` is told about once a second and when the numbers change.
-    pub async fn drain(&self, min_accept: Duration, deadline: Duration, progress: impl FnMut(DrainProgress)) {
-        let _ = (min_accept, deadline, progress);
+    /// each session, at `deadline` (counted from the end of `min_accept`) close what is left; `progress` is told about once a second and
+    /// when the numbers change.
+    pub async fn drain(
+        &self,
+        min_accept: Duration,
+        deadline: Duration,
+        mut progress: impl FnMut(DrainProgress),
+    ) {
+        let until = clock::now() + min_accept;
+        self.watch(until, until + deadline, false, &mut progress).await;
+        let until = clock::now() + deadline;
+        self.stop_accepting(false).await;
+        self.close_all(false, CloseSession::new(CloseReason::Drain).with_grace(deadline)).await;
+        self.watch(until, until, true, &mut progress).await;
+        if self.left() > 0 {
+            self.close_all(false, CloseSession::new(CloseReason::Drain).now()).await;
+            let until = clock::now() + self.last_moments();
+            self.watch(until, until, true, &mut progress).await;
+        }
     }
+
+    /// Tells `progress` how it goes until `until`, or until no session is left where `to_the_end`.
+    async fn watch(
+        &self,
+        until: Instant,
+        deadline: Instant,
+        to_the_end: bool,
+        progress: &mut impl FnMut(DrainProgress),
+    ) {
+        let mut told: Option<(usize, usize, Instant)> = None;
+        loop {
+            let now = clock::now();
+            let sessions = self.left();
+            if now >= until || (to_the_end && sessions == 0) {
+                return;
+            }
+            let streams = self.streams_left();
+            let changed = told.is_none_or(|(a, b, at)| (a, b) != (sessions, streams) || now >= at + PROGRESS);
+            if changed {
+                progress(DrainProgress { sessions, streams, left: deadline.saturating_duration_since(now) });
+                told = Some((sessions, streams, now));
+            }
+            // Numbers may change without a session's end: look again soon.
+            let pause = Duration::from_millis(100).min(until - now);
+            let ended = self.0.posts.iter().filter(|post| !post.keep).map(|post| Box::pin(post.ledger.changed()));
+            let ended: Vec<_> = ended.collect();
+            if ended.is_empty() {
+                tokio::time::sleep(pause).await;
+            } else {
+                tokio::time::timeout(pause, futures_util::future::select_all(ended)).await.ok();
+            }
+        }
+    }
+
+    fn left(&self) -> usize {
+        self.0.posts.iter().filter(|post| !post.keep).map(|post| post.ledger.sessions()).sum()
+    }
+
+    fn streams_left(&self) -> usize {
+        let kept: Vec<&str> =
+            self.0.posts.iter().filter(|post| post.keep).map(|post| post.name.as_str()).collect();
+        let live = self.0.metrics.live().snapshot();
+        let counted = live.iter().filter(|stats| !kept.contains(&&**stats.listener()));
+        counted.map(|stats| usize::try_from(stats.streams_open.get()).unwrap_or(0)).sum()
+    }
+
+    fn last_moments(&self) -> Duration {
+        let linger = self.0.posts.iter().map(|post| post.linger).max().unwrap_or_default();
+        linger + LAST_MOMENTS
+    }
+
+    async fn stop_accepting(&self, kept_too: bool) {
+        let posts = self.0.posts.iter().filter(|post| kept_too || !post.keep);
+        join_all(posts.map(|post| post.supervisor.send(StopAccepting))).await;
+    }
+
+    async fn close_all(&self, kept_too: bool, order: CloseSession) {
+        let posts = self.0.posts.iter().filter(|post| kept_too || !post.keep);
+        let listeners: Vec<ListenerId> = posts.map(|post| post.id).collect();
+        let close = CloseAll { listeners, order };
+        join_all(self.0.workers.iter().map(|worker| worker.send(close.clone()))).await;
+    }
+
     /// Closes everything now (reason `shutdown`), listeners that were kept included, and waits until it is gone.
-    pub async fn stop(&self) {}
+    pub async fn stop(&self) {
+        self.stop_accepting(true).await;
+        self.close_all(true, CloseSession::new(CloseReason::Shutdown)).await;
+        let until = clock::now() + self.last_moments();
+        while self.0.posts.iter().any(|post| post.ledger.sessions() > 0) && clock::now() < until {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let arbiters = std::mem::take(&mut *self.0.arbiters.lock().unwrap_or_else(PoisonError::into_inner));
+        for arbiter in &arbiters {
+            arbiter.stop();
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! What an application writes: a [`Service`] turns a [`Request`] into a [`Response`], the same on HTTP/2 and
 //! HTTP/1.1. It runs inside a Stream actor, never inside frame parsing; a panic ends its stream alone.
 
+use std::borrow::Cow;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -19,6 +20,15 @@ pub trait Service: 'static {
     fn route(&self, head: &RequestHead) -> RouteId {
         let _ = head;
         RouteId::UNMATCHED
+    }
+
+    /// The name of a route, for people who look at live streams.
+    fn route_name(&self, route: RouteId) -> Cow<'static, str> {
+        match route {
+            RouteId::UNMATCHED => Cow::Borrowed("_unmatched"),
+            RouteId::ADMIN => Cow::Borrowed("_admin"),
+            other => Cow::Owned(other.get().to_string()),
+        }
     }
 
     /// Answers a request.
@@ -79,7 +89,10 @@ impl Response {
 
     /// 200 with a text body.
     pub fn text(text: impl Into<Bytes>) -> Self {
-        Self::new(200).with_field("content-type", "text/plain; charset=utf-8").with_body(Body::Full(text.into()))
+        // Room for the `content-length` and `date` that are added on the way out.
+        let fields = Fields::with_capacity(4, 104);
+        let response = Self { status: 200, fields, body: Body::Full(text.into()) };
+        response.with_field("content-type", "text/plain; charset=utf-8")
     }
 
     /// Adds a field.

@@ -1,5 +1,43 @@
-//! The Session actor.
+//! The Session actor: one connection, from its first octet to the closed socket, whatever it speaks.
+//!
+//! It owns the socket and drives an [`Engine`]: TLS, then the look at the first octets, then HTTP/2 or
+//! HTTP/1.1, then the parting (half-close, linger). One future does all I/O; actix polls the mailbox before
+//! it, so an order is heard before the next octet.
+//!
+//! Invariants: a session ends by [`CloseSession`] and by nothing else: timeouts, peer errors, EOF, drain,
+//! orders and panics all come through [`Session::begin_close`] and end in [`Common::finish`], which runs once,
+//! from a drop guard if need be.
+
+mod common;
+pub(crate) mod http1;
+mod http2;
+mod opening;
+mod parting;
+mod timer;
+
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{self, Poll};
+use std::time::Instant;
+
+use actix::prelude::*;
+use stagedoor_metrics::{ActorKind, CloseReason, SessionId, SessionState, TimeoutAction, TimeoutKind};
+
+use crate::clock;
+use crate::close::{CloseSession, timer_of};
+use crate::host::Host;
+use crate::supervise::words;
+use crate::transport::Raw;
+use crate::view::SessionView;
+
+use common::Common;
+use http1::Http1;
+use http2::Http2;
+use opening::Opening;
+use parting::Parting;
+use timer::{Due, Timer};
 
 /// What a session is, for its streams and for people who look. Never changes.
 #[derive(Debug)]
@@ -14,4 +52,313 @@ pub struct SessionInfo {
     pub peer: Option<SocketAddr>,
     /// SNI of the TLS handshake.
     pub server_name: Option<String>,
+}
+
+/// One connection.
+pub struct Session {
+    common: Common,
+    engine: Engine,
+    timer: Timer,
+}
+
+/// What a session does now.
+enum Engine {
+    /// Nobody knows what it speaks.
+    Opening(Box<Opening>),
+    Http2(Box<Http2>),
+    Http1(Box<Http1>),
+    /// The last octets, the half-close, the linger.
+    Parting(Parting),
+    /// The socket is closed.
+    Gone,
+}
+
+/// What an engine wants of its session after a turn.
+enum Step {
+    /// Nothing until it is woken.
+    Wait,
+    /// The session is to end.
+    Close(CloseSession),
+    /// Another engine goes on.
+    Become(Engine),
+    /// Nothing more to say; the socket parts.
+    Part,
+    /// Over; the socket may be dropped.
+    Gone,
+}
+
+impl Session {
+    pub(crate) fn new(host: Rc<Host>, id: SessionId, io: Raw, peer: Option<SocketAddr>) -> Self {
+        let now = clock::now();
+        let common = Common::new(host, id, peer, now);
+        let engine = Engine::Opening(Box::new(Opening::new(io, &common, now)));
+        Self { common, engine, timer: Timer::default() }
+    }
+
+    fn turn(&mut self, cx: &mut task::Context<'_>) -> Poll<()> {
+        let now = clock::now();
+        if let Some(due) = self.timer.fired(now) {
+            self.on_timer(due, now);
+        }
+        loop {
+            let step = match &mut self.engine {
+                Engine::Opening(opening) => opening.turn(&mut self.common, cx, now),
+                Engine::Http2(http2) => http2.turn(&mut self.common, cx, now),
+                Engine::Http1(http1) => http1.turn(&mut self.common, cx, now),
+                Engine::Parting(parting) => parting.turn(&mut self.common, cx, now),
+                Engine::Gone => Step::Gone,
+            };
+            match step {
+                Step::Wait => break,
+                Step::Close(order) => self.begin_close(order, now),
+                Step::Become(engine) => {
+                    self.engine = engine;
+                    self.resume_close(now);
+                }
+                Step::Part => self.part(now),
+                Step::Gone => {
+                    self.engine = Engine::Gone;
+                    self.common.finish(now);
+                    return Poll::Ready(());
+                }
+            }
+        }
+        self.rearm(cx);
+        Poll::Pending
+    }
+
+    /// The one way down. The first order's reason stays; a later order may only shorten the drain.
+    fn begin_close(&mut self, order: CloseSession, now: Instant) {
+        let news = self.common.note_close(&order, now);
+        if news.first {
+            if let Some(kind) = timer_of(order.reason) {
+                self.common.host.cells.timeouts[kind][TimeoutAction::Closed].inc();
+            }
+            tracing::debug!(parent: &self.common.span, reason = %order.reason, detail = %order.detail,
+                hard = order.hard, "session closes");
+        }
+        if news.cut_off {
+            self.common.stats.set_state(SessionState::Closing);
+            self.engine = match std::mem::replace(&mut self.engine, Engine::Gone) {
+                Engine::Opening(opening) => opening.abort(&self.common, now),
+                Engine::Http2(mut http2) => {
+                    http2.abort(&mut self.common, &order, now);
+                    Engine::Http2(http2)
+                }
+                Engine::Http1(http1) => http1.abort(&mut self.common, &order, now),
+                other @ (Engine::Parting(_) | Engine::Gone) => other,
+            };
+        } else if news.first {
+            self.common.stats.set_state(SessionState::Draining);
+            self.drain_engine(now);
+        }
+    }
+
+    /// What is said is said: the half-close follows.
+    fn part(&mut self, now: Instant) {
+        self.common.stats.set_state(SessionState::Closing);
+        self.engine = match std::mem::replace(&mut self.engine, Engine::Gone) {
+            Engine::Http2(http2) => Engine::Parting(http2.part(&mut self.common, now)),
+            other => other,
+        };
+    }
+
+    fn drain_engine(&mut self, now: Instant) {
+        match &mut self.engine {
+            Engine::Http2(http2) => http2.drain(now),
+            Engine::Http1(http1) => http1.drain(),
+            Engine::Opening(opening) => opening.hurry(now),
+            Engine::Parting(_) | Engine::Gone => {}
+        }
+    }
+
+    /// A new engine learns of a drain that began before it.
+    fn resume_close(&mut self, now: Instant) {
+        if self.common.is_ending() {
+            self.drain_engine(now);
+        }
+    }
+
+    fn on_timer(&mut self, due: Due, now: Instant) {
+        if self.common.drain_is_over(now) {
+            self.common.host.cells.timeouts[TimeoutKind::Drain][TimeoutAction::Closed].inc();
+            let order = self.common.cut_off_order();
+            return self.begin_close(order, now);
+        }
+        if self.common.is_too_old(now) {
+            let grace = self.common.max_age_grace();
+            return self.begin_close(CloseSession::new(CloseReason::MaxAge).with_grace(grace), now);
+        }
+        let order = match &mut self.engine {
+            Engine::Opening(opening) => opening.on_timer(&mut self.common, now),
+            Engine::Http2(http2) => http2.on_timer(&mut self.common, now),
+            Engine::Http1(http1) => http1.on_timer(&mut self.common, now),
+            Engine::Parting(parting) => {
+                parting.on_timer(&self.common, now);
+                None
+            }
+            Engine::Gone => None,
+        };
+        match order {
+            Some(order) => self.begin_close(order, now),
+            None => {
+                // It was armed for a moment that has moved on since: octets moved.
+                let next = self.deadline();
+                if let (Some(kind), Some((at, next))) = (due.kind(), next)
+                    && next == due
+                    && at > now
+                {
+                    self.common.host.cells.timeouts[kind][TimeoutAction::Extended].inc();
+                }
+            }
+        }
+    }
+
+    fn deadline(&self) -> Option<(Instant, Due)> {
+        let engine = match &self.engine {
+            Engine::Opening(opening) => opening.deadline(),
+            Engine::Http2(http2) => http2.deadline(&self.common),
+            Engine::Http1(http1) => http1.deadline(&self.common),
+            Engine::Parting(parting) => parting.deadline(),
+            Engine::Gone => None,
+        };
+        timer::sooner(engine, self.common.deadline())
+    }
+
+    fn rearm(&mut self, cx: &mut task::Context<'_>) {
+        if let Some((at, due)) = self.deadline() {
+            self.timer.arm(at, due, cx);
+        }
+    }
+
+    fn view(&self) -> SessionView {
+        let now = clock::now();
+        let mut view = self.common.view(now);
+        match &self.engine {
+            Engine::Http2(http2) => http2.view(&mut view, now),
+            Engine::Http1(http1) => http1.view(&mut view, now),
+            Engine::Opening(_) | Engine::Parting(_) | Engine::Gone => {}
+        }
+        view
+    }
+}
+
+impl Actor for Session {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        let counts = &self.common.host.actors()[ActorKind::Session];
+        counts.started.inc();
+        counts.alive.inc();
+        ctx.spawn(Pump);
+    }
+}
+
+/// The I/O future of a session.
+struct Pump;
+
+impl ActorFuture<Session> for Pump {
+    type Output = ();
+
+    fn poll(
+        self: Pin<&mut Self>,
+        session: &mut Session,
+        ctx: &mut Context<Session>,
+        cx: &mut task::Context<'_>,
+    ) -> Poll<()> {
+        let turned = catch_unwind(AssertUnwindSafe(|| {
+            let span = session.common.span.clone();
+            let _entered = span.enter();
+            session.turn(cx)
+        }));
+        match turned {
+            Ok(Poll::Pending) => return Poll::Pending,
+            Ok(Poll::Ready(())) => {}
+            Err(payload) => {
+                let words = words(&*payload);
+                tracing::error!(parent: &session.common.span, panic = words, "the session panicked");
+                session.common.host.actors()[ActorKind::Session].panics.inc();
+                session.fall(CloseReason::Panic);
+            }
+        }
+        ctx.stop();
+        Poll::Ready(())
+    }
+}
+
+impl Session {
+    /// Ends without ceremony: the machine cannot be trusted any more, or the arbiter goes.
+    fn fall(&mut self, reason: CloseReason) {
+        if self.common.is_finished() {
+            return;
+        }
+        let now = clock::now();
+        self.common.note_close(&CloseSession::new(reason), now);
+        let engine = std::mem::replace(&mut self.engine, Engine::Gone);
+        let streams = catch_unwind(AssertUnwindSafe(|| match engine {
+            Engine::Http2(http2) => http2.forsake(&mut self.common, now),
+            Engine::Http1(http1) => http1.forsake(&mut self.common, now),
+            other => drop(other),
+        }));
+        if streams.is_err() {
+            tracing::error!(parent: &self.common.span, "the session panicked while it ended");
+        }
+        self.common.finish(now);
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        let reason = if std::thread::panicking() { CloseReason::Panic } else { CloseReason::Shutdown };
+        self.fall(reason);
+        self.common.host.actors()[ActorKind::Session].alive.dec();
+    }
+}
+
+impl Handler<CloseSession> for Session {
+    type Result = ();
+
+    fn handle(&mut self, order: CloseSession, _: &mut Self::Context) {
+        // The pump runs next in this very poll and puts GOAWAY on the wire.
+        self.begin_close(order, clock::now());
+    }
+}
+
+/// Question: what does the session look like now?
+pub(crate) struct Inspect;
+
+impl Message for Inspect {
+    type Result = Box<SessionView>;
+}
+
+impl Handler<Inspect> for Session {
+    type Result = MessageResult<Inspect>;
+
+    fn handle(&mut self, _: Inspect, _: &mut Self::Context) -> Self::Result {
+        MessageResult(Box::new(self.view()))
+    }
+}
+
+/// Order: reset one stream of the session (CANCEL where no code is given).
+#[derive(Clone, Copy, Debug)]
+pub struct ResetStream {
+    /// The stream.
+    pub id: stagedoor_protocol::StreamId,
+    /// What RST_STREAM says.
+    pub code: stagedoor_protocol::ErrorCode,
+}
+
+impl Message for ResetStream {
+    type Result = bool;
+}
+
+impl Handler<ResetStream> for Session {
+    type Result = bool;
+
+    fn handle(&mut self, order: ResetStream, _: &mut Self::Context) -> bool {
+        match &mut self.engine {
+            Engine::Http2(http2) => http2.cancel(order.id, order.code),
+            Engine::Http1(_) | Engine::Opening(_) | Engine::Parting(_) | Engine::Gone => false,
+        }
+    }
 }

@@ -1,0 +1,127 @@
+//! What the sessions of one listener on one arbiter share: configuration, service, cells to count in, and
+//! where their ends are told. Owns no session.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use actix::prelude::*;
+use stagedoor_metrics::{
+    ActorCells, ListenerCells, ListenerId, LiveSessions, Metrics, RouteHandles, SessionId, Shard,
+};
+use tokio_rustls::TlsAcceptor;
+
+use crate::config::ListenerConfig;
+use crate::listener::{Ledger, SessionEnded};
+use crate::service::Service;
+use crate::session::Session;
+use crate::transport::{Io, Raw};
+
+/// Sessions of one arbiter, over all listeners.
+#[derive(Default)]
+pub(crate) struct Arena {
+    pub(crate) worker: u16,
+    next: Cell<u64>,
+    pub(crate) sessions: RefCell<HashMap<u64, Entry>>,
+}
+
+/// A session as its arbiter keeps it.
+pub(crate) struct Entry {
+    pub(crate) addr: Addr<Session>,
+    pub(crate) listener: ListenerId,
+}
+
+impl Arena {
+    pub(crate) fn new(worker: u16) -> Rc<Self> {
+        Rc::new(Self { worker, ..Self::default() })
+    }
+
+    fn next_id(&self) -> SessionId {
+        let number = self.next.get();
+        self.next.set(number + 1);
+        SessionId { worker: self.worker, number }
+    }
+}
+
+/// Runs sessions: everything they share. One per listener and arbiter; embedders make one with [`Host::new`].
+pub struct Host {
+    pub(crate) config: Arc<ListenerConfig>,
+    pub(crate) protocol: stagedoor_protocol::Config,
+    pub(crate) service: Rc<dyn Service>,
+    pub(crate) listener: ListenerId,
+    pub(crate) name: Arc<str>,
+    pub(crate) metrics: Metrics,
+    pub(crate) shard: Arc<Shard>,
+    pub(crate) cells: Arc<ListenerCells>,
+    pub(crate) routes: RefCell<RouteHandles>,
+    pub(crate) tls: Option<TlsAcceptor>,
+    pub(crate) arena: Rc<Arena>,
+    pub(crate) ledger: Option<Arc<Ledger>>,
+    pub(crate) on_end: RefCell<Option<Recipient<SessionEnded>>>,
+}
+
+impl Host {
+    /// A host for sessions that come from no listener of ours. Counts in the shard of arbiter `worker`, which
+    /// must be the calling thread's own.
+    pub fn new(metrics: &Metrics, worker: u16, config: ListenerConfig, service: Rc<dyn Service>) -> Rc<Self> {
+        let address = config.bind.first().map_or_else(String::new, SocketAddr::to_string);
+        let id = metrics.add_listener(&config.name, &address);
+        Self::of_listener(metrics, id, Arc::new(config), service, Arena::new(worker), None)
+    }
+
+    pub(crate) fn of_listener(
+        metrics: &Metrics,
+        listener: ListenerId,
+        config: Arc<ListenerConfig>,
+        service: Rc<dyn Service>,
+        arena: Rc<Arena>,
+        ledger: Option<Arc<Ledger>>,
+    ) -> Rc<Self> {
+        let shard = metrics.shard(arena.worker);
+        let name = metrics.listener_name(listener).unwrap_or_else(|| config.name.as_str().into());
+        Rc::new(Self {
+            protocol: config.protocol(),
+            tls: config.tls_with_alpn().map(TlsAcceptor::from),
+            cells: shard.listener(listener),
+            routes: RefCell::new(RouteHandles::new(Arc::clone(&shard), listener)),
+            metrics: metrics.clone(),
+            on_end: RefCell::new(None),
+            config,
+            service,
+            listener,
+            name,
+            shard,
+            arena,
+            ledger,
+        })
+    }
+
+    /// Whom to tell when a session of this host ended.
+    pub fn tell_ends_to(&self, recipient: Recipient<SessionEnded>) {
+        *self.on_end.borrow_mut() = Some(recipient);
+    }
+
+    /// Runs a session over `io` on the calling thread: TLS first where the configuration has it, then the
+    /// protocol the first octets tell.
+    pub fn spawn_session(self: &Rc<Self>, io: impl Io, peer: Option<SocketAddr>) -> Addr<Session> {
+        self.spawn(Raw::Other(Box::new(io)), peer)
+    }
+
+    pub(crate) fn spawn(self: &Rc<Self>, io: Raw, peer: Option<SocketAddr>) -> Addr<Session> {
+        let id = self.arena.next_id();
+        let addr = Session::new(Rc::clone(self), id, io, peer).start();
+        let entry = Entry { addr: addr.clone(), listener: self.listener };
+        self.arena.sessions.borrow_mut().insert(id.number, entry);
+        addr
+    }
+
+    pub(crate) fn live(&self) -> &LiveSessions {
+        self.metrics.live()
+    }
+
+    pub(crate) fn actors(&self) -> &ActorCells {
+        self.shard.actors()
+    }
+}

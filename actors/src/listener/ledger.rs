@@ -1,0 +1,125 @@
+//! Who holds how many sessions of a listener. Outlives the Listener actor, so that a restart forgets nothing;
+//! locked when a session opens or ends, never in between.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::Notify;
+
+/// Sessions on each arbiter, over all listeners.
+pub(crate) type Loads = Arc<[AtomicUsize]>;
+
+/// The books of one listener.
+#[derive(Debug)]
+pub struct Ledger {
+    most: usize,
+    most_per_address: Option<usize>,
+    sessions: AtomicUsize,
+    addresses: Mutex<HashMap<IpAddr, usize>>,
+    loads: Loads,
+    changed: Notify,
+}
+
+impl Ledger {
+    pub(crate) fn new(most: usize, most_per_address: Option<usize>, loads: Loads) -> Arc<Self> {
+        Arc::new(Self {
+            most,
+            most_per_address,
+            sessions: AtomicUsize::new(0),
+            addresses: Mutex::default(),
+            loads,
+            changed: Notify::new(),
+        })
+    }
+
+    /// Books a session and says which arbiter has the fewest; `None` when a limit is reached.
+    pub(crate) fn admit(&self, address: IpAddr) -> Option<usize> {
+        if self.sessions.load(Ordering::Relaxed) >= self.most {
+            return None;
+        }
+        if let Some(most) = self.most_per_address {
+            let mut addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
+            let held = addresses.entry(address).or_insert(0);
+            if *held >= most {
+                return None;
+            }
+            *held += 1;
+        }
+        self.sessions.fetch_add(1, Ordering::Relaxed);
+        let worker = self.loads.iter().enumerate().min_by_key(|(_, load)| load.load(Ordering::Relaxed));
+        let worker = worker.map_or(0, |(worker, _)| worker);
+        if let Some(load) = self.loads.get(worker) {
+            load.fetch_add(1, Ordering::Relaxed);
+        }
+        Some(worker)
+    }
+
+    /// A session is over.
+    pub(crate) fn release(&self, address: Option<IpAddr>, worker: u16) {
+        if let (Some(address), Some(_)) = (address, self.most_per_address) {
+            let mut addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(held) = addresses.get_mut(&address) {
+                *held -= 1;
+                if *held == 0 {
+                    addresses.remove(&address);
+                    if addresses.is_empty() {
+                        addresses.shrink_to_fit();
+                    }
+                }
+            }
+        }
+        if let Some(load) = self.loads.get(usize::from(worker)) {
+            load.fetch_sub(1, Ordering::Relaxed);
+        }
+        self.sessions.fetch_sub(1, Ordering::Relaxed);
+        self.changed.notify_waiters();
+    }
+
+    /// Sessions open now.
+    pub(crate) fn sessions(&self) -> usize {
+        self.sessions.load(Ordering::Relaxed)
+    }
+
+    /// Resolves when a session ends after this call.
+    pub(crate) fn changed(&self) -> impl Future<Output = ()> + '_ {
+        self.changed.notified()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn loads(workers: usize) -> Loads {
+        (0..workers).map(|_| AtomicUsize::new(0)).collect()
+    }
+
+    #[test]
+    fn limits_hold_in_all_and_per_address_and_give_back() {
+        let ledger = Ledger::new(3, Some(2), loads(1));
+        let [a, b] = [IpAddr::from([127, 0, 0, 1]), IpAddr::from([127, 0, 0, 2])];
+        assert!(ledger.admit(a).is_some() && ledger.admit(a).is_some());
+        assert!(ledger.admit(a).is_none(), "per address");
+        assert!(ledger.admit(b).is_some());
+        assert!(ledger.admit(b).is_none(), "in all");
+        ledger.release(Some(a), 0);
+        assert!(ledger.admit(a).is_some());
+        for address in [a, a, b] {
+            ledger.release(Some(address), 0);
+        }
+        assert_eq!(ledger.sessions(), 0);
+        assert!(ledger.addresses.lock().unwrap().is_empty());
+    }
+
+    #[test]
+    fn the_arbiter_with_the_fewest_sessions_is_next() {
+        let ledger = Ledger::new(10, None, loads(3));
+        let address = IpAddr::from([127, 0, 0, 1]);
+        let order: Vec<_> = (0..4).map(|_| ledger.admit(address)).collect();
+        assert_eq!(order, [Some(0), Some(1), Some(2), Some(0)]);
+        ledger.release(Some(address), 1);
+        assert_eq!(ledger.admit(address), Some(1));
+    }
+}

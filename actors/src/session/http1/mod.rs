@@ -1,0 +1,295 @@
+//! HTTP/1.1 on one connection: hyper's http1 server below the same Stream actors.
+//!
+//! hyper parses, frames and keeps alive; this engine gives each exchange a Stream actor, passes its messages
+//! into the exchange's [`Slot`], which hyper polls as a response, and watches the deadlines. One exchange is
+//! one stream, numbered 1, 3, 5 ...; HTTP/1.1 has one at a time.
+//!
+//! Invariant: what a handler does wrong before the head is a 500, after it the connection is cut, because
+//! HTTP/1.1 has no other way to say that a body is not whole.
+
+mod io;
+mod request;
+mod slot;
+mod streams;
+
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
+
+use bytes::Bytes;
+use hyper::server::conn::http1::{Builder, Connection};
+use stagedoor_metrics::{CloseReason, Outcome, Protocol};
+use stagedoor_protocol::StreamId;
+
+use super::Step;
+use super::common::Common;
+use super::http2::{Entry, Streams};
+use super::parting::Parting;
+use super::timer::{Due, sooner};
+use super::{Engine, SessionState};
+use crate::close::CloseSession;
+use crate::link::Link;
+use crate::stream::Stream;
+use crate::supervise::Brood;
+use crate::transport::Transport;
+use crate::view::{SessionView, StreamView};
+
+pub(crate) use request::Incoming;
+pub(crate) use slot::Slot;
+
+use io::{Meter, Metered};
+use request::Front;
+
+/// What a client hears whose request head did not end in time (RFC 9110 §15.5.9).
+const TOO_SLOW: &[u8] = b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+/// hyper's own smallest buffer.
+const LEAST_BUFFER: usize = 8192;
+
+/// See the module.
+pub(crate) struct Http1 {
+    conn: Option<Pin<Box<Connection<Metered, Front>>>>,
+    meter: Rc<Meter>,
+    link: Rc<Link>,
+    streams: Streams,
+    slots: Vec<(StreamId, Rc<Slot>)>,
+    brood: Brood<Stream, StreamId>,
+    next: u32,
+    panics: u32,
+    /// Octets of the meter that are counted already: received, sent.
+    counted: (u64, u64),
+    /// Octets received when no request was in progress.
+    at_rest: u64,
+    idle_since: Option<Instant>,
+    head_since: Option<Instant>,
+    order: Option<CloseSession>,
+    /// A body could not be ended as it was begun.
+    broken: Option<CloseReason>,
+    stirred: bool,
+}
+
+impl Http1 {
+    /// `seen` was read to learn that this is not HTTP/2.
+    pub(crate) fn new(io: Transport, seen: Bytes, common: &Common, link: Rc<Link>, now: Instant) -> Self {
+        let limits = &common.host.config.limits;
+        let meter = Rc::new(Meter::default());
+        let secure = common.host.tls.is_some();
+        let front = Front::new(Rc::clone(&link), secure);
+        let begun = !seen.is_empty();
+        let conn = Builder::new()
+            .half_close(true)
+            .header_read_timeout(None)
+            .max_buf_size((limits.header_bytes as usize).max(LEAST_BUFFER))
+            .max_headers(limits.header_fields)
+            .auto_date_header(false)
+            .serve_connection(Metered::new(io, seen, Rc::clone(&meter)), front);
+        Self {
+            conn: Some(Box::pin(conn)),
+            meter,
+            link,
+            streams: Streams::default(),
+            slots: Vec::new(),
+            brood: Brood::default(),
+            next: 1,
+            panics: 0,
+            counted: (0, 0),
+            at_rest: 0,
+            idle_since: Some(now),
+            head_since: begun.then_some(now),
+            order: None,
+            broken: None,
+            stirred: false,
+        }
+    }
+
+    pub(crate) fn turn(&mut self, common: &mut Common, cx: &mut Context<'_>, now: Instant) -> Step {
+        self.link.begin_turn(cx.waker(), now);
+        self.meter.turn(now);
+        let step = self.work(common, cx, now);
+        self.link.end_turn();
+        self.publish(common, now);
+        step
+    }
+
+    fn work(&mut self, common: &mut Common, cx: &mut Context<'_>, now: Instant) -> Step {
+        self.replies(common, cx, now);
+        loop {
+            self.stirred = false;
+            self.children(common, cx, now);
+            let Some(conn) = &mut self.conn else { return Step::Gone };
+            let over = conn.as_mut().poll(cx);
+            self.replies(common, cx, now);
+            if let Poll::Ready(result) = over {
+                return Step::Close(self.ended(result.err().as_ref(), common, now));
+            }
+            if !self.stirred {
+                break;
+            }
+        }
+        self.watch_head(now);
+        match self.order.take() {
+            Some(order) => Step::Close(order),
+            None => Step::Wait,
+        }
+    }
+
+    /// hyper is done with the connection: why?
+    fn ended(&mut self, error: Option<&hyper::Error>, common: &mut Common, now: Instant) -> CloseSession {
+        let _ = now;
+        let reason = match (error, self.broken) {
+            (_, Some(reason)) => reason,
+            _ if common.is_ending() => common.reason().unwrap_or(CloseReason::Other),
+            // The last answer said `connection: close`, or the client ended its side between requests.
+            (None, None) => CloseReason::ClientClosed,
+            (Some(error), None) if error.is_parse() => CloseReason::ProtocolError,
+            (Some(error), None) if error.is_user() => CloseReason::Other,
+            (Some(error), None) => match self.meter.failed() {
+                Some(kind) if !super::http2::is_abrupt_end(&kind.into()) => CloseReason::IoError,
+                _ if error.is_incomplete_message() || error.is_canceled() || error.is_closed() => {
+                    CloseReason::ClientClosed
+                }
+                _ => CloseReason::ClientClosed,
+            },
+        };
+        let order = CloseSession::new(reason).now();
+        match error {
+            Some(error) => order.with_detail(error.to_string()),
+            None => order,
+        }
+    }
+
+    /// A request head has begun when octets came that hyper made no request of yet.
+    fn watch_head(&mut self, now: Instant) {
+        if self.streams.is_empty() {
+            let begun = self.meter.received() > self.at_rest;
+            if begun {
+                self.head_since.get_or_insert(now);
+            }
+        } else {
+            self.at_rest = self.meter.received();
+            self.head_since = None;
+        }
+    }
+
+    /// Cuts the connection off.
+    pub(crate) fn abort(
+        mut self: Box<Self>,
+        common: &mut Common,
+        order: &CloseSession,
+        now: Instant,
+    ) -> Engine {
+        let at_rest = self.streams.is_empty();
+        self.tell_all(common, now);
+        let until = now + common.host.config.timeouts.linger;
+        let Some(conn) = self.conn.take() else { return Engine::Gone };
+        // Not pinned for its own sake: the connection is Unpin once it is taken out of its box.
+        let Some(io) = self.meter.take_back(conn) else { return Engine::Gone };
+        common.stats.set_state(SessionState::Closing);
+        let rest = match order.reason {
+            CloseReason::HeaderTimeout if at_rest => Bytes::from_static(TOO_SLOW),
+            _ => Bytes::new(),
+        };
+        Engine::Parting(Parting::new(io, rest, until))
+    }
+
+    fn tell_all(&mut self, common: &mut Common, now: Instant) {
+        let mut cx = Context::from_waker(Waker::noop());
+        self.link.begin_turn(Waker::noop(), now);
+        let open: Vec<StreamId> = self.streams.keys().copied().collect();
+        for id in open {
+            self.closed(id, Outcome::SessionClosed, common, now);
+        }
+        self.children(common, &mut cx, now);
+        self.brood = Brood::default();
+        for _ in self.streams.drain().filter(|(_, entry)| entry.alive) {
+            common.host.actors()[stagedoor_metrics::ActorKind::Stream].alive.dec();
+        }
+        while self.link.take().is_some() {}
+        self.order = None;
+        self.link.end_turn();
+        self.publish(common, now);
+    }
+
+    /// The session panicked or its arbiter stops.
+    pub(crate) fn forsake(mut self: Box<Self>, common: &mut Common, now: Instant) {
+        self.tell_all(common, now);
+    }
+
+    /// No request after this one.
+    pub(crate) fn drain(&mut self) {
+        if let Some(conn) = &mut self.conn {
+            conn.as_mut().graceful_shutdown();
+        }
+    }
+
+    fn publish(&mut self, common: &mut Common, now: Instant) {
+        let (received, sent) = (self.meter.received(), self.meter.sent());
+        common.moved(received - self.counted.0, sent - self.counted.1, now);
+        self.counted = (received, sent);
+        let queued: usize = self.slots.iter().map(|(_, slot)| slot.queued()).sum();
+        common.queued(queued);
+        common.stats.streams_open.set(self.streams.len() as i64);
+    }
+
+    pub(crate) fn deadline(&self, common: &Common) -> Option<(Instant, Due)> {
+        let timeouts = &common.host.config.timeouts;
+        let head = self.head_since.map(|since| (since + timeouts.header, Due::Absolute));
+        let idle = self.idle_since.map(|since| (since + timeouts.idle, Due::Idle));
+        let stall = self.stalls_since().map(|since| (since + timeouts.stall, Due::Stall));
+        sooner(head, sooner(idle, stall))
+    }
+
+    /// Since when octets wait that do not move: ours for the socket, or the peer's for a handler that reads.
+    fn stalls_since(&self) -> Option<Instant> {
+        let reading = self.slots.iter().any(|(_, slot)| slot.waits_for_declared());
+        let silent = reading.then(|| self.meter.last_received()).flatten();
+        match (self.meter.blocked(), silent) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (one, None) | (None, one) => one,
+        }
+    }
+
+    pub(crate) fn on_timer(&mut self, common: &mut Common, now: Instant) -> Option<CloseSession> {
+        let timeouts = &common.host.config.timeouts;
+        let over = |since: Option<Instant>, time| since.is_some_and(|since| now >= since + time);
+        if over(self.head_since, timeouts.header) {
+            return Some(CloseSession::new(CloseReason::HeaderTimeout));
+        }
+        if over(self.stalls_since(), timeouts.stall) {
+            for entry in self.streams.values_mut() {
+                entry.outcome.get_or_insert(Outcome::Timeout);
+            }
+            return Some(CloseSession::new(CloseReason::WriteStall));
+        }
+        (over(self.idle_since, timeouts.idle) && !common.is_ending())
+            .then(|| CloseSession::new(CloseReason::IdleTimeout))
+    }
+
+    pub(crate) fn view(&self, view: &mut SessionView, now: Instant) {
+        for (id, entry) in &self.streams {
+            view.streams.push(StreamView {
+                id: id.get(),
+                route: self.link.service.route_name(entry.route).into_owned(),
+                method: entry.method.label().to_owned(),
+                state: if entry.receiving { "open" } else { "half_closed_remote" },
+                age_seconds: now.saturating_duration_since(entry.opened).as_secs_f64(),
+                bytes_in: self.slot(*id).map_or(entry.bytes_in, |slot| slot.received()),
+                bytes_out: entry.bytes_out,
+                write_queue_bytes: self.slot(*id).map_or(0, |slot| slot.queued() as u64),
+                send_window: 0,
+            });
+        }
+    }
+
+    fn slot(&self, id: StreamId) -> Option<&Rc<Slot>> {
+        self.slots.iter().find(|(known, _)| *known == id).map(|(_, slot)| slot)
+    }
+
+    fn remove(&mut self, id: StreamId) -> Option<Entry> {
+        self.streams.remove(&id)
+    }
+
+    fn protocol(&self) -> Protocol {
+        Protocol::Http1
+    }
+}

@@ -1,0 +1,143 @@
+//! A request of HTTP/1.1 in the shape of ours, and hyper's body behind [`crate::RequestBody`].
+
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, Version, header};
+use http_body::{Body as _, SizeHint};
+use hyper::service::Service;
+use stagedoor_protocol::{Fields, RequestHead};
+
+use super::slot::{Answered, Slot, SlotBody};
+use crate::body::{BodyError, RequestBody};
+use crate::convert;
+use crate::link::{Link, ToSession};
+
+/// Takes requests from hyper and hands them to the session as messages.
+pub(crate) struct Front {
+    link: Rc<Link>,
+    secure: bool,
+}
+
+impl Front {
+    pub(super) fn new(link: Rc<Link>, secure: bool) -> Self {
+        Self { link, secure }
+    }
+}
+
+impl Service<Request<hyper::body::Incoming>> for Front {
+    type Response = http::Response<SlotBody>;
+    type Error = super::slot::Broken;
+    type Future = Answered;
+
+    fn call(&self, request: Request<hyper::body::Incoming>) -> Answered {
+        let slot = Rc::new(Slot::default());
+        let (parts, body) = request.into_parts();
+        let head = to_head(&parts, self.secure);
+        let length = body.size_hint().exact().filter(|_| parts.headers.contains_key(header::CONTENT_LENGTH));
+        let body = if body.is_end_stream() {
+            RequestBody::nothing()
+        } else {
+            let slot = Rc::clone(&slot);
+            RequestBody::http1(Incoming { body, slot, declared: length.is_some() }, length)
+        };
+        self.link.send(ToSession::Exchange { head, body, slot: Rc::clone(&slot) });
+        Answered::new(slot, Rc::clone(&self.link))
+    }
+}
+
+/// The head in our shape: `authority` from an absolute target or from `host` (RFC 9112 §3.2), which then is
+/// no field any more.
+fn to_head(parts: &http::request::Parts, secure: bool) -> Result<RequestHead, &'static str> {
+    let mut hosts = parts.headers.get_all(header::HOST).iter();
+    let host = hosts.next();
+    if hosts.next().is_some() {
+        return Err("more than one host field\n");
+    }
+    if host.is_none() && parts.version == Version::HTTP_11 {
+        return Err("the host field is missing\n");
+    }
+    let host = match host.map(header::HeaderValue::to_str) {
+        Some(Ok(host)) if host.bytes().all(|octet| octet.is_ascii_graphic() && !b"/?#\\@".contains(&octet)) => {
+            host
+        }
+        None => "",
+        Some(_) => return Err("the host field is not an authority\n"),
+    };
+    let authority = parts.uri.authority().map_or(host, http::uri::Authority::as_str);
+    let mut head = if parts.method == http::Method::CONNECT {
+        RequestHead::connect(authority)
+    } else {
+        let scheme = if secure { "https" } else { "http" };
+        let path = parts.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+        let path = if path.is_empty() { "/" } else { path };
+        RequestHead::new(parts.method.as_str(), scheme, authority, path)
+    };
+    let fields = head.fields_mut();
+    for (name, value) in &parts.headers {
+        if name != header::HOST {
+            fields.push(name.as_str(), value.as_bytes());
+        }
+    }
+    Ok(head)
+}
+
+/// hyper's body, its octets counted.
+pub(crate) struct Incoming {
+    body: hyper::body::Incoming,
+    slot: Rc<Slot>,
+    declared: bool,
+}
+
+impl Incoming {
+    pub(crate) fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    pub(crate) fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+
+    pub(crate) fn poll_chunk(
+        &mut self,
+        cx: &mut Context<'_>,
+        trailers: &mut Option<Fields>,
+    ) -> Poll<Option<Result<Bytes, BodyError>>> {
+        loop {
+            let frame = match Pin::new(&mut self.body).poll_frame(cx) {
+                Poll::Pending => {
+                    self.slot.set_waiting(self.declared);
+                    return Poll::Pending;
+                }
+                Poll::Ready(frame) => frame,
+            };
+            self.slot.set_waiting(false);
+            let frame = match frame {
+                None => return Poll::Ready(None),
+                Some(Err(error)) => return Poll::Ready(Some(Err(BodyError::Broken(error.to_string())))),
+                Some(Ok(frame)) => frame,
+            };
+            match frame.into_data() {
+                Ok(data) => {
+                    self.slot.add_received(data.len());
+                    return Poll::Ready(Some(Ok(data)));
+                }
+                Err(frame) => {
+                    if let Ok(map) = frame.into_trailers() {
+                        let map: HeaderMap = map;
+                        *trailers = Some(convert::to_fields(&map));
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Incoming {
+    fn drop(&mut self) {
+        self.slot.set_waiting(false);
+    }
+}
+

@@ -1,0 +1,230 @@
+//! Exchanges of an HTTP/1.1 connection as streams: born, answered, counted.
+
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use bytes::Bytes;
+use stagedoor_metrics::{AbuseKind, ActorKind, CloseReason, Method, Outcome, RouteId};
+use stagedoor_protocol::{ErrorCode, RequestHead, StreamId};
+
+use super::{Http1, Slot};
+use crate::body::RequestBody;
+use crate::close::CloseSession;
+use crate::convert;
+use crate::link::ToSession;
+use crate::service::Response;
+use crate::session::common::Common;
+use crate::session::http2::Entry;
+use crate::stream::{Answer, CloseStream, Stream, answer};
+use crate::supervise::{Exit, hatch};
+
+impl Http1 {
+    /// Takes every message that waits.
+    pub(super) fn replies(&mut self, common: &mut Common, cx: &mut Context<'_>, now: Instant) {
+        while let Some(message) = self.link.take() {
+            match message {
+                ToSession::Exchange { head, body, slot } => self.open(head, body, slot, common, cx, now),
+                ToSession::SendWhole { id, route, head, body } => {
+                    let Some(slot) = self.answered(id, route, head.status, now) else { continue };
+                    self.sent(id, body.len(), true);
+                    slot.whole(head, body);
+                }
+                ToSession::SendHead { id, route, head, flow } => {
+                    let Some(slot) = self.answered(id, route, head.status, now) else { continue };
+                    slot.head(head, flow);
+                }
+                ToSession::Routed { id, route } => {
+                    if let Some(entry) = self.streams.get_mut(&id) {
+                        entry.route = route;
+                    }
+                }
+                ToSession::SendData { id, data, end } => {
+                    self.sent(id, data.len(), end);
+                    if let Some(slot) = self.slot(id) {
+                        slot.data(data, end);
+                    }
+                }
+                ToSession::SendTrailers { id, fields } => {
+                    self.sent(id, 0, true);
+                    if let Some(slot) = self.slot(id) {
+                        slot.trailers(convert::to_headers(&fields));
+                    }
+                }
+                ToSession::Reset { id, outcome, .. } => {
+                    // The source of the body failed.
+                    self.cut(id, outcome, CloseReason::IoError);
+                }
+                ToSession::Written { id, whole } => self.written(id, whole, common, now),
+                ToSession::Consumed { .. } | ToSession::BodyDropped { .. } => {}
+            }
+            self.stirred = true;
+        }
+    }
+
+    fn open(
+        &mut self,
+        head: Result<RequestHead, &'static str>,
+        body: RequestBody,
+        slot: Rc<Slot>,
+        common: &mut Common,
+        cx: &mut Context<'_>,
+        now: Instant,
+    ) {
+        let id = StreamId::from_wire(self.next);
+        self.next = self.next.wrapping_add(2);
+        slot.set_id(id);
+        self.slots.push((id, Rc::clone(&slot)));
+        self.idle_since = None;
+        self.head_since = None;
+        common.host.cells.stream_opened(self.protocol());
+        common.stats.streams_total.inc();
+        let method = head.as_ref().map_or(Method::Other, |head| Method::from_token(head.method().as_bytes()));
+        let mut entry = Entry::new(now, method);
+        entry.receiving = !body.is_empty();
+        let head = match head {
+            Ok(head) => head,
+            Err(text) => {
+                self.streams.insert(id, entry);
+                return self.refuse(id, 400, text, now);
+            }
+        };
+        entry.alive = true;
+        self.streams.insert(id, entry);
+        let actors = &common.host.actors()[ActorKind::Stream];
+        actors.started.inc();
+        actors.alive.inc();
+        let (addr, mut child) = hatch(Stream::new(id, Rc::clone(&self.link), head, body), id);
+        match std::pin::Pin::new(&mut child).poll(cx) {
+            Poll::Ready(exit) => {
+                self.replies(common, cx, now);
+                self.child_ended(exit, common, now);
+            }
+            Poll::Pending => {
+                if let Some(entry) = self.streams.get_mut(&id) {
+                    entry.parts().addr = Some(addr);
+                }
+                self.brood.adopt(child);
+            }
+        }
+    }
+
+    /// Runs the streams that were woken.
+    pub(super) fn children(&mut self, common: &mut Common, cx: &mut Context<'_>, now: Instant) {
+        while let Poll::Ready(exit) = self.brood.poll_exit(cx) {
+            self.replies(common, cx, now);
+            self.child_ended(exit, common, now);
+        }
+        self.replies(common, cx, now);
+    }
+
+    fn answered(&mut self, id: StreamId, route: RouteId, status: u16, now: Instant) -> Option<Rc<Slot>> {
+        let entry = self.streams.get_mut(&id).filter(|entry| !entry.closed)?;
+        entry.route = route;
+        entry.status = status;
+        entry.answered = Some(now);
+        self.slot(id).cloned()
+    }
+
+    fn sent(&mut self, id: StreamId, octets: usize, end: bool) {
+        if let Some(entry) = self.streams.get_mut(&id) {
+            entry.bytes_out += octets as u64;
+            entry.ended |= end;
+        }
+    }
+
+    fn refuse(&mut self, id: StreamId, status: u16, text: &'static str, now: Instant) {
+        let mut response = Response::text(text).with_field("connection", "close");
+        response.status = status;
+        let route = self.streams.get(&id).map_or(RouteId::UNMATCHED, |entry| entry.route);
+        let Some(slot) = self.answered(id, route, status, now) else { return };
+        self.sent(id, text.len(), true);
+        match answer(response, false, now) {
+            Answer::Whole(head, body) => slot.whole(head, body),
+            Answer::Streaming(head, _) => slot.whole(head, Bytes::new()),
+        }
+        self.stirred = true;
+    }
+
+    /// A response that cannot be finished: the connection is cut.
+    fn cut(&mut self, id: StreamId, outcome: Outcome, reason: CloseReason) {
+        if let Some(entry) = self.streams.get_mut(&id) {
+            entry.outcome.get_or_insert(outcome);
+            entry.ended = true;
+        }
+        if let Some(slot) = self.slot(id) {
+            slot.fail();
+        }
+        self.broken.get_or_insert(reason);
+        self.stirred = true;
+    }
+
+    /// hyper is done with the response of an exchange.
+    fn written(&mut self, id: StreamId, whole: bool, common: &mut Common, now: Instant) {
+        let outcome = if whole { Outcome::Complete } else { Outcome::ResetByPeer };
+        self.closed(id, outcome, common, now);
+    }
+
+    pub(super) fn closed(&mut self, id: StreamId, outcome: Outcome, common: &mut Common, now: Instant) {
+        let received = self.slot(id).map_or(0, |slot| slot.received());
+        self.slots.retain(|(known, _)| *known != id);
+        let Some(mut entry) = self.remove(id) else { return };
+        if !entry.closed {
+            entry.bytes_in = received;
+            entry.observe(&common.host, self.protocol(), outcome, now);
+        }
+        if entry.alive {
+            entry.closed = true;
+            if let Some(addr) = entry.parts.as_ref().and_then(|parts| parts.addr.as_ref()) {
+                // One message a stream, and streams are bounded.
+                #[allow(clippy::disallowed_methods)]
+                addr.do_send(CloseStream { code: ErrorCode::CANCEL });
+            }
+            self.streams.insert(id, entry);
+            self.stirred = true;
+        }
+        self.left(now);
+    }
+
+    fn left(&mut self, now: Instant) {
+        if self.streams.is_empty() {
+            self.at_rest = self.meter.received();
+            self.idle_since = Some(now);
+        }
+    }
+
+    fn child_ended(&mut self, exit: Exit<StreamId>, common: &mut Common, now: Instant) {
+        let id = exit.key;
+        let actors = &common.host.actors()[ActorKind::Stream];
+        actors.alive.dec();
+        if let Some(words) = &exit.panic {
+            actors.panics.inc();
+            tracing::error!(parent: &common.span, stream = id.get(), panic = words, "a handler panicked");
+            self.panics += 1;
+            if self.panics >= common.host.config.limits.panics_per_session {
+                common.host.cells.abuse[AbuseKind::Panics].inc();
+                self.order.get_or_insert_with(|| CloseSession::new(CloseReason::PanicBudget));
+            }
+        }
+        let Some(entry) = self.streams.get_mut(&id) else { return };
+        entry.alive = false;
+        if entry.closed {
+            self.streams.remove(&id);
+            return self.left(now);
+        }
+        if let Some(parts) = &mut entry.parts {
+            parts.addr = None;
+        }
+        if entry.ended {
+            return;
+        }
+        let outcome = if exit.panic.is_some() { Outcome::Panic } else { Outcome::ResetByUs };
+        entry.outcome.get_or_insert(outcome);
+        if entry.answered.is_none() {
+            self.refuse(id, 500, "internal server error\n", now);
+        } else {
+            let reason = if exit.panic.is_some() { CloseReason::PanicBudget } else { CloseReason::Other };
+            self.cut(id, outcome, reason);
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! A stream as its session keeps it: what is counted when it ends, and how its actor is reached while it
+//! lives. The state of the stream on the wire is the protocol machine's, not kept here.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+use std::rc::Rc;
+use std::time::Instant;
+
+use actix::prelude::*;
+use stagedoor_metrics::{Method, Outcome, Protocol, RouteId};
+use stagedoor_protocol::StreamId;
+
+use crate::body::Inbound;
+use crate::host::Host;
+use crate::link::Flow;
+use crate::stream::Stream;
+
+/// Streams of a session by id.
+pub(crate) type Streams = HashMap<StreamId, Entry, BuildHasherDefault<IdHasher>>;
+
+/// One stream.
+pub(crate) struct Entry {
+    pub(crate) opened: Instant,
+    /// When its head was sent.
+    pub(crate) answered: Option<Instant>,
+    pub(crate) bytes_in: u64,
+    pub(crate) bytes_out: u64,
+    pub(crate) route: RouteId,
+    pub(crate) method: Method,
+    /// Status of the final head, once sent.
+    pub(crate) status: u16,
+    /// What it ended with, where that is not read off the wire.
+    pub(crate) outcome: Option<Outcome>,
+    /// END_STREAM is given to the machine.
+    pub(crate) ended: bool,
+    /// The peer has not ended its side.
+    pub(crate) receiving: bool,
+    /// Its handler let go of the request's body, or never had one: octets are dropped.
+    pub(crate) discards: bool,
+    /// The machine said it is closed, and that was counted; only the actor still lives.
+    pub(crate) closed: bool,
+    /// Its actor lives.
+    pub(crate) alive: bool,
+    /// What only streams need that do not end in their first poll.
+    pub(crate) parts: Option<Box<Parts>>,
+}
+
+/// See [`Entry::parts`].
+#[derive(Default)]
+pub(crate) struct Parts {
+    pub(crate) addr: Option<Addr<Stream>>,
+    pub(crate) inbound: Option<Rc<Inbound>>,
+    pub(crate) flow: Option<Rc<Flow>>,
+    /// Declared length of the request's body.
+    pub(crate) declared: bool,
+    /// Octets (in, out) when its progress was last looked at, and when they last had changed.
+    pub(crate) mark: Option<((u64, u64), Instant)>,
+}
+
+impl Entry {
+    pub(crate) fn new(opened: Instant, method: Method) -> Self {
+        Self {
+            opened,
+            answered: None,
+            bytes_in: 0,
+            bytes_out: 0,
+            route: RouteId::UNMATCHED,
+            method,
+            status: 0,
+            outcome: None,
+            ended: false,
+            receiving: false,
+            discards: true,
+            closed: false,
+            alive: false,
+            parts: None,
+        }
+    }
+
+    pub(crate) fn inbound(&self) -> Option<&Rc<Inbound>> {
+        self.parts.as_ref()?.inbound.as_ref()
+    }
+
+    pub(crate) fn flow(&self) -> Option<&Rc<Flow>> {
+        self.parts.as_ref()?.flow.as_ref()
+    }
+
+    pub(crate) fn parts(&mut self) -> &mut Parts {
+        self.parts.get_or_insert_default()
+    }
+
+    /// Counts the stream: once, when it ends.
+    pub(crate) fn observe(&self, host: &Host, protocol: Protocol, outcome: Outcome, now: Instant) {
+        let outcome = self.outcome.unwrap_or(outcome);
+        host.cells.stream_closed(protocol, outcome);
+        let mut routes = host.routes.borrow_mut();
+        let cells = routes.get(self.route);
+        if let Some(answered) = self.answered {
+            cells.request(self.method, self.status);
+            cells.response_start.observe_nanos(nanos(self.opened, answered));
+        }
+        cells.request_duration.observe_nanos(nanos(self.opened, now));
+        cells.request_body_bytes.observe_value(self.bytes_in);
+        cells.response_body_bytes.observe_value(self.bytes_out);
+    }
+}
+
+fn nanos(from: Instant, to: Instant) -> u64 {
+    u64::try_from(to.saturating_duration_since(from).as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// Stream ids are numbers the peer may only count upwards with, at most a few hundred at once: spreading the
+/// bits is enough.
+#[derive(Default)]
+pub(crate) struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u32(u32::from(*byte));
+        }
+    }
+
+    #[inline]
+    fn write_u32(&mut self, number: u32) {
+        let mixed = (self.0 ^ u64::from(number)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        self.0 = mixed ^ (mixed >> 32);
+    }
+}

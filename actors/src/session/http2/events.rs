@@ -1,0 +1,240 @@
+//! What the machine says, handed out to streams.
+
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use bytes::Bytes;
+use stagedoor_metrics::{ActorKind, CloseReason, Method, Outcome, RouteId};
+use stagedoor_protocol::{Cause, ErrorCode, Event, Fields, Origin, RequestHead, ResponseHead, StreamId};
+
+use super::Http2;
+use super::entry::Entry;
+use super::watch::KEEPALIVE;
+use crate::body::{BodyError, Inbound, RequestBody};
+use crate::close::CloseSession;
+use crate::session::common::Common;
+use crate::stream::{CloseStream, Stream};
+use crate::supervise::{Exit, hatch};
+
+impl Http2 {
+    pub(super) fn events(&mut self, common: &mut Common, cx: &mut Context<'_>, now: Instant) {
+        while let Some(event) = self.conn.poll_event() {
+            match event {
+                Event::StreamOpened { id, head, end_stream } => {
+                    self.open(id, head, end_stream, common, cx, now);
+                }
+                Event::DataReceived { id, data, end_stream } => self.data(id, data, end_stream),
+                Event::StreamClosed { id, cause } => self.closed(id, cause, common, now),
+                Event::TrailersReceived { id, fields } => self.trailers(id, fields),
+                Event::CapacityAvailable { id } => self.grant(id),
+                Event::HeadTooLarge { id } => {
+                    common.host.cells.stream_opened(self.protocol);
+                    self.tally.opened(common);
+                    self.enter(id, Entry::new(now, Method::Other));
+                    self.whole(id, RouteId::UNMATCHED, plain(431, "header fields too large\n", now), now);
+                }
+                Event::PongReceived { payload } if payload == KEEPALIVE => {
+                    if let Some(asked) = self.watch.pinged.take() {
+                        let nanos = now.saturating_duration_since(asked).as_nanos();
+                        common.host.cells.h2_ping_rtt.observe_nanos(nanos as u64);
+                    }
+                }
+                Event::GoAwayReceived { code, .. } => {
+                    let reason = match code {
+                        ErrorCode::NO_ERROR => CloseReason::ClientGoaway,
+                        _ => CloseReason::PeerError,
+                    };
+                    self.order.get_or_insert_with(|| CloseSession::new(reason).with_detail(code.name()));
+                }
+                // Of a client's life, or of no consequence here.
+                _ => {}
+            }
+        }
+    }
+
+    fn enter(&mut self, id: StreamId, entry: Entry) {
+        self.streams.insert(id, entry);
+        self.watch.busy();
+    }
+
+    fn open(
+        &mut self,
+        id: StreamId,
+        head: RequestHead,
+        end_stream: bool,
+        common: &mut Common,
+        cx: &mut Context<'_>,
+        now: Instant,
+    ) {
+        common.host.cells.stream_opened(self.protocol);
+        self.tally.opened(common);
+        let mut entry = Entry::new(now, Method::from_token(head.method().as_bytes()));
+        entry.alive = true;
+        let body = if end_stream {
+            RequestBody::nothing()
+        } else {
+            let inbound = Rc::new(Inbound::new(Rc::clone(&self.link), id));
+            entry.receiving = true;
+            entry.discards = false;
+            let parts = entry.parts();
+            parts.declared = head.content_length().is_some();
+            parts.inbound = Some(Rc::clone(&inbound));
+            RequestBody::http2(inbound, head.content_length())
+        };
+        self.enter(id, entry);
+        let actors = &common.host.actors()[ActorKind::Stream];
+        actors.started.inc();
+        actors.alive.inc();
+        let (addr, mut child) = hatch(Stream::new(id, Rc::clone(&self.link), head, body), id);
+        // Most streams are over in their first poll and never enter the brood.
+        let polled = std::pin::Pin::new(&mut child).poll(cx);
+        self.replies(common, now);
+        match polled {
+            Poll::Ready(exit) => self.child_ended(exit, common, now),
+            Poll::Pending => {
+                if let Some(entry) = self.streams.get_mut(&id) {
+                    entry.parts().addr = Some(addr);
+                }
+                self.brood.adopt(child);
+                self.stirred = true;
+            }
+        }
+    }
+
+    fn data(&mut self, id: StreamId, data: Bytes, end_stream: bool) {
+        let octets = data.len();
+        let Some(entry) = self.streams.get_mut(&id) else { return self.conn.consume(id, octets) };
+        entry.bytes_in += octets as u64;
+        entry.receiving &= !end_stream;
+        match entry.inbound() {
+            Some(inbound) if !entry.discards => {
+                let woken = inbound.push(data, end_stream);
+                self.stirred |= woken;
+            }
+            _ => self.conn.consume(id, octets),
+        }
+    }
+
+    fn trailers(&mut self, id: StreamId, fields: Fields) {
+        let Some(entry) = self.streams.get_mut(&id) else { return };
+        entry.receiving = false;
+        if let Some(inbound) = entry.inbound() {
+            let woken = inbound.finish(fields);
+            self.stirred |= woken;
+        }
+    }
+
+    /// Tells a stream how much the machine takes of it now.
+    pub(super) fn grant(&mut self, id: StreamId) {
+        let Some(flow) = self.streams.get(&id).and_then(Entry::flow) else { return };
+        let woken = flow.grant(self.conn.capacity(id));
+        self.stirred |= woken;
+    }
+
+    /// The machine is done with a stream.
+    pub(super) fn closed(&mut self, id: StreamId, cause: Cause, common: &mut Common, now: Instant) {
+        let Some(mut entry) = self.streams.remove(&id) else { return };
+        if entry.closed {
+            self.streams.insert(id, entry);
+            return;
+        }
+        let (outcome, code) = match cause {
+            Cause::EndStream => (Outcome::Complete, ErrorCode::NO_ERROR),
+            Cause::Reset { by: Origin::Remote, code } => (Outcome::ResetByPeer, code),
+            Cause::Reset { by: Origin::Local, code } => (Outcome::ResetByUs, code),
+            Cause::Unprocessed => (Outcome::Refused, ErrorCode::REFUSED_STREAM),
+            Cause::ConnectionClosed => (Outcome::SessionClosed, ErrorCode::CANCEL),
+        };
+        entry.observe(&common.host, self.protocol, outcome, now);
+        if entry.alive {
+            // Its place counts until the handler has really stopped.
+            entry.closed = true;
+            if cause != Cause::EndStream {
+                self.tell(&mut entry, cause, code);
+            }
+            self.streams.insert(id, entry);
+            return;
+        }
+        if cause != Cause::EndStream {
+            self.conn.release_stream(id);
+        }
+        self.left(now);
+    }
+
+    fn tell(&mut self, entry: &mut Entry, cause: Cause, code: ErrorCode) {
+        let Some(parts) = &mut entry.parts else { return };
+        if let Some(inbound) = &parts.inbound {
+            inbound.fail(match cause {
+                Cause::ConnectionClosed => BodyError::SessionClosed,
+                Cause::Reset { by: Origin::Local, .. } => BodyError::Broken(code.name().to_owned()),
+                Cause::EndStream | Cause::Unprocessed | Cause::Reset { .. } => BodyError::Reset(code),
+            });
+        }
+        if let Some(addr) = &parts.addr {
+            // One message a stream, and streams are bounded.
+            #[allow(clippy::disallowed_methods)]
+            addr.do_send(CloseStream { code });
+            self.stirred = true;
+        }
+    }
+
+    /// A stream is gone from the table.
+    fn left(&mut self, now: Instant) {
+        if self.streams.is_empty() {
+            self.watch.idle(now);
+        }
+    }
+
+    /// A stream's actor is gone.
+    pub(super) fn child_ended(&mut self, exit: Exit<StreamId>, common: &mut Common, now: Instant) {
+        let id = exit.key;
+        let actors = &common.host.actors()[ActorKind::Stream];
+        actors.alive.dec();
+        if let Some(words) = &exit.panic {
+            actors.panics.inc();
+            tracing::error!(parent: &common.span, stream = id.get(), panic = words, "a handler panicked");
+            self.panics += 1;
+            if self.panics >= common.host.config.limits.panics_per_session {
+                self.tally.abuse = Some(stagedoor_metrics::AbuseKind::Panics);
+                self.order.get_or_insert_with(|| CloseSession::new(CloseReason::PanicBudget));
+            }
+        }
+        let Some(entry) = self.streams.get_mut(&id) else { return };
+        entry.alive = false;
+        if entry.closed {
+            self.streams.remove(&id);
+            self.conn.release_stream(id);
+            return self.left(now);
+        }
+        if let Some(parts) = &mut entry.parts {
+            parts.addr = None;
+        }
+        if !entry.ended {
+            // It went without an answer, or in the middle of one.
+            let outcome = if exit.panic.is_some() { Outcome::Panic } else { Outcome::ResetByUs };
+            entry.outcome.get_or_insert(outcome);
+            if entry.answered.is_none() {
+                let route = entry.route;
+                self.whole(id, route, plain(500, "internal server error\n", now), now);
+            } else {
+                self.reset(id, ErrorCode::INTERNAL_ERROR);
+            }
+        } else if exit.panic.is_some() {
+            entry.outcome = Some(Outcome::Panic);
+        }
+        if self.streams.get(&id).is_some_and(|entry| entry.receiving && entry.ended) {
+            self.early.push(id);
+        }
+    }
+}
+
+/// A short answer of our own.
+fn plain(status: u16, text: &'static str, now: Instant) -> (ResponseHead, Bytes) {
+    let mut response = crate::service::Response::text(text);
+    response.status = status;
+    match crate::stream::answer(response, false, now) {
+        crate::stream::Answer::Whole(head, body) => (head, body),
+        crate::stream::Answer::Streaming(head, _) => (head, Bytes::new()),
+    }
+}

@@ -1,0 +1,365 @@
+//! HTTP/2 on one connection: the pump between socket, protocol machine and Stream actors.
+//!
+//! One turn, one order: messages of streams -> read (shared buffer) -> machine -> events out to streams ->
+//! streams run -> their messages -> output, one flush -> next deadline. No handler code runs inside frame
+//! parsing; the clock is read once. What frames mean is the machine's business (RFC 9113), what a request
+//! means the handler's.
+//!
+//! Invariants: an entry of `streams` lives from `StreamOpened` until the machine has closed the stream *and*
+//! its actor is gone; `release_stream` is called then, so that a peer which resets streams cannot make more
+//! handlers run than it may have streams (CVE-2023-44487).
+
+mod entry;
+mod events;
+mod replies;
+mod tally;
+mod watch;
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
+
+use bytes::Bytes;
+use stagedoor_metrics::{CloseReason, Outcome, Protocol};
+use stagedoor_protocol::{Connection, ErrorCode, Role, StreamId};
+use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
+
+use super::Step;
+use super::common::Common;
+use super::parting::Parting;
+use crate::close::{CloseSession, abuse_of};
+use crate::link::Link;
+use crate::scratch;
+use crate::stream::Stream;
+use crate::supervise::Brood;
+use crate::transport::Transport;
+use crate::view::{SessionView, StreamView};
+
+pub(crate) use entry::{Entry, Streams};
+use tally::Tally;
+use watch::Watch;
+
+/// Reads of one turn; then others on the arbiter have theirs.
+const READS: usize = 8;
+/// Times streams and socket take turns within one turn of the session.
+const ROUNDS: usize = 16;
+/// Segments given to one `writev`.
+const SLICES: usize = 64;
+
+/// See the module.
+pub(crate) struct Http2 {
+    io: Transport,
+    conn: Connection,
+    link: Rc<Link>,
+    streams: Streams,
+    brood: Brood<Stream, StreamId>,
+    watch: Watch,
+    tally: Tally,
+    protocol: Protocol,
+    /// Streams answered to the end while the peer still sends.
+    early: Vec<StreamId>,
+    panics: u32,
+    /// The order this session gives itself at the end of the turn.
+    order: Option<CloseSession>,
+    /// GOAWAY with its code is in the output: flush it by then, and go.
+    leaving: Option<Instant>,
+    /// A stream was woken, or an event waits: another round.
+    stirred: bool,
+    eof: bool,
+}
+
+impl Http2 {
+    pub(crate) fn new(io: Transport, common: &Common, link: Rc<Link>, now: Instant) -> Self {
+        Self {
+            io,
+            conn: Connection::new(Role::Server, common.host.protocol.clone(), now),
+            link,
+            streams: Streams::default(),
+            brood: Brood::default(),
+            watch: Watch::new(now),
+            tally: Tally::default(),
+            protocol: common.protocol,
+            early: Vec::new(),
+            panics: 0,
+            order: None,
+            leaving: None,
+            stirred: true,
+            eof: false,
+        }
+    }
+
+    /// Octets that were read to learn that this is HTTP/2.
+    pub(crate) fn preload(&mut self, octets: &[u8], now: Instant) {
+        self.feed(octets, now);
+    }
+
+    pub(crate) fn turn(&mut self, common: &mut Common, cx: &mut Context<'_>, now: Instant) -> Step {
+        self.link.begin_turn(cx.waker(), now);
+        let step = match self.leaving {
+            None => self.work(common, cx, now),
+            Some(until) => self.leave(cx, now, until),
+        };
+        self.link.end_turn();
+        self.publish(common, now);
+        step
+    }
+
+    fn work(&mut self, common: &mut Common, cx: &mut Context<'_>, now: Instant) -> Step {
+        self.replies(common, now);
+        if let Err(error) = self.read(common, cx, now) {
+            return Step::Close(io_failed(&error));
+        }
+        let mut round = 0;
+        loop {
+            self.stirred = false;
+            self.children(common, cx, now);
+            self.events(common, cx, now);
+            if let Err(error) = self.flush(cx, now) {
+                return Step::Close(io_failed(&error));
+            }
+            // Framing made room, or ended streams.
+            self.events(common, cx, now);
+            self.end_early();
+            if !self.stirred {
+                break;
+            }
+            round += 1;
+            if round == ROUNDS {
+                cx.waker().wake_by_ref();
+                break;
+            }
+        }
+        if let Some(order) = self.order.take() {
+            return Step::Close(order);
+        }
+        if self.eof {
+            return Step::Close(CloseSession::new(CloseReason::ClientClosed));
+        }
+        if common.is_ending() && self.conn.is_drained() && self.conn.queued() == 0 {
+            return Step::Part;
+        }
+        if self.watch.starved && self.conn.wants_input() {
+            cx.waker().wake_by_ref();
+        }
+        Step::Wait
+    }
+
+    fn read(&mut self, common: &mut Common, cx: &mut Context<'_>, now: Instant) -> io::Result<()> {
+        self.watch.starved = false;
+        for _ in 0..READS {
+            if self.eof || self.order.is_some() {
+                return Ok(());
+            }
+            if !self.conn.wants_input() {
+                self.watch.starved = true;
+                return Ok(());
+            }
+            let mut room = scratch::take();
+            let mut buffer = ReadBuf::new(&mut room);
+            let read = Pin::new(&mut self.io).poll_read(cx, &mut buffer);
+            let count = buffer.filled().len();
+            if count > 0 {
+                self.tally.received += count as u64;
+                self.watch.last_input = now;
+                self.feed(buffer.filled(), now);
+            }
+            scratch::put(room);
+            match read {
+                Poll::Pending => return Ok(()),
+                Poll::Ready(Err(error)) if is_abrupt_end(&error) => self.eof = true,
+                Poll::Ready(Err(error)) => return Err(error),
+                Poll::Ready(Ok(())) if count == 0 => self.eof = true,
+                Poll::Ready(Ok(())) => self.events(common, cx, now),
+            }
+        }
+        cx.waker().wake_by_ref();
+        Ok(())
+    }
+
+    fn feed(&mut self, octets: &[u8], now: Instant) {
+        if let Err(error) = self.conn.handle_input(octets, now) {
+            self.fail(&error);
+        }
+    }
+
+    /// The machine has ended the connection; GOAWAY is in the output.
+    fn fail(&mut self, error: &stagedoor_protocol::ConnectionError) {
+        if let stagedoor_protocol::ConnectionError::Calm(limit) = error {
+            self.tally.abuse = Some(abuse_of(*limit));
+        }
+        self.order.get_or_insert_with(|| error.into());
+        self.stirred = true;
+    }
+
+    /// Writes what windows and the socket take; true when nothing is left.
+    fn flush(&mut self, cx: &mut Context<'_>, now: Instant) -> io::Result<bool> {
+        let mut wrote = false;
+        loop {
+            if self.conn.poll_output(now) == 0 {
+                break;
+            }
+            let mut slices = [IoSlice::new(&[]); SLICES];
+            let filled = self.conn.output(&mut slices);
+            match Pin::new(&mut self.io).poll_write_vectored(cx, &slices[..filled]) {
+                Poll::Pending => {
+                    self.watch.blocked.get_or_insert(now);
+                    return Ok(false);
+                }
+                Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
+                Poll::Ready(Ok(count)) => {
+                    self.conn.advance_output(count);
+                    self.tally.sent += count as u64;
+                    self.watch.blocked = None;
+                    wrote = true;
+                }
+                Poll::Ready(Err(error)) => return Err(error),
+            }
+        }
+        self.watch.blocked = None;
+        if self.io.buffers() && (wrote || self.watch.unflushed) {
+            let flushed = Pin::new(&mut self.io).poll_flush(cx)?;
+            self.watch.unflushed = flushed.is_pending();
+            if flushed.is_pending() {
+                self.watch.blocked = Some(now);
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Runs the streams that were woken.
+    fn children(&mut self, common: &mut Common, cx: &mut Context<'_>, now: Instant) {
+        while let Poll::Ready(exit) = self.brood.poll_exit(cx) {
+            // Its last messages first: an end can be seen before them.
+            self.replies(common, now);
+            self.child_ended(exit, common, now);
+        }
+        self.replies(common, now);
+    }
+
+    /// A response that was complete before its request: the rest of the request is not wanted (RFC 9113 §8.1).
+    fn end_early(&mut self) {
+        if self.early.is_empty() {
+            return;
+        }
+        let views = self.conn.streams();
+        let streams = &mut self.streams;
+        let (conn, stirred) = (&mut self.conn, &mut self.stirred);
+        self.early.retain(|id| {
+            let Some(entry) = streams.get_mut(id).filter(|entry| entry.receiving && !entry.closed) else {
+                return false;
+            };
+            let sent = views
+                .iter()
+                .any(|view| view.id == *id && view.state == "half_closed_local" && view.queued == 0);
+            if sent {
+                entry.outcome.get_or_insert(Outcome::Complete);
+                conn.reset_stream(*id, ErrorCode::NO_ERROR).ok();
+                *stirred = true;
+            }
+            !sent
+        });
+    }
+
+    /// The last octets of a session that was cut off.
+    fn leave(&mut self, cx: &mut Context<'_>, now: Instant, until: Instant) -> Step {
+        if now >= until {
+            return Step::Part;
+        }
+        match self.flush(cx, now) {
+            Ok(false) => Step::Wait,
+            Ok(true) | Err(_) => Step::Part,
+        }
+    }
+
+    /// Cuts the session off: GOAWAY with the code, every stream told once.
+    pub(crate) fn abort(&mut self, common: &mut Common, order: &CloseSession, now: Instant) {
+        if !self.conn.is_closed() {
+            self.conn.close(order.code, order.detail.as_bytes());
+        }
+        self.leaving = Some(now + common.host.config.timeouts.linger);
+        self.tell_all(common, now);
+        self.publish(common, now);
+    }
+
+    /// Tells the streams that it is over and drops what is left of them.
+    fn tell_all(&mut self, common: &mut Common, now: Instant) {
+        let mut cx = Context::from_waker(Waker::noop());
+        self.link.begin_turn(Waker::noop(), now);
+        self.events(common, &mut cx, now);
+        let open: Vec<StreamId> = self.streams.keys().copied().collect();
+        for id in open {
+            self.closed(id, stagedoor_protocol::Cause::ConnectionClosed, common, now);
+        }
+        self.children(common, &mut cx, now);
+        self.brood = Brood::default();
+        for _ in self.streams.drain().filter(|(_, entry)| entry.alive) {
+            common.host.actors()[stagedoor_metrics::ActorKind::Stream].alive.dec();
+        }
+        while self.link.take().is_some() {}
+        self.order = None;
+        self.link.end_turn();
+    }
+
+    /// The session panicked or its arbiter stops: streams are told, nothing is written.
+    pub(crate) fn forsake(mut self: Box<Self>, common: &mut Common, now: Instant) {
+        self.tell_all(common, now);
+    }
+
+    /// Begins the graceful close.
+    pub(crate) fn drain(&mut self, now: Instant) {
+        self.conn.drain(now);
+        self.stirred = true;
+    }
+
+    /// Resets one stream by order.
+    pub(crate) fn cancel(&mut self, id: StreamId, code: ErrorCode) -> bool {
+        let Some(entry) = self.streams.get_mut(&id).filter(|entry| !entry.closed) else { return false };
+        entry.outcome.get_or_insert(Outcome::Cancelled);
+        self.conn.reset_stream(id, code).is_ok()
+    }
+
+    /// The socket, for the half-close.
+    pub(crate) fn part(self, common: &mut Common, now: Instant) -> Parting {
+        common.queued(0);
+        let until = self.leaving.unwrap_or(now + common.host.config.timeouts.linger);
+        Parting::new(self.io, Bytes::new(), until)
+    }
+
+    pub(crate) fn view(&self, view: &mut SessionView, now: Instant) {
+        view.recv_window = 0;
+        for stream in self.conn.streams() {
+            let Some(entry) = self.streams.get(&stream.id) else { continue };
+            view.streams.push(StreamView {
+                id: stream.id.get(),
+                route: self.link.service.route_name(entry.route).into_owned(),
+                method: entry.method.label().to_owned(),
+                state: stream.state,
+                age_seconds: now.saturating_duration_since(entry.opened).as_secs_f64(),
+                bytes_in: stream.received,
+                bytes_out: stream.sent,
+                write_queue_bytes: stream.queued as u64,
+                send_window: stream.send_window,
+            });
+        }
+        view.streams.sort_unstable_by_key(|stream| stream.id);
+    }
+}
+
+fn io_failed(error: &io::Error) -> CloseSession {
+    if is_abrupt_end(error) {
+        return CloseSession::new(CloseReason::ClientClosed).with_detail(error.to_string());
+    }
+    CloseSession::new(CloseReason::IoError).with_detail(error.to_string())
+}
+
+/// The peer has gone without a word: its process ended, or TLS without close_notify.
+pub(crate) fn is_abrupt_end(error: &io::Error) -> bool {
+    use io::ErrorKind as K;
+    matches!(
+        error.kind(),
+        K::ConnectionReset | K::BrokenPipe | K::ConnectionAborted | K::UnexpectedEof | K::NotConnected
+    )
+}

@@ -1,0 +1,135 @@
+//! What streams say, put into the machine.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use stagedoor_metrics::{Outcome, RouteId};
+use stagedoor_protocol::{ErrorCode, ResponseHead, StreamId, UserError};
+
+use super::Http2;
+use crate::link::ToSession;
+use crate::session::common::Common;
+
+impl Http2 {
+    /// Takes every message that waits.
+    pub(super) fn replies(&mut self, _common: &mut Common, now: Instant) {
+        while let Some(message) = self.link.take() {
+            match message {
+                ToSession::SendWhole { id, route, head, body } => self.whole(id, route, (head, body), now),
+                ToSession::SendHead { id, route, head, flow } => {
+                    let Some(entry) = self.streams.get_mut(&id).filter(|entry| !entry.closed) else { continue };
+                    entry.route = route;
+                    entry.status = head.status;
+                    entry.answered = Some(now);
+                    entry.parts().flow = Some(flow);
+                    match self.conn.send_response(id, &head, false) {
+                        Ok(()) => self.grant(id),
+                        Err(error) => self.misused(id, &error, now),
+                    }
+                }
+                ToSession::Routed { id, route } => {
+                    if let Some(entry) = self.streams.get_mut(&id) {
+                        entry.route = route;
+                    }
+                }
+                ToSession::SendData { id, data, end } => {
+                    let Some(entry) = self.streams.get_mut(&id).filter(|entry| !entry.closed) else { continue };
+                    entry.bytes_out += data.len() as u64;
+                    entry.ended |= end;
+                    match self.conn.send_data(id, data, end) {
+                        Ok(()) if end => {}
+                        Ok(()) => self.grant(id),
+                        Err(error) => self.misused(id, &error, now),
+                    }
+                }
+                ToSession::SendTrailers { id, fields } => {
+                    let Some(entry) = self.streams.get_mut(&id).filter(|entry| !entry.closed) else { continue };
+                    entry.ended = true;
+                    if let Err(error) = self.conn.send_trailers(id, fields) {
+                        self.misused(id, &error, now);
+                    }
+                }
+                ToSession::Reset { id, code, outcome } => {
+                    if let Some(entry) = self.streams.get_mut(&id) {
+                        entry.outcome.get_or_insert(outcome);
+                    }
+                    self.reset(id, code);
+                }
+                ToSession::Consumed { id, octets } => {
+                    self.conn.consume(id, octets);
+                    // A window update may be due.
+                    self.stirred = true;
+                }
+                ToSession::BodyDropped { id, unread } => {
+                    if let Some(entry) = self.streams.get_mut(&id) {
+                        entry.discards = true;
+                    }
+                    if unread > 0 {
+                        self.conn.consume(id, unread);
+                        self.stirred = true;
+                    }
+                }
+                ToSession::Exchange { .. } | ToSession::Written { .. } => {}
+            }
+        }
+    }
+
+    /// A whole response.
+    #[inline]
+    pub(super) fn whole(
+        &mut self,
+        id: StreamId,
+        route: RouteId,
+        (head, body): (ResponseHead, Bytes),
+        now: Instant,
+    ) {
+        let Some(entry) = self.streams.get_mut(&id) else { return };
+        if entry.closed {
+            return;
+        }
+        entry.route = route;
+        entry.status = head.status;
+        entry.answered = Some(now);
+        entry.bytes_out += body.len() as u64;
+        entry.ended = true;
+        let mut sent = self.conn.send_response(id, &head, body.is_empty());
+        if sent.is_ok() && !body.is_empty() {
+            sent = self.conn.send_data(id, body, true);
+        }
+        if let Err(error) = sent {
+            self.misused(id, &error, now);
+        }
+    }
+
+    pub(super) fn reset(&mut self, id: StreamId, code: ErrorCode) {
+        if let Some(entry) = self.streams.get_mut(&id) {
+            entry.ended = true;
+        }
+        // The peer may have been faster: then it is gone, and that is all right.
+        self.conn.reset_stream(id, code).ok();
+        self.stirred = true;
+    }
+
+    /// A handler asked for what cannot be.
+    #[cold]
+    fn misused(&mut self, id: StreamId, error: &UserError, now: Instant) {
+        if matches!(error, UserError::StreamGone(_) | UserError::ConnectionClosed) {
+            return;
+        }
+        tracing::error!(parent: &self.link.span, stream = id.get(), %error, "a response cannot be sent");
+        let Some(entry) = self.streams.get_mut(&id) else { return };
+        entry.outcome.get_or_insert(Outcome::ResetByUs);
+        let head_refused = matches!(error, UserError::InvalidField(_) | UserError::InvalidStatus(_));
+        if head_refused && entry.status != 500 {
+            entry.status = 500;
+            entry.ended = true;
+            entry.bytes_out = 0;
+            entry.answered = Some(now);
+            let head = ResponseHead::new(500, [("content-length", "0")].into_iter().collect());
+            if self.conn.send_response(id, &head, true).is_ok() {
+                return;
+            }
+        }
+        self.reset(id, ErrorCode::INTERNAL_ERROR);
+    }
+}

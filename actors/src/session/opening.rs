@@ -1,0 +1,216 @@
+//! Before it is known what a session speaks: TLS under its deadline, then ALPN or the first octets decide.
+//!
+//! TLS with ALPN `h2`: HTTP/2; `http/1.1` or none: HTTP/1.1 where allowed; a foreign ALPN got its alert from
+//! rustls. Cleartext: the 24 octets of the preface (RFC 9113 §3.4) mean HTTP/2 by prior knowledge (§3.3),
+//! anything else HTTP/1.1 where allowed. What is not allowed gets a short HTTP/1.0 refusal.
+
+use std::future::Future as _;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use stagedoor_metrics::{CloseReason, ConnectionResult, Protocol, TlsResult, TlsVersion};
+use tokio::io::{AsyncRead as _, ReadBuf};
+use tokio_rustls::Accept;
+use tokio_rustls::server::TlsStream;
+
+use super::common::Common;
+use super::http1::Http1;
+use super::http2::Http2;
+use super::parting::Parting;
+use super::timer::Due;
+use super::{Engine, Step};
+use crate::close::CloseSession;
+use crate::scratch;
+use crate::transport::{Raw, Transport};
+
+/// What every HTTP/2 client says first (RFC 9113 §3.4).
+const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// What a client hears whose protocol is not spoken here (Node answers the same way).
+const REFUSAL: &[u8] = b"HTTP/1.0 403 Forbidden\r\ncontent-type: text/plain\r\ncontent-length: 26\r\n\
+connection: close\r\n\r\nUnknown protocol, use h2.\r\n";
+
+/// A drain gives a connection that has said nothing yet this long.
+const HURRY: Duration = Duration::from_secs(1);
+
+/// See the module.
+pub(crate) struct Opening {
+    state: State,
+    since: Instant,
+    until: Instant,
+    /// A drain shortened `until`.
+    hurried: bool,
+}
+
+enum State {
+    Tls(Box<Accept<Raw>>),
+    /// The first octets, as long as they could become the preface.
+    Looking(Raw, Vec<u8>),
+    /// It speaks what we do not: the refusal goes out.
+    Refused(Transport),
+    Gone,
+}
+
+impl Opening {
+    pub(crate) fn new(io: Raw, common: &Common, now: Instant) -> Self {
+        let timeouts = &common.host.config.timeouts;
+        let (state, time) = match &common.host.tls {
+            Some(tls) => (State::Tls(Box::new(tls.accept(io))), timeouts.handshake),
+            None => (State::Looking(io, Vec::new()), timeouts.preface),
+        };
+        Self { state, since: now, until: now + time, hurried: false }
+    }
+
+    pub(crate) fn turn(&mut self, common: &mut Common, cx: &mut Context<'_>, now: Instant) -> Step {
+        match &mut self.state {
+            State::Tls(accept) => match Pin::new(&mut **accept).poll(cx) {
+                Poll::Pending => Step::Wait,
+                Poll::Ready(Ok(stream)) => self.shaken(stream, common, now),
+                Poll::Ready(Err(error)) => Self::failed(&error, common),
+            },
+            State::Looking(..) => self.look(common, cx, now),
+            State::Refused(_) | State::Gone => Step::Gone,
+        }
+    }
+
+    /// The TLS handshake is done: ALPN decides.
+    fn shaken(&mut self, stream: TlsStream<Raw>, common: &mut Common, now: Instant) -> Step {
+        let tls = stream.get_ref().1;
+        let version = match tls.protocol_version() {
+            Some(rustls::ProtocolVersion::TLSv1_3) => TlsVersion::V13,
+            Some(rustls::ProtocolVersion::TLSv1_2) => TlsVersion::V12,
+            _ => TlsVersion::None,
+        };
+        common.host.cells.tls_handshakes[TlsResult::Ok][version].inc();
+        let nanos = u64::try_from(now.saturating_duration_since(self.since).as_nanos()).unwrap_or(u64::MAX);
+        common.host.cells.tls_handshake_duration.observe_nanos(nanos);
+        let is_h2 = tls.alpn_protocol() == Some(b"h2");
+        let server_name = tls.server_name().map(str::to_owned);
+        let io = Transport::Tls(Box::new(stream));
+        if is_h2 {
+            let link = common.opened_as(Protocol::H2, server_name, now);
+            return Step::Become(Engine::Http2(Box::new(Http2::new(io, common, link, now))));
+        }
+        if common.host.config.http1 {
+            let link = common.opened_as(Protocol::Http1, server_name, now);
+            return Step::Become(Engine::Http1(Box::new(Http1::new(io, Bytes::new(), common, link, now))));
+        }
+        self.refuse(io, "no ALPN")
+    }
+
+    fn failed(error: &io::Error, common: &mut Common) -> Step {
+        let gone = matches!(
+            error.kind(),
+            io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
+        );
+        let (result, reason) = match gone {
+            true => (TlsResult::Closed, CloseReason::ClientClosed),
+            false => (TlsResult::Error, CloseReason::TlsError),
+        };
+        common.host.cells.tls_handshakes[result][TlsVersion::None].inc();
+        common.account(ConnectionResult::TlsError);
+        Step::Close(CloseSession::new(reason).with_detail(error.to_string()))
+    }
+
+    /// Reads until the octets cannot become the preface, or are it.
+    fn look(&mut self, common: &mut Common, cx: &mut Context<'_>, now: Instant) -> Step {
+        let State::Looking(io, seen) = &mut self.state else { return Step::Gone };
+        let mut room = scratch::take();
+        let mut buffer = ReadBuf::new(&mut room);
+        let read = Pin::new(io).poll_read(cx, &mut buffer);
+        let count = buffer.filled().len();
+        seen.extend_from_slice(buffer.filled());
+        scratch::put(room);
+        match read {
+            Poll::Pending => return Step::Wait,
+            Poll::Ready(Err(error)) => {
+                return Step::Close(
+                    CloseSession::new(CloseReason::IoError).with_detail(error.to_string()),
+                );
+            }
+            Poll::Ready(Ok(())) if count == 0 => {
+                return Step::Close(CloseSession::new(CloseReason::ClientClosed));
+            }
+            Poll::Ready(Ok(())) => common.moved(count as u64, 0, now),
+        }
+        let known = seen.len().min(PREFACE.len());
+        let is_preface = seen[..known] == PREFACE[..known];
+        if is_preface && seen.len() < PREFACE.len() {
+            cx.waker().wake_by_ref();
+            return Step::Wait;
+        }
+        let State::Looking(io, seen) = std::mem::replace(&mut self.state, State::Gone) else {
+            return Step::Gone;
+        };
+        let io = Transport::Plain(io);
+        if is_preface && common.host.config.http2 {
+            let link = common.opened_as(Protocol::H2c, None, now);
+            let mut http2 = Http2::new(io, common, link, now);
+            http2.preload(&seen, now);
+            return Step::Become(Engine::Http2(Box::new(http2)));
+        }
+        if !is_preface && common.host.config.http1 {
+            let link = common.opened_as(Protocol::Http1, None, now);
+            let http1 = Http1::new(io, Bytes::from(seen), common, link, now);
+            return Step::Become(Engine::Http1(Box::new(http1)));
+        }
+        self.refuse(io, "a protocol that is switched off")
+    }
+
+    fn refuse(&mut self, io: Transport, detail: &'static str) -> Step {
+        self.state = State::Refused(io);
+        Step::Close(CloseSession::new(CloseReason::ProtocolError).with_detail(detail))
+    }
+
+    /// The end of it: the refusal goes out where there is one, else the socket closes.
+    pub(crate) fn abort(self, common: &Common, now: Instant) -> Engine {
+        match self.state {
+            State::Refused(io) => {
+                let until = now + common.host.config.timeouts.unknown_protocol;
+                Engine::Parting(Parting::refusing(io, Bytes::from_static(REFUSAL), until))
+            }
+            State::Tls(_) | State::Looking(..) | State::Gone => Engine::Gone,
+        }
+    }
+
+    /// A drain began: a client that has said nothing gets a moment, then goes.
+    pub(crate) fn hurry(&mut self, now: Instant) {
+        self.until = self.until.min(now + HURRY);
+        self.hurried = true;
+    }
+
+    pub(crate) fn on_timer(&mut self, common: &mut Common, now: Instant) -> Option<CloseSession> {
+        if now < self.until {
+            return None;
+        }
+        if self.hurried {
+            return Some(common.cut_off_order());
+        }
+        Some(CloseSession::new(match self.state {
+            State::Tls(_) => {
+                common.host.cells.tls_handshakes[TlsResult::Timeout][TlsVersion::None].inc();
+                CloseReason::HandshakeTimeout
+            }
+            State::Looking(..) | State::Refused(_) | State::Gone => CloseReason::PrefaceTimeout,
+        }))
+    }
+
+    pub(crate) fn deadline(&self) -> Option<(Instant, Due)> {
+        Some((self.until, Due::Absolute))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_refusal_is_as_long_as_it_says() {
+        let text = std::str::from_utf8(REFUSAL).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        assert!(head.contains(&format!("content-length: {}\r\n", body.len())), "{}", body.len());
+    }
+}

@@ -1,0 +1,118 @@
+//! What a handler's response becomes on the wire: lengths, dates, and bodies that may not be there.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use http_body::Body as _;
+use stagedoor_protocol::ResponseHead;
+
+use crate::body::{Body, BoxBody};
+use crate::clock;
+use crate::service::Response;
+
+/// A response made ready for its session.
+pub(crate) enum Answer {
+    /// Head, body and end together.
+    Whole(ResponseHead, Bytes),
+    /// The body follows.
+    Streaming(ResponseHead, BoxBody),
+}
+
+/// Adds `content-length` where the length is known and `date` where it is missing; drops a body that may not
+/// be there (HEAD, 204, 205, 304: RFC 9110 §6.4.1).
+pub(crate) fn answer(response: Response, is_head: bool, now: Instant) -> Answer {
+    let Response { status, mut fields, body } = response;
+    let bodiless = matches!(status, 204 | 205 | 304);
+    let length = match &body {
+        // A 304 or the answer to HEAD speaks of a body that is not sent; zero would be a lie.
+        Body::Empty => (!is_head && !bodiless).then_some(0),
+        Body::Full(octets) => Some(octets.len() as u64),
+        Body::Stream(body) => body.size_hint().exact(),
+    };
+    // RFC 9110 §8.6: none in 204; in 205 there is no content.
+    let length = if matches!(status, 204 | 205) { None } else { length };
+    if let Some(length) = length
+        && !fields.contains("content-length")
+    {
+        let mut digits = [0; 20];
+        fields.push("content-length", decimal(length, &mut digits));
+    }
+    if !fields.contains("date") {
+        clock::with_date(now, |date| fields.push("date", date));
+    }
+    let head = ResponseHead::new(status, fields);
+    match body {
+        Body::Empty => Answer::Whole(head, Bytes::new()),
+        _ if is_head || bodiless => Answer::Whole(head, Bytes::new()),
+        Body::Full(octets) => Answer::Whole(head, octets),
+        Body::Stream(body) if body.is_end_stream() => Answer::Whole(head, Bytes::new()),
+        Body::Stream(body) => Answer::Streaming(head, body),
+    }
+}
+
+/// A number in decimal, without the formatting machinery.
+fn decimal(mut number: u64, digits: &mut [u8; 20]) -> &[u8] {
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            return &digits[at..];
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn whole(response: Response, is_head: bool) -> (ResponseHead, Bytes) {
+        match answer(response, is_head, clock::now()) {
+            Answer::Whole(head, body) => (head, body),
+            Answer::Streaming(..) => panic!("a whole answer"),
+        }
+    }
+
+    #[test]
+    fn a_full_body_has_its_length_and_a_date() {
+        let (head, body) = whole(Response::text("hello"), false);
+        assert_eq!(head.fields.get("content-length"), Some(&b"5"[..]));
+        assert!(head.fields.contains("date"));
+        assert_eq!(body, "hello");
+    }
+
+    #[test]
+    fn head_keeps_the_length_and_drops_the_body() {
+        let (head, body) = whole(Response::text("hello"), true);
+        assert_eq!(head.fields.get("content-length"), Some(&b"5"[..]));
+        assert!(body.is_empty());
+        let (head, _) = whole(Response::new(200), true);
+        assert!(!head.fields.contains("content-length"));
+    }
+
+    #[test]
+    fn statuses_without_a_body_have_none() {
+        for status in [204, 205, 304] {
+            let response = Response::new(status).with_body(Body::Full(Bytes::from_static(b"no")));
+            let (head, body) = whole(response, false);
+            assert!(body.is_empty(), "{status}");
+            assert_eq!(head.fields.contains("content-length"), status == 304, "{status}");
+        }
+    }
+
+    #[test]
+    fn what_the_handler_said_stays() {
+        let response = Response::text("hello").with_field("date", "never").with_field("content-length", "5");
+        let (head, _) = whole(response, false);
+        assert_eq!(head.fields.get_all("date").count(), 1);
+        assert_eq!(head.fields.get_all("content-length").count(), 1);
+    }
+
+    #[test]
+    fn numbers_are_written_in_decimal() {
+        for number in [0, 9, 10, 13, 4_294_967_296, u64::MAX] {
+            assert_eq!(decimal(number, &mut [0; 20]), number.to_string().as_bytes());
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! What a session reads from and writes to: a TCP socket, TLS over it, or any stream of octets (embedding,
+//! tests). Decides nothing; counts nothing.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
+
+/// Any stream of octets a session can run on.
+pub trait Io: AsyncRead + AsyncWrite + Unpin + 'static {}
+impl<T: AsyncRead + AsyncWrite + Unpin + 'static> Io for T {}
+
+/// The stream below TLS.
+pub(crate) enum Raw {
+    Tcp(TcpStream),
+    Other(Box<dyn Io>),
+}
+
+/// The stream a session speaks over.
+pub(crate) enum Transport {
+    Plain(Raw),
+    Tls(Box<TlsStream<Raw>>),
+}
+
+impl Transport {
+    /// Octets may stay inside after a write until `poll_flush`.
+    pub(crate) fn buffers(&self) -> bool {
+        !matches!(self, Self::Plain(Raw::Tcp(_)))
+    }
+}
+
+macro_rules! each {
+    ($self:expr, $enum:ident { $($variant:ident),+ }, $io:ident => $call:expr) => {
+        match $self.get_mut() { $($enum::$variant($io) => $call,)+ }
+    };
+}
+
+macro_rules! delegate {
+    ($enum:ident { $($variant:ident),+ }) => {
+        impl AsyncRead for $enum {
+            fn poll_read(
+                self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                buf: &mut ReadBuf<'_>,
+            ) -> Poll<io::Result<()>> {
+                each!(self, $enum { $($variant),+ }, io => Pin::new(io).poll_read(cx, buf))
+            }
+        }
+
+        impl AsyncWrite for $enum {
+            fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {
+                each!(self, $enum { $($variant),+ }, io => Pin::new(io).poll_write(cx, octets))
+            }
+
+            fn poll_write_vectored(
+                self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                slices: &[IoSlice<'_>],
+            ) -> Poll<io::Result<usize>> {
+                each!(self, $enum { $($variant),+ }, io => Pin::new(io).poll_write_vectored(cx, slices))
+            }
+
+            fn is_write_vectored(&self) -> bool {
+                match self { $(Self::$variant(io) => io.is_write_vectored(),)+ }
+            }
+
+            fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+                each!(self, $enum { $($variant),+ }, io => Pin::new(io).poll_flush(cx))
+            }
+
+            fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+                each!(self, $enum { $($variant),+ }, io => Pin::new(io).poll_shutdown(cx))
+            }
+        }
+    };
+}
+
+delegate!(Raw { Tcp, Other });
+delegate!(Transport { Plain, Tls });
