@@ -1,6 +1,6 @@
 //! Allowances for what costs us and brings nothing: a peer that overdraws one is told to calm down.
 //!
-//! Counts only; the connection decides when. Time is an argument. Numbers: `docs/security.md`.
+//! Counts only; the connection decides when. Time is an argument. Numbers: `docs/limits.md`.
 
 use std::time::Instant;
 
