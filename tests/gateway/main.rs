@@ -1,0 +1,16 @@
+//! The whole gateway over sockets: the compiled binary, real TLS, other people's clients.
+//!
+//! One file an idea: the demo's paths, bodies, faults, drain, start-up, protocol selection, observation, and
+//! programs of others.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod bodies;
+mod demo;
+mod drain;
+mod faults;
+mod negotiation;
+mod observation;
+mod programs;
+mod startup;
