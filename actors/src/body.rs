@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
-use http_body::{Body as _, Frame, SizeHint};
+use http_body::{Frame, SizeHint};
 use stagedoor_protocol::{ErrorCode, Fields, StreamId};
 
 use crate::convert;
@@ -111,7 +111,7 @@ impl RequestBody {
         Self { source: Source::Http1(Box::new(incoming)), content_length, trailers: None }
     }
 
-    /// Nothing to read, now and later.
+    /// Nothing to read, now and later: no octets and no trailers.
     pub fn is_empty(&self) -> bool {
         match &self.source {
             Source::Nothing => true,
@@ -267,7 +267,7 @@ impl Inbound {
 
     fn is_over(&self) -> bool {
         let state = self.state.borrow();
-        state.chunks.is_empty() && matches!(state.end, End::Ended)
+        state.chunks.is_empty() && state.trailers.is_none() && matches!(state.end, End::Ended)
     }
 
     fn taken(&self) -> u64 {

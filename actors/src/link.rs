@@ -152,12 +152,4 @@ impl Flow {
         }
         self.waker.take().map(Waker::wake).is_some()
     }
-
-    /// The stream waits for capacity.
-    pub(crate) fn is_waiting(&self) -> bool {
-        let waker = self.waker.take();
-        let waiting = waker.is_some();
-        self.waker.set(waker);
-        waiting
-    }
 }

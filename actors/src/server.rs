@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, PoisonError, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use actix::prelude::*;
@@ -60,12 +60,22 @@ pub struct DrainProgress {
 impl ServerBuilder {
     /// A server that counts in `metrics` and has `workers` arbiters (at least one).
     pub fn new(metrics: Metrics, workers: usize) -> Self {
-        Self { metrics, workers: workers.clamp(1, usize::from(u16::MAX) - 1), listeners: Vec::new(), fault: None }
+        Self {
+            metrics,
+            workers: workers.clamp(1, usize::from(u16::MAX) - 1),
+            listeners: Vec::new(),
+            fault: None,
+        }
     }
 
     /// Adds a listener. `keep_while_draining` is for admin listeners: they answer until [`ServerHandle::stop`].
     #[must_use]
-    pub fn listen(mut self, config: ListenerConfig, service: ServiceFactory, keep_while_draining: bool) -> Self {
+    pub fn listen(
+        mut self,
+        config: ListenerConfig,
+        service: ServiceFactory,
+        keep_while_draining: bool,
+    ) -> Self {
         self.listeners.push((config, service, keep_while_draining));
         self
     }
@@ -73,10 +83,7 @@ impl ServerBuilder {
     /// For tests: called after each accept; an error is taken for one of `accept`, a panic for one of the loop.
     #[doc(hidden)]
     #[must_use]
-    pub fn accept_fault(
-        mut self,
-        fault: impl Fn() -> std::io::Result<()> + Send + Sync + 'static,
-    ) -> Self {
+    pub fn accept_fault(mut self, fault: impl Fn() -> std::io::Result<()> + Send + Sync + 'static) -> Self {
         self.fault = Some(Arc::new(fault));
         self
     }
@@ -90,11 +97,8 @@ impl ServerBuilder {
             let mut sockets = Vec::new();
             for address in &config.bind {
                 let (listener, address) = (config.name.clone(), *address);
-                let socket = bind(address, &config.bind).map_err(|source| BindError {
-                    listener,
-                    address,
-                    source,
-                })?;
+                let socket =
+                    bind(address, &config.bind).map_err(|source| BindError { listener, address, source })?;
                 sockets.push(socket);
             }
             bound.push((config, factory, keep, sockets));
@@ -258,7 +262,8 @@ impl ServerHandle {
             }
             // Numbers may change without a session's end: look again soon.
             let pause = Duration::from_millis(100).min(until - now);
-            let ended = self.0.posts.iter().filter(|post| !post.keep).map(|post| Box::pin(post.ledger.changed()));
+            let ended =
+                self.0.posts.iter().filter(|post| !post.keep).map(|post| Box::pin(post.ledger.changed()));
             let ended: Vec<_> = ended.collect();
             if ended.is_empty() {
                 tokio::time::sleep(pause).await;

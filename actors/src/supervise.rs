@@ -16,7 +16,7 @@ use std::task::{self, Poll};
 
 use actix::dev::{ContextFut, channel};
 use actix::prelude::*;
-use futures_util::stream::{FuturesUnordered, Stream as _};
+use futures_util::stream::FuturesUnordered;
 
 /// Messages `send` and `try_send` may queue at a child before it reads them.
 const MAILBOX: usize = 16;

@@ -13,7 +13,7 @@ pub(crate) type Loads = Arc<[AtomicUsize]>;
 
 /// The books of one listener.
 #[derive(Debug)]
-pub struct Ledger {
+pub(crate) struct Ledger {
     most: usize,
     most_per_address: Option<usize>,
     sessions: AtomicUsize,

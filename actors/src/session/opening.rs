@@ -30,7 +30,7 @@ use crate::transport::{Raw, Transport};
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// What a client hears whose protocol is not spoken here (Node answers the same way).
-const REFUSAL: &[u8] = b"HTTP/1.0 403 Forbidden\r\ncontent-type: text/plain\r\ncontent-length: 26\r\n\
+const REFUSAL: &[u8] = b"HTTP/1.0 403 Forbidden\r\ncontent-type: text/plain\r\ncontent-length: 27\r\n\
 connection: close\r\n\r\nUnknown protocol, use h2.\r\n";
 
 /// A drain gives a connection that has said nothing yet this long.
@@ -64,7 +64,7 @@ impl Opening {
         Self { state, since: now, until: now + time, hurried: false }
     }
 
-    pub(crate) fn turn(&mut self, common: &mut Common, cx: &mut Context<'_>, now: Instant) -> Step {
+    pub(super) fn turn(&mut self, common: &mut Common, cx: &mut Context<'_>, now: Instant) -> Step {
         match &mut self.state {
             State::Tls(accept) => match Pin::new(&mut **accept).poll(cx) {
                 Poll::Pending => Step::Wait,
@@ -127,9 +127,7 @@ impl Opening {
         match read {
             Poll::Pending => return Step::Wait,
             Poll::Ready(Err(error)) => {
-                return Step::Close(
-                    CloseSession::new(CloseReason::IoError).with_detail(error.to_string()),
-                );
+                return Step::Close(CloseSession::new(CloseReason::IoError).with_detail(error.to_string()));
             }
             Poll::Ready(Ok(())) if count == 0 => {
                 return Step::Close(CloseSession::new(CloseReason::ClientClosed));

@@ -46,7 +46,7 @@ impl Parting {
         Self { refusing: true, ..Self::new(io, rest, until) }
     }
 
-    pub(crate) fn turn(&mut self, common: &mut Common, cx: &mut Context<'_>, now: Instant) -> Step {
+    pub(super) fn turn(&mut self, common: &mut Common, cx: &mut Context<'_>, now: Instant) -> Step {
         if self.over {
             return Step::Gone;
         }

@@ -141,11 +141,7 @@ impl Metered {
 }
 
 impl hyper::rt::Write for Metered {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        octets: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {
         let result = self.io()?.poll_write(cx, octets);
         self.wrote(result)
     }

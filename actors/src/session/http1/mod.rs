@@ -63,6 +63,8 @@ pub(crate) struct Http1 {
     idle_since: Option<Instant>,
     head_since: Option<Instant>,
     order: Option<CloseSession>,
+    /// Responses hyper has whole; they are complete when the socket has them.
+    written: Vec<StreamId>,
     /// A body could not be ended as it was begun.
     broken: Option<CloseReason>,
     stirred: bool,
@@ -97,12 +99,13 @@ impl Http1 {
             idle_since: Some(now),
             head_since: begun.then_some(now),
             order: None,
+            written: Vec::new(),
             broken: None,
             stirred: false,
         }
     }
 
-    pub(crate) fn turn(&mut self, common: &mut Common, cx: &mut Context<'_>, now: Instant) -> Step {
+    pub(super) fn turn(&mut self, common: &mut Common, cx: &mut Context<'_>, now: Instant) -> Step {
         self.link.begin_turn(cx.waker(), now);
         self.meter.turn(now);
         let step = self.work(common, cx, now);
@@ -119,6 +122,11 @@ impl Http1 {
             let Some(conn) = &mut self.conn else { return Step::Gone };
             let over = conn.as_mut().poll(cx);
             self.replies(common, cx, now);
+            if self.meter.blocked().is_none() {
+                while let Some(id) = self.written.pop() {
+                    self.closed(id, Outcome::Complete, common, now);
+                }
+            }
             if let Poll::Ready(result) = over {
                 return Step::Close(self.ended(result.err().as_ref(), common, now));
             }
@@ -172,7 +180,7 @@ impl Http1 {
     }
 
     /// Cuts the connection off.
-    pub(crate) fn abort(
+    pub(super) fn abort(
         mut self: Box<Self>,
         common: &mut Common,
         order: &CloseSession,

@@ -60,7 +60,9 @@ fn to_head(parts: &http::request::Parts, secure: bool) -> Result<RequestHead, &'
         return Err("the host field is missing\n");
     }
     let host = match host.map(header::HeaderValue::to_str) {
-        Some(Ok(host)) if host.bytes().all(|octet| octet.is_ascii_graphic() && !b"/?#\\@".contains(&octet)) => {
+        Some(Ok(host))
+            if host.bytes().all(|octet| octet.is_ascii_graphic() && !b"/?#\\@".contains(&octet)) =>
+        {
             host
         }
         None => "",
@@ -140,4 +142,3 @@ impl Drop for Incoming {
         self.slot.set_waiting(false);
     }
 }
-

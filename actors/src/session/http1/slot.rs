@@ -190,10 +190,7 @@ impl http_body::Body for SlotBody {
     type Data = Bytes;
     type Error = Broken;
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         let mut state = self.slot.state.borrow_mut();
         if let Some(chunk) = state.chunks.pop_front() {
             state.queued -= chunk.len();

@@ -161,8 +161,11 @@ impl Http1 {
 
     /// hyper is done with the response of an exchange.
     fn written(&mut self, id: StreamId, whole: bool, common: &mut Common, now: Instant) {
-        let outcome = if whole { Outcome::Complete } else { Outcome::ResetByPeer };
-        self.closed(id, outcome, common, now);
+        if whole {
+            self.written.push(id);
+        } else {
+            self.closed(id, Outcome::ResetByPeer, common, now);
+        }
     }
 
     pub(super) fn closed(&mut self, id: StreamId, outcome: Outcome, common: &mut Common, now: Instant) {

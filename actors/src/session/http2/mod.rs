@@ -95,7 +95,7 @@ impl Http2 {
         self.feed(octets, now);
     }
 
-    pub(crate) fn turn(&mut self, common: &mut Common, cx: &mut Context<'_>, now: Instant) -> Step {
+    pub(super) fn turn(&mut self, common: &mut Common, cx: &mut Context<'_>, now: Instant) -> Step {
         self.link.begin_turn(cx.waker(), now);
         let step = match self.leaving {
             None => self.work(common, cx, now),
@@ -244,16 +244,13 @@ impl Http2 {
         if self.early.is_empty() {
             return;
         }
-        let views = self.conn.streams();
-        let streams = &mut self.streams;
-        let (conn, stirred) = (&mut self.conn, &mut self.stirred);
+        let (streams, conn, stirred) = (&mut self.streams, &mut self.conn, &mut self.stirred);
         self.early.retain(|id| {
             let Some(entry) = streams.get_mut(id).filter(|entry| entry.receiving && !entry.closed) else {
                 return false;
             };
-            let sent = views
-                .iter()
-                .any(|view| view.id == *id && view.state == "half_closed_local" && view.queued == 0);
+            let sent =
+                conn.stream(*id).is_some_and(|view| view.state == "half_closed_local" && view.queued == 0);
             if sent {
                 entry.outcome.get_or_insert(Outcome::Complete);
                 conn.reset_stream(*id, ErrorCode::NO_ERROR).ok();
@@ -329,7 +326,7 @@ impl Http2 {
     }
 
     pub(crate) fn view(&self, view: &mut SessionView, now: Instant) {
-        view.recv_window = 0;
+        view.recv_window = self.conn.recv_window();
         for stream in self.conn.streams() {
             let Some(entry) = self.streams.get(&stream.id) else { continue };
             view.streams.push(StreamView {

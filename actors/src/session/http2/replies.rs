@@ -17,7 +17,9 @@ impl Http2 {
             match message {
                 ToSession::SendWhole { id, route, head, body } => self.whole(id, route, (head, body), now),
                 ToSession::SendHead { id, route, head, flow } => {
-                    let Some(entry) = self.streams.get_mut(&id).filter(|entry| !entry.closed) else { continue };
+                    let Some(entry) = self.streams.get_mut(&id).filter(|entry| !entry.closed) else {
+                        continue;
+                    };
                     entry.route = route;
                     entry.status = head.status;
                     entry.answered = Some(now);
@@ -33,7 +35,9 @@ impl Http2 {
                     }
                 }
                 ToSession::SendData { id, data, end } => {
-                    let Some(entry) = self.streams.get_mut(&id).filter(|entry| !entry.closed) else { continue };
+                    let Some(entry) = self.streams.get_mut(&id).filter(|entry| !entry.closed) else {
+                        continue;
+                    };
                     entry.bytes_out += data.len() as u64;
                     entry.ended |= end;
                     match self.conn.send_data(id, data, end) {
@@ -43,7 +47,9 @@ impl Http2 {
                     }
                 }
                 ToSession::SendTrailers { id, fields } => {
-                    let Some(entry) = self.streams.get_mut(&id).filter(|entry| !entry.closed) else { continue };
+                    let Some(entry) = self.streams.get_mut(&id).filter(|entry| !entry.closed) else {
+                        continue;
+                    };
                     entry.ended = true;
                     if let Err(error) = self.conn.send_trailers(id, fields) {
                         self.misused(id, &error, now);
