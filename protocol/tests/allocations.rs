@@ -4,6 +4,7 @@
 //!
 //! Unsafe: a counting allocator has to implement `GlobalAlloc`; it adds a counter to the system's own.
 #![allow(unsafe_code)]
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod support;
 
