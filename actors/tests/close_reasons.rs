@@ -1,6 +1,8 @@
 //! Every reason goes the same way down: streams told once, the right GOAWAY, the socket closed, the registry
 //! empty, metrics observed once, the listener told once.
 
+#![allow(clippy::unwrap_used)] // A test that cannot go on says where.
+
 mod common;
 
 use std::io;

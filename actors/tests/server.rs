@@ -1,5 +1,7 @@
 //! The whole crate over loopback sockets: listeners, workers, TLS and ALPN, limits, supervision, drain.
 
+#![allow(clippy::unwrap_used)] // A test that cannot go on says where.
+
 mod common;
 
 use std::net::SocketAddr;

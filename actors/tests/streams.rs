@@ -1,6 +1,8 @@
 //! Streams over an in-memory pipe, with the `h2` crate as client: bodies both ways, backpressure, panics,
 //! cancellation, drain.
 
+#![allow(clippy::unwrap_used)] // A test that cannot go on says where.
+
 mod common;
 
 use std::cell::Cell;

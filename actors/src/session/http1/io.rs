@@ -30,6 +30,10 @@ pub(crate) struct Meter {
 }
 
 impl Meter {
+    pub(super) fn new(now: Instant) -> Self {
+        Self { last_received: Cell::new(Some(now)), ..Self::default() }
+    }
+
     pub(super) fn turn(&self, now: Instant) {
         self.now.set(Some(now));
     }

@@ -74,7 +74,7 @@ impl Http1 {
     /// `seen` was read to learn that this is not HTTP/2.
     pub(crate) fn new(io: Transport, seen: Bytes, common: &Common, link: Rc<Link>, now: Instant) -> Self {
         let limits = &common.host.config.limits;
-        let meter = Rc::new(Meter::default());
+        let meter = Rc::new(Meter::new(now));
         let secure = common.host.tls.is_some();
         let front = Front::new(Rc::clone(&link), secure);
         let begun = !seen.is_empty();
