@@ -1,8 +1,8 @@
 //! The Listener actor: accepts connections, holds the limits, hands sockets to the worker with the fewest
 //! sessions. Speaks no protocol: the session does TLS and everything after it.
 //!
-//! Supervised ([`Supervisor`]): an accept loop that failed for good, or panicked, ends its Listener, and a new
-//! one goes on with the same bound sockets and the same [`Ledger`].
+//! Supervised (`Supervisor`): an accept loop that failed for good, or panicked, ends its Listener, and a new
+//! one goes on with the same bound sockets and the same ledger.
 
 mod errors;
 mod ledger;

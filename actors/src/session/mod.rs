@@ -1,11 +1,11 @@
 //! The Session actor: one connection, from its first octet to the closed socket, whatever it speaks.
 //!
-//! It owns the socket and drives an [`Engine`]: TLS, then the look at the first octets, then HTTP/2 or
+//! It owns the socket and drives an engine: TLS, then the look at the first octets, then HTTP/2 or
 //! HTTP/1.1, then the parting (half-close, linger). One future does all I/O; actix polls the mailbox before
 //! it, so an order is heard before the next octet.
 //!
 //! Invariants: a session ends by [`CloseSession`] and by nothing else: timeouts, peer errors, EOF, drain,
-//! orders and panics all come through [`Session::begin_close`] and end in [`Common::finish`], which runs once,
+//! orders and panics all come through `begin_close` and end in `Common::finish`, which runs once,
 //! from a drop guard if need be.
 
 mod common;

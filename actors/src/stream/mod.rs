@@ -2,7 +2,7 @@
 //!
 //! A real actor with an address, but owned and polled by its session (`supervise.rs`), so that a panic of a
 //! handler is a definite event there and ends this stream alone. It talks to the session through the
-//! [`Link`] and never waits for an answer. It knows no frames and no sockets: the same actor serves HTTP/2
+//! link and never waits for an answer. It knows no frames and no sockets: the same actor serves HTTP/2
 //! and HTTP/1.1.
 //!
 //! Invariants: the handler runs inside this actor's context and nowhere else; on `Reply::Ready` with a body

@@ -1,7 +1,7 @@
 //! HTTP/2 on one connection: the pump between socket, protocol machine and Stream actors.
 //!
-//! One turn, one order: messages of streams -> read (shared buffer) -> machine -> events out to streams ->
-//! streams run -> their messages -> output, one flush -> next deadline. No handler code runs inside frame
+//! One turn, one order: messages of streams -> read (shared buffer) -> for each frame: machine, events out to
+//! streams -> streams run -> their messages -> output, one flush -> next deadline. No handler code runs inside frame
 //! parsing; the clock is read once. What frames mean is the machine's business (RFC 9113), what a request
 //! means the handler's.
 //!
@@ -92,7 +92,9 @@ impl Http2 {
 
     /// Octets that were read to learn that this is HTTP/2.
     pub(crate) fn preload(&mut self, octets: &[u8], now: Instant) {
-        self.feed(octets, now);
+        if let Err(error) = self.conn.handle_input(octets, now) {
+            self.fail(&error);
+        }
     }
 
     pub(super) fn turn(&mut self, common: &mut Common, cx: &mut Context<'_>, now: Instant) -> Step {
@@ -163,7 +165,7 @@ impl Http2 {
             if count > 0 {
                 self.tally.received += count as u64;
                 self.watch.last_input = now;
-                self.feed(buffer.filled(), now);
+                self.feed(buffer.filled(), common, cx, now);
             }
             scratch::put(room);
             match read {
@@ -171,16 +173,21 @@ impl Http2 {
                 Poll::Ready(Err(error)) if is_abrupt_end(&error) => self.eof = true,
                 Poll::Ready(Err(error)) => return Err(error),
                 Poll::Ready(Ok(())) if count == 0 => self.eof = true,
-                Poll::Ready(Ok(())) => self.events(common, cx, now),
+                Poll::Ready(Ok(())) => {}
             }
         }
         cx.waker().wake_by_ref();
         Ok(())
     }
 
-    fn feed(&mut self, octets: &[u8], now: Instant) {
-        if let Err(error) = self.conn.handle_input(octets, now) {
-            self.fail(&error);
+    /// Frame by frame: what a frame began is done, where it can be, while it is still in the nearest cache.
+    fn feed(&mut self, mut octets: &[u8], common: &mut Common, cx: &mut Context<'_>, now: Instant) {
+        while !octets.is_empty() {
+            match self.conn.take_input(octets, now) {
+                Ok(taken) => octets = octets.get(taken..).unwrap_or_default(),
+                Err(error) => return self.fail(&error),
+            }
+            self.events(common, cx, now);
         }
     }
 
