@@ -37,7 +37,6 @@
 pub mod admin;
 pub mod demo;
 pub mod devca;
-mod head;
 mod lifecycle;
 mod seen;
 

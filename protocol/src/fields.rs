@@ -84,6 +84,11 @@ impl Fields {
     #[inline]
     pub(crate) fn push_entry(&mut self, name: &[u8], value: &[u8], sensitive: bool, token: u8) {
         let start = self.arena.len() as u32;
+        if self.index.capacity() == 0 {
+            // Room for a usual response at once.
+            self.index.reserve(8);
+            self.arena.reserve(192);
+        }
         self.arena.reserve(name.len() + value.len());
         self.arena.extend_from_slice(name);
         self.arena.extend_from_slice(value);

@@ -15,7 +15,6 @@ use stagedoor_actors::{Body, Reply, Request, Response, Service, ServiceFactory};
 use stagedoor_metrics::{Metrics, RouteId};
 use stagedoor_protocol::RequestHead;
 
-use crate::head::without_body;
 use crate::lifecycle::{Lifecycle, ServerSlot, Stage};
 use crate::seen::SessionSeen;
 use problem::Problem;
@@ -58,8 +57,8 @@ impl Service for Admin {
             return Problem::not_found(path).into();
         }
         match head.method() {
-            "GET" => self.read(path, query),
-            "HEAD" => without_body(self.read(path, query)),
+            // Of an answer to HEAD the engine sends the head alone.
+            "GET" | "HEAD" => self.read(path, query),
             "OPTIONS" => Response::new(204).with_field("allow", problem::READ_METHODS).into(),
             method => Problem::not_allowed(method).into(),
         }

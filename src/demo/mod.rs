@@ -16,6 +16,7 @@ mod query;
 mod small;
 mod upload;
 
+use std::borrow::Cow;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -23,11 +24,13 @@ use stagedoor_actors::{Reply, Request, Response, Service, ServiceFactory};
 use stagedoor_metrics::{Metrics, RouteId};
 use stagedoor_protocol::RequestHead;
 
-use crate::head::without_body;
 use crate::lifecycle::ServerSlot;
 use query::Query;
 
 pub use octets::{MOST_OCTETS, octet_at};
+
+/// The name of every known path's route.
+const ROUTE: &str = "demo";
 
 /// The demo site of one worker.
 pub struct Demo {
@@ -38,7 +41,7 @@ pub struct Demo {
 impl Demo {
     /// A factory for `ServerBuilder::listen`; `server` is filled once it runs (`/session` asks it).
     pub fn factory(metrics: &Metrics, server: ServerSlot) -> ServiceFactory {
-        let route = metrics.add_route("demo");
+        let route = metrics.add_route(ROUTE);
         Arc::new(move || Rc::new(Self { route, server: Arc::clone(&server) }))
     }
 }
@@ -102,7 +105,13 @@ impl<'a> Place<'a> {
     }
 
     fn allows(self, method: &str) -> bool {
-        self.methods().split(", ").any(|allowed| allowed == method)
+        let takes_body = matches!(self, Self::Echo | Self::Reject | Self::Sha256);
+        match method {
+            "GET" | "HEAD" => !takes_body,
+            "POST" => takes_body,
+            "OPTIONS" => true,
+            _ => false,
+        }
     }
 }
 
@@ -120,29 +129,31 @@ impl Service for Demo {
     }
 
     fn call(&self, request: Request) -> Reply {
-        let (path, _) = split_target(&request.head);
+        let (path, query) = split_target(&request.head);
         let method = request.head.method();
         if path == "*" && method == "OPTIONS" {
             return Response::new(204).with_field("allow", "GET, HEAD, POST, OPTIONS").into();
         }
         let Some(place) = Place::find(path) else {
-            return when_head(method, answer::not_found(path).into());
+            return answer::not_found(path).into();
         };
         if !place.allows(method) {
             return answer::not_allowed(method, path, place.methods()).into();
         }
         match method {
             "OPTIONS" => Response::new(204).with_field("allow", place.methods()).into(),
-            "HEAD" => without_body(self.answer(request)),
-            _ => self.answer(request),
+            _ => match place {
+                // These keep the request: its body is read while the answer is sent.
+                Place::Echo => upload::echo(request).into(),
+                Place::Sha256 => upload::sha256(request),
+                _ => self.answer(place, query, &request),
+            },
         }
     }
 }
 
 impl Demo {
-    fn answer(&self, request: Request) -> Reply {
-        let (path, query) = split_target(&request.head);
-        let Some(place) = Place::find(path) else { return answer::not_found(path).into() };
+    fn answer(&self, place: Place<'_>, query: Query<'_>, request: &Request) -> Reply {
         match place {
             Place::Page => page::page().into(),
             Place::Bytes(octets) => octets::answer(octets, &request.head).into(),
@@ -150,18 +161,12 @@ impl Demo {
             Place::Headers => inspect::headers(&request.head).into(),
             Place::Status(code) => small::status(code).into(),
             Place::Delay(seconds) => small::delay(seconds),
-            Place::Trailers => small::trailers(&request).into(),
-            Place::Session => inspect::session(&self.server, &request),
+            Place::Trailers => small::trailers(request).into(),
+            Place::Session => inspect::session(&self.server, request),
             Place::Panic => small::panic_when_asked(&query).into(),
-            Place::Reject => small::reject().into(),
-            Place::Echo => upload::echo(request).into(),
-            Place::Sha256 => upload::sha256(request),
+            Place::Reject | Place::Echo | Place::Sha256 => small::reject().into(),
         }
     }
-}
-
-fn when_head(method: &str, reply: Reply) -> Reply {
-    if method == "HEAD" { without_body(reply) } else { reply }
 }
 
 #[cfg(test)]
