@@ -128,6 +128,10 @@ impl Service for Demo {
         if path == "*" || Place::find(path).is_some() { self.route } else { RouteId::UNMATCHED }
     }
 
+    fn route_name(&self, route: RouteId) -> Cow<'static, str> {
+        Cow::Borrowed(if route == self.route { ROUTE } else { "_unmatched" })
+    }
+
     fn call(&self, request: Request) -> Reply {
         let (path, query) = split_target(&request.head);
         let method = request.head.method();

@@ -110,7 +110,8 @@ on_every_protocol!(an_echo_answers_while_the_request_goes_on, |client, _speaks| 
     sender.send(Frame::data("second".into())).unwrap();
     assert_eq!(next_octets(&mut response).await.unwrap().unwrap(), "second");
     drop(sender);
-    assert!(next_octets(&mut response).await.is_none());
+    let end = next_octets(&mut response).await;
+    assert!(end.is_none(), "{end:?}");
 });
 
 on_every_protocol!(an_echo_gives_trailers_back, |client, _speaks| {

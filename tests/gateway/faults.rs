@@ -32,7 +32,8 @@ fn a_panic_before_the_head_is_500_and_spares_its_neighbour() {
             sender.send(Frame::data("after".into())).unwrap();
             assert_eq!(next_octets(&mut echo).await.unwrap().unwrap(), "after");
             drop(sender);
-            assert!(next_octets(&mut echo).await.is_none());
+            let end = next_octets(&mut echo).await;
+            assert!(end.is_none(), "{end:?}");
             assert_eq!(panics(&scrape(&mut admin).await), before + 1.0);
         }
     });

@@ -2,6 +2,7 @@
 
 use crate::support::client::{Client, Speaks, nothing};
 use crate::support::exposition::Scrape;
+use crate::support::raw::{RST_STREAM, Raw};
 use crate::support::{Gateway, run};
 
 /// The families this version promises.
@@ -43,6 +44,12 @@ fn metrics_are_prometheus_text_with_every_family() {
         }
         client.get("/nowhere").await;
         let mut admin = Client::admin(&gateway).await;
+        // A family shows once it has a value: wait until a session and a stream have been ended for cause.
+        let mut raw = Raw::connect(gateway.plain, 65_535);
+        raw.request(1, "GET", "/panic?after=0", true);
+        raw.next_of(RST_STREAM);
+        drop(raw);
+        while !admin.get("/metrics").await.text().contains("stagedoor_sessions_closed_total{") {}
         let answer = admin.get("/metrics").await;
         assert_eq!(answer.header("content-type"), "text/plain; version=0.0.4; charset=utf-8");
         let scrape = Scrape::read(answer.text());
@@ -162,7 +169,7 @@ fn errors_are_problem_documents() {
             ("GET", "/api/sessions/0-1", 404),
             ("POST", "/metrics", 405),
             ("DELETE", "/api/sessions", 405),
-            ("GET", "/api/sessions?filter=age_seconds>1", 501),
+            ("GET", "/api/sessions?filter=age_seconds%3E1", 501),
         ] {
             let answer = admin.bare(method, path).await;
             assert_eq!(answer.status, status, "{method} {path}");

@@ -36,18 +36,6 @@ fn curl_speaks_all_three() {
             curl_of(&["-o", "/dev/null", "-w", "%{size_download}", &url("/bytes/10485760")]),
             "10485760"
         );
-        let rejected = curl_of(&[
-            "-o",
-            "/dev/null",
-            "-w",
-            "%{http_code}",
-            "-H",
-            "expect:",
-            "--data-binary",
-            "x",
-            &url("/reject"),
-        ]);
-        assert_eq!(rejected, "413");
         let trailers = curl_of(&["-i", "-H", "te: trailers", &url("/trailers")]);
         assert!(trailers.contains("x-octets: 42"), "{trailers}");
         assert!(curl_of(&["-I", &url("/bytes/7")]).contains("content-length: 7"));

@@ -303,6 +303,8 @@ pub(crate) async fn next_octets(body: &mut Incoming) -> Option<Result<Bytes, Fai
     loop {
         match body.frame().await? {
             Ok(frame) => match frame.into_data() {
+                // END_STREAM may come on a DATA frame of its own.
+                Ok(octets) if octets.is_empty() => {}
                 Ok(octets) => return Some(Ok(octets)),
                 Err(_) if body.is_end_stream() => return None,
                 Err(_) => {}
