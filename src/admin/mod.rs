@@ -1,8 +1,8 @@
 //! The admin service: metrics, health, and who is connected.
 //!
 //! Changes nothing yet: every path is read. Answers only to requests that name this machine (see
-//! [`host`]), because a page of another site can make a browser send requests here. Errors are problem
-//! documents ([`problem`]).
+//! `host.rs`), because a page of another site can make a browser send requests here. Errors are problem
+//! documents (RFC 9457).
 
 mod host;
 mod problem;

@@ -3,6 +3,8 @@
 //! One file an idea: the demo's paths, bodies, faults, drain, start-up, protocol selection, observation, and
 //! programs of others.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails, in its helpers too")]
+
 #[path = "../support/mod.rs"]
 mod support;
 
