@@ -391,7 +391,11 @@ impl Ledger {
                 self.frame_size = size.map_or(self.frame_size, |size| size as usize);
             }
             4 => assert_eq!((frame.id, frame.payload.len() % 6), (0, 0)),
-            5 => self.block = (!end_headers).then_some(frame.id),
+            5 => {
+                // The peer may give room to a promised stream before it begins (§5.1, reserved).
+                self.streams.entry(frame.word() & 0x7fff_ffff).or_insert(self.initial);
+                self.block = (!end_headers).then_some(frame.id);
+            }
             6 => assert_eq!((frame.id, frame.payload.len()), (0, 8)),
             7 => {
                 let last = frame.word();

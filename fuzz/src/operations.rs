@@ -140,6 +140,11 @@ impl Side {
                 self.said.insert(id, Said::default());
                 assert_eq!(head.authority(), Some("example.com"));
             }
+            Event::PushPromised { promised, head, .. } => {
+                assert_eq!(head.path(), Some("/pushed"));
+                self.heard.insert(promised, Heard::default());
+                self.said.insert(promised, Said { head: true, ended: true, ..Said::default() });
+            }
             Event::HeadTooLarge { id } => panic!("head of {id} too large"),
             Event::ResponseReceived { id, end_stream, .. } => self.heard_of(id).ended |= end_stream,
             Event::DataReceived { id, data, end_stream } => {
@@ -324,6 +329,7 @@ impl Walk {
                 output_high_water: [1, 20_000, 65_536, 65_536][usize::from(more >> 2 & 3)],
                 max_frame_size: [16_384, 20_000][usize::from(more >> 4 & 1)],
                 header_table_size: [0, 100, 4_096, 65_536][usize::from(more >> 5 & 3)],
+                enable_push: role == Role::Client && more & 0x80 != 0,
                 ..Config::default()
             };
             Side::new(role, config, now)
@@ -433,6 +439,7 @@ impl Walk {
             30 if which > 235 => side.conn.drain(now),
             30 if which == 235 => side.conn.close(ErrorCode::NO_ERROR, b"enough"),
             30 => side.conn.shrink(),
+            31 => self.push(which),
             _ => {}
         }
         self.client.hear(self.now);
@@ -470,6 +477,22 @@ impl Walk {
         }
     }
 
+    /// The server promises what nobody asked for.
+    fn push(&mut self, which: u8) {
+        let side = &mut self.server;
+        let Some(on) = side.pick(which) else { return };
+        match side.conn.send_push(on, &RequestHead::new("GET", "https", "example.com", "/pushed")) {
+            Ok(id) => {
+                side.watcher.asked(id);
+                side.said.insert(id, Said::default());
+                side.heard.insert(id, Heard { ended: true, ..Heard::default() });
+            }
+            // Not allowed by the client's settings, or on a stream that is a promise itself.
+            Err(UserError::WrongRole | UserError::TooManyStreams | UserError::GoingAway) => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
+
     fn answer(&mut self, which: u8, amount: u8) {
         let side = &mut self.server;
         let Some(id) = side.pick(which).filter(|id| !side.said[id].head) else { return };
@@ -485,7 +508,11 @@ impl Walk {
         if amount & 16 != 0 {
             fields.push("x-long", "w".repeat(usize::from(which) * 80));
         }
-        side.conn.send_response(id, &ResponseHead::new(200, fields), end).expect("no head so far");
+        match side.conn.send_response(id, &ResponseHead::new(200, fields), end) {
+            Ok(()) => {}
+            Err(UserError::TooManyStreams) if !id.is_client() => return,
+            Err(error) => panic!("{error}"),
+        }
         let said = side.said.get_mut(&id).expect("picked");
         (said.head, said.ended) = (true, end);
     }
@@ -539,10 +566,14 @@ impl Walk {
         self.settle();
         assert_eq!((self.client.conn.open_streams(), self.server.conn.open_streams()), (0, 0));
         for (id, there) in &self.server.heard {
-            let here = &self.client.heard[id];
             let clean = |heard: &Heard| heard.cause == Some(Cause::EndStream);
             assert_ne!(there.cause, None);
-            for (said, heard) in [(&self.client.said[id], there), (&self.server.said[id], here)] {
+            // A promise that the client refused was never told to its owner.
+            let (Some(here), Some(asked)) = (self.client.heard.get(id), self.client.said.get(id)) else {
+                assert!(!id.is_client(), "stream {id}");
+                continue;
+            };
+            for (said, heard) in [(asked, there), (&self.server.said[id], here)] {
                 assert!(heard.octets <= said.octets, "stream {id}");
                 if clean(here) && clean(there) {
                     assert!(heard.ended && said.ended, "stream {id}");
