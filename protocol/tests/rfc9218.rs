@@ -254,6 +254,18 @@ fn urgency_holds_whatever_the_order_of_requests() {
 }
 
 #[test]
+fn a_few_octets_do_not_overtake_those_that_wait() {
+    let mut raw = server();
+    ask(&mut raw, 1, "u=0");
+    ask(&mut raw, 3, "u=6");
+    answer(&mut raw, 1, 100_000);
+    answer(&mut raw, 3, 10);
+    raw.pump();
+    let order: Vec<_> = raw.of_kind(frames::DATA).iter().map(|frame| frame.id).collect();
+    assert!(last_of(&order, 1) < first_of(&order, 3), "{order:?}");
+}
+
+#[test]
 fn incremental_streams_of_one_urgency_take_turns() {
     let order = served(&["u=3, i", "u=3, i", "u=3, i"], 200_000);
     for window in order.chunks(3).take(10) {

@@ -46,6 +46,17 @@ fn a_header_list_at_the_limit_passes_and_one_octet_more_is_answered_431() {
 }
 
 #[test]
+fn trailers_behind_a_head_too_large_are_dropped() {
+    let mut raw = Raw::server_with(Config { max_header_list_size: 300, ..Config::default() }, &[]);
+    raw.send(frames::headers(1, &block::post_with(&[("x", &"v".repeat(300))]), frames::NONE));
+    raw.send(frames::headers(1, &block::of(&[("x-sum", "1")]), frames::END_STREAM));
+    assert_eq!(raw.events, [Event::HeadTooLarge { id: 1.into() }]);
+    raw.expect_open(1);
+    raw.answer(1);
+    assert_eq!(raw.closed(1), [Cause::EndStream]);
+}
+
+#[test]
 fn a_number_of_fields_at_the_limit_passes_and_one_more_is_answered_431() {
     for (fields, passes) in [(6, true), (7, false)] {
         let mut raw = Raw::server_with(Config { max_header_fields: 10, ..Config::default() }, &[]);
@@ -316,4 +327,17 @@ fn memory_is_near_nothing_again_when_all_is_over() {
     assert!(after <= before + 10_000, "{before} {after}");
     assert_eq!(pair.server.conn.queued(), 0);
     assert!(pair.server.conn.streams().is_empty());
+}
+
+#[test]
+fn a_closed_connection_keeps_nothing_of_what_was_half_said() {
+    let mut raw = Raw::server();
+    raw.send(frames::headers_open(1, &[0; 16_000], frames::NONE));
+    raw.send(frames::continuation(1, &[0; 16_000], frames::NONE));
+    raw.send(&frames::continuation(1, &[0; 16_000], frames::NONE)[..10_000]);
+    assert!(raw.conn.memory() > 40_000, "{}", raw.conn.memory());
+    raw.act(|conn| conn.close(ErrorCode::NO_ERROR, b""));
+    raw.act(|conn| conn.shrink());
+    assert!(raw.conn.memory() < 2_000, "{}", raw.conn.memory());
+    assert_eq!(raw.conn.next_deadline(), None);
 }

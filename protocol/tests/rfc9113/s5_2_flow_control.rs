@@ -9,6 +9,11 @@ fn server(stream: u32, connection: u32) -> Raw {
     Raw::server_with(config, &[])
 }
 
+/// The same with so little memory that whatever is not given back is soon missed.
+fn tight() -> Config {
+    Config { session_memory: 65_535, ..plain_windows() }
+}
+
 fn flood(raw: &mut Raw, id: u32, mut octets: usize) {
     while octets > 0 {
         let part = octets.min(16_384);
@@ -153,6 +158,45 @@ fn unread_octets_and_the_outstanding_connection_window_stay_within_the_budget() 
 }
 
 #[test]
+fn past_half_the_budget_only_readers_open_the_connection_window() {
+    let config = Config {
+        stream_window: fixed(1 << 20),
+        connection_window: fixed(65_535),
+        session_memory: 200_000,
+        ..Config::default()
+    };
+    let mut raw = Raw::server_with(config, &[]);
+    raw.post(1);
+    flood(&mut raw, 1, 60_000);
+    assert!(raw.credit(0) > 0, "below half the budget arrival gives credit");
+    flood(&mut raw, 1, 50_000);
+    raw.frames.clear();
+    let before = raw.conn.recv_window();
+    flood(&mut raw, 1, 30_000);
+    assert_eq!((raw.credit(0), raw.conn.recv_window()), (0, before - 30_000));
+    raw.act(|conn| conn.consume(1.into(), 140_000));
+    assert!(raw.conn.recv_window() >= 60_000, "{}", raw.conn.recv_window());
+}
+
+#[test]
+fn a_declared_body_gets_all_the_credit_it_needs() {
+    for length in [9_999, 10_000, 10_001, 15_000, 20_000, 20_001, 100_000] {
+        let mut raw = Raw::server_with(Config { stream_window: fixed(10_000), ..Config::default() }, &[]);
+        let head = block::post_with(&[("content-length", &length.to_string())]);
+        raw.send(frames::headers(1, &head, frames::NONE));
+        let mut left: usize = length;
+        while left > 0 {
+            let part = left.min(raw.conn.streams()[0].recv_window as usize);
+            assert!(part > 0, "{left} octets of {length} have no window");
+            raw.send(frames::data(1, &vec![0; part], u8::from(part == left)));
+            raw.act(|conn| conn.consume(1.into(), part));
+            left -= part;
+        }
+        assert!(raw.ended(1));
+    }
+}
+
+#[test]
 fn windows_grow_with_consumption_up_to_their_bound() {
     let config = Config {
         stream_window: stagedoor_protocol::Window { start: 65_535, max: 1 << 20 },
@@ -177,7 +221,7 @@ fn windows_grow_with_consumption_up_to_their_bound() {
 
 #[test]
 fn octets_of_a_stream_the_peer_reset_are_given_back() {
-    let mut raw = server(65_535, 65_535);
+    let mut raw = Raw::server_with(tight(), &[]);
     for id in (1..200).step_by(2) {
         raw.post(id);
         flood(&mut raw, id, 30_000);
@@ -189,7 +233,7 @@ fn octets_of_a_stream_the_peer_reset_are_given_back() {
 
 #[test]
 fn octets_of_a_stream_we_reset_are_given_back() {
-    let mut raw = server(65_535, 65_535);
+    let mut raw = Raw::server_with(tight(), &[]);
     for id in (1..200).step_by(2) {
         raw.post(id);
         flood(&mut raw, id, 20_000);
@@ -202,24 +246,34 @@ fn octets_of_a_stream_we_reset_are_given_back() {
 
 #[test]
 fn octets_unread_when_a_stream_ends_are_given_back_when_they_are_read() {
-    let mut raw = server(65_535, 65_535);
+    let mut raw = Raw::server_with(tight(), &[]);
     for id in (1..100).step_by(2) {
         raw.post(id);
         flood(&mut raw, id, 30_000);
         raw.answer(id);
         raw.send(frames::data(id, b"", frames::END_STREAM));
         raw.act(|conn| conn.consume(id.into(), 30_000));
-        raw.act(|conn| conn.release_stream(id.into()));
         assert_eq!(raw.closed(id), [Cause::EndStream]);
     }
     raw.expect_fine();
 }
 
 #[test]
+fn octets_unread_when_a_stream_ends_are_given_back_when_it_is_released() {
+    let mut raw = Raw::server_with(tight(), &[]);
+    for id in (1..100).step_by(2) {
+        raw.post(id);
+        flood(&mut raw, id, 30_000);
+        raw.answer(id);
+        raw.send(frames::data(id, b"", frames::END_STREAM));
+        raw.act(|conn| conn.release_stream(id.into()));
+    }
+    raw.expect_fine();
+}
+
+#[test]
 fn octets_refused_with_their_stream_are_given_back() {
-    let mut config = plain_windows();
-    config.max_concurrent_streams = 1;
-    let mut raw = Raw::server_with(config, &[]);
+    let mut raw = Raw::server_with(Config { max_concurrent_streams: 1, ..tight() }, &[]);
     raw.post(1);
     for id in (3..40).step_by(2) {
         raw.send(frames::headers(id, &block::post(), frames::NONE));
@@ -230,7 +284,7 @@ fn octets_refused_with_their_stream_are_given_back() {
 
 #[test]
 fn octets_of_a_malformed_request_are_given_back() {
-    let mut raw = server(65_535, 65_535);
+    let mut raw = Raw::server_with(tight(), &[]);
     for id in (1..40).step_by(2) {
         raw.send(frames::headers(id, &block::post_with(&[("Upper", "x")]), frames::NONE));
         flood(&mut raw, id, 30_000);
@@ -239,12 +293,74 @@ fn octets_of_a_malformed_request_are_given_back() {
 }
 
 #[test]
+fn octets_that_make_a_message_malformed_are_given_back() {
+    let mut raw = Raw::server_with(tight(), &[]);
+    for id in (1..40).step_by(2) {
+        raw.send(frames::headers(id, &block::post_with(&[("content-length", "5")]), frames::NONE));
+        flood(&mut raw, id, 16_384);
+        assert_eq!(raw.closed(id).len(), 1);
+        raw.act(|conn| conn.release_stream(id.into()));
+    }
+    raw.expect_alive();
+}
+
+#[test]
+fn octets_beyond_a_stream_window_are_given_back_to_the_connection() {
+    let mut raw = Raw::server_with(Config { stream_window: fixed(10_000), ..tight() }, &[]);
+    for id in (1..40).step_by(2) {
+        raw.post(id);
+        raw.send(frames::data(id, &[0; 10_001], frames::NONE));
+        raw.act(|conn| conn.release_stream(id.into()));
+    }
+    raw.expect_alive();
+    assert_eq!(raw.of_kind(frames::RST_STREAM).len(), 20);
+}
+
+#[test]
+fn octets_of_a_head_too_large_are_given_back_on_arrival() {
+    let mut raw = Raw::server_with(Config { max_header_list_size: 300, ..tight() }, &[]);
+    let head = block::post_with(&[("x", &"v".repeat(300))]);
+    raw.send(frames::headers(1, &head, frames::NONE));
+    assert!(raw.events.contains(&Event::HeadTooLarge { id: 1.into() }));
+    // The upload goes on until it has read the answer; nobody consumes it.
+    for _ in 0..20 {
+        flood(&mut raw, 1, 30_000);
+    }
+    raw.expect_open(1);
+    assert!(raw.body(1).is_empty());
+    raw.answer(1);
+    raw.send(frames::data(1, b"", frames::END_STREAM));
+    raw.expect_fine();
+    assert_eq!(raw.closed(1), [Cause::EndStream]);
+}
+
+#[test]
+fn padding_is_given_back_on_arrival() {
+    let mut raw = Raw::server_with(tight(), &[]);
+    raw.post(1);
+    // Far more than a window of padding around 1 000 octets that nobody reads.
+    for _ in 0..1_000 {
+        raw.send(frames::padded_data(1, b"x", 255, frames::NONE));
+    }
+    raw.expect_open(1);
+    assert_eq!(raw.conn.streams()[0].unread, 1_000);
+}
+
+#[test]
 fn consuming_more_than_was_received_gives_nothing_more() {
-    let mut raw = server(65_535, 65_535);
+    let config = Config {
+        stream_window: stagedoor_protocol::Window { start: 65_535, max: 1 << 20 },
+        connection_window: stagedoor_protocol::Window { start: 65_535, max: 1 << 20 },
+        ..Config::default()
+    };
+    let mut raw = Raw::server_with(config, &[]);
     raw.post(1);
     flood(&mut raw, 1, 50_000);
     raw.act(|conn| conn.consume(1.into(), 50_000));
-    raw.act(|conn| conn.consume(1.into(), 1_000_000));
+    for _ in 0..10 {
+        raw.act(|conn| conn.consume(1.into(), 1_000_000));
+    }
+    raw.act(|conn| conn.consume(3.into(), 1_000_000));
     assert!(raw.credit(1) <= 50_000, "{}", raw.credit(1));
     assert!(raw.credit(0) <= 50_000, "{}", raw.credit(0));
     raw.expect_open(1);

@@ -130,6 +130,19 @@ fn a_graceful_end_says_goaway_twice_with_a_ping_between() {
 }
 
 #[test]
+fn the_answer_to_another_ping_does_not_shorten_a_graceful_end() {
+    let mut raw = Raw::server();
+    raw.act(|conn| conn.ping(*b"keepaliv"));
+    let now = raw.now;
+    raw.act(|conn| conn.drain(now));
+    raw.send(frames::ping_ack(*b"keepaliv"));
+    assert!(raw.events.contains(&Event::PongReceived { payload: *b"keepaliv" }));
+    assert_eq!(goaways(&raw).len(), 1);
+    raw.advance(Duration::from_secs(1));
+    assert_eq!(goaways(&raw).len(), 2);
+}
+
+#[test]
 fn a_graceful_end_waits_one_second_for_the_ping() {
     let mut raw = Raw::server();
     raw.get(1);

@@ -326,6 +326,44 @@ fn our_answers_keep_to_their_content_length() {
 }
 
 #[test]
+fn our_trailers_come_when_all_declared_octets_were_given() {
+    let id = StreamId::from(1);
+    let head = stagedoor_protocol::ResponseHead::new(200, fields(&[("content-length", "4")]));
+    for (octets, passes) in [(3, false), (4, true)] {
+        let mut raw = Raw::server();
+        raw.get(1);
+        raw.act(|conn| conn.send_response(id, &head, false)).unwrap();
+        raw.act(|conn| conn.send_data(id, Bytes::from(vec![0; octets]), false)).unwrap();
+        let said = raw.act(|conn| conn.send_trailers(id, fields(&[("x-sum", "1")])));
+        assert_eq!(said.is_ok(), passes, "{said:?}");
+        assert_eq!(raw.closed(1).len(), usize::from(passes));
+    }
+}
+
+#[test]
+fn a_head_that_declares_octets_cannot_end_at_once() {
+    let head = stagedoor_protocol::ResponseHead::new(200, fields(&[("content-length", "4")]));
+    let mut raw = Raw::server();
+    raw.get(1);
+    let said = raw.act(|conn| conn.send_response(1.into(), &head, true));
+    assert!(matches!(said, Err(UserError::ContentLength { .. })), "{said:?}");
+    raw.answer(1);
+    let mut raw = Raw::client();
+    let said = raw.act(|conn| conn.send_request(&with(post(), &[("content-length", "4")]), true));
+    assert!(matches!(said, Err(UserError::ContentLength { .. })), "{said:?}");
+    assert_eq!(raw.ask_get(), 1);
+}
+
+#[test]
+fn an_answer_to_head_declares_octets_and_ends_at_once() {
+    let mut pair = Pair::connected();
+    let id = pair.request(&RequestHead::new("HEAD", "https", "example.com", "/"), true);
+    let head = stagedoor_protocol::ResponseHead::new(200, fields(&[("content-length", "4")]));
+    pair.respond(id, &head, b"");
+    assert_eq!(pair.client.closed(), [(id, Cause::EndStream)]);
+}
+
+#[test]
 fn our_informational_heads_come_before_the_final_one() {
     let mut raw = Raw::server();
     raw.get(1);

@@ -1,4 +1,4 @@
-//! §8.4: server push, as a client that allowed it sees it.
+//! §8.4: server push, as a client that allowed it sees it and as a server that does it.
 
 use crate::prelude::*;
 
@@ -86,4 +86,94 @@ fn a_promise_ends_with_the_connection() {
     raw.act(|conn| conn.close(ErrorCode::NO_ERROR, b""));
     assert_eq!(raw.closed(2), [Cause::ConnectionClosed]);
     assert_eq!(raw.closed(id), [Cause::ConnectionClosed]);
+}
+
+// --- as a server that pushes ---
+
+fn pushing() -> (Pair, StreamId) {
+    let mut pair = Pair::connected_with(Config { enable_push: true, ..Config::default() }, Config::default());
+    let id = pair.request(&get(), true);
+    (pair, id)
+}
+
+fn style() -> RequestHead {
+    RequestHead::new("GET", "https", "example.com", "/style.css")
+}
+
+#[test]
+fn a_promise_and_its_response_reach_the_client() {
+    let (mut pair, id) = pushing();
+    let promised = pair.server.conn.send_push(id, &style()).unwrap();
+    assert_eq!(promised.get(), 2);
+    pair.respond(promised, &status(200), b"body {}");
+    pair.respond(id, &status(200), b"<html>");
+    let told = pair.client.events.iter().find_map(|event| match event {
+        Event::PushPromised { id: on, promised, head } => Some((*on, *promised, head.path())),
+        _ => None,
+    });
+    assert_eq!(told, Some((id, promised, Some("/style.css"))));
+    assert_eq!(pair.client.body(promised), (b"body {}".to_vec(), true));
+    assert_eq!(pair.client.body(id), (b"<html>".to_vec(), true));
+    for side in [&pair.client, &pair.server] {
+        let mut closed = side.closed();
+        closed.sort_by_key(|(id, _)| *id);
+        assert_eq!(closed, [(id, Cause::EndStream), (promised, Cause::EndStream)]);
+    }
+}
+
+#[test]
+fn promised_streams_of_a_server_are_even_and_rise() {
+    let (mut pair, id) = pushing();
+    let ids: Vec<_> = (0..3).map(|_| pair.server.conn.send_push(id, &style()).unwrap().get()).collect();
+    assert_eq!(ids, [2, 4, 6]);
+    pair.drive();
+    assert_eq!(pair.client.conn.open_streams(), 4);
+}
+
+#[test]
+fn a_server_promises_nothing_to_a_client_that_disabled_push() {
+    let mut pair = Pair::connected();
+    let id = pair.request(&get(), true);
+    assert!(pair.server.conn.send_push(id, &style()).is_err());
+    pair.drive();
+    assert!(!pair.client.conn.is_closed());
+    assert!(pair.client.take().is_empty());
+}
+
+#[test]
+fn a_server_promises_on_streams_of_the_client_it_has_not_ended() {
+    let (mut pair, id) = pushing();
+    let promised = pair.server.conn.send_push(id, &style()).unwrap();
+    assert!(pair.server.conn.send_push(promised, &style()).is_err(), "§6.6: not on a pushed stream");
+    pair.respond(id, &status(200), b"");
+    assert!(pair.server.conn.send_push(id, &style()).is_err(), "§6.6: the stream is closed");
+}
+
+#[test]
+fn a_client_that_resets_a_promise_hears_no_more_of_it() {
+    let (mut pair, id) = pushing();
+    let promised = pair.server.conn.send_push(id, &style()).unwrap();
+    pair.drive();
+    pair.client.conn.reset_stream(promised, ErrorCode::CANCEL).unwrap();
+    pair.server.conn.send_response(promised, &status(200), false).unwrap();
+    pair.server.conn.send_data(promised, Bytes::from_static(b"late"), true).unwrap();
+    pair.drive();
+    assert_eq!(pair.client.closed().iter().filter(|(id, _)| *id == promised).count(), 1);
+    assert_eq!(pair.server.closed().iter().filter(|(id, _)| *id == promised).count(), 1);
+    pair.respond(id, &status(200), b"fine");
+    assert_eq!(pair.client.body(id).0, b"fine");
+}
+
+#[test]
+fn a_server_keeps_to_the_limit_of_streams_it_may_push() {
+    let client = Config { enable_push: true, max_concurrent_streams: 1, ..Config::default() };
+    let mut pair = Pair::connected_with(client, Config::default());
+    let id = pair.request(&get(), true);
+    let one = pair.server.conn.send_push(id, &style()).unwrap();
+    pair.server.conn.send_response(one, &status(200), false).unwrap();
+    let said = match pair.server.conn.send_push(id, &style()) {
+        Ok(two) => pair.server.conn.send_response(two, &status(200), false),
+        Err(error) => Err(error),
+    };
+    assert_eq!(said, Err(UserError::TooManyStreams));
 }
