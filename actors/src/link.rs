@@ -50,6 +50,8 @@ pub(crate) struct Link {
     /// The session is in its turn and will look at the queue by itself.
     in_turn: Cell<bool>,
     now: Cell<Instant>,
+    /// The request of the stream that is about to start.
+    request: Cell<Option<(RequestHead, RequestBody)>>,
     /// Handles the requests.
     pub(crate) service: Rc<dyn Service>,
     /// Never changes.
@@ -70,6 +72,7 @@ impl Link {
             waker: RefCell::new(Waker::noop().clone()),
             in_turn: Cell::new(false),
             now: Cell::new(now),
+            request: Cell::new(None),
             service,
             info,
             span,
@@ -97,6 +100,16 @@ impl Link {
     /// The clock reading of the session's last turn.
     pub(crate) fn now(&self) -> Instant {
         self.now.get()
+    }
+
+    /// Leaves a request for the stream that is polled next.
+    pub(crate) fn hand_over(&self, head: RequestHead, body: RequestBody) {
+        self.request.set(Some((head, body)));
+    }
+
+    /// The request that was left.
+    pub(crate) fn take_request(&self) -> Option<(RequestHead, RequestBody)> {
+        self.request.take()
     }
 
     /// Says something to the session.

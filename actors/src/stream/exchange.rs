@@ -167,7 +167,7 @@ impl ActorFuture<Stream> for Exchange {
         ctx: &mut Context<Stream>,
         cx: &mut task::Context<'_>,
     ) -> Poll<()> {
-        let span = stream.span.clone();
+        let span = stream.span();
         let _entered = span.enter();
         ready!(self.get_mut().poll_exchange(stream, cx));
         ctx.stop();

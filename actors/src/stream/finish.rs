@@ -31,13 +31,21 @@ pub(crate) fn answer(response: Response, is_head: bool, now: Instant) -> Answer 
     };
     // RFC 9110 §8.6: none in 204; in 205 there is no content.
     let length = if matches!(status, 204 | 205) { None } else { length };
+    let (mut has_length, mut has_date) = (false, false);
+    for field in fields.iter() {
+        match field.name.len() {
+            4 => has_date |= field.name == b"date",
+            14 => has_length |= field.name == b"content-length",
+            _ => {}
+        }
+    }
     if let Some(length) = length
-        && !fields.contains("content-length")
+        && !has_length
     {
         let mut digits = [0; 20];
         fields.push("content-length", decimal(length, &mut digits));
     }
-    if !fields.contains("date") {
+    if !has_date {
         clock::with_date(now, |date| fields.push("date", date));
     }
     let head = ResponseHead::new(status, fields);

@@ -14,10 +14,10 @@ mod finish;
 use std::rc::Rc;
 
 use actix::prelude::*;
-use stagedoor_protocol::{ErrorCode, RequestHead, StreamId};
+use stagedoor_metrics::Method;
+use stagedoor_protocol::{ErrorCode, StreamId};
 use tracing::Span;
 
-use crate::body::RequestBody;
 use crate::link::{Link, ToSession};
 use crate::service::{Reply, Request};
 
@@ -35,21 +35,27 @@ impl Message for CloseStream {
     type Result = ();
 }
 
-/// One exchange of a session.
+/// One exchange of a session. Kept small: with its context it is built and moved for every request, so the
+/// request waits in the [`Link`] and the span is boxed where it is enabled at all.
 pub struct Stream {
     id: StreamId,
     link: Rc<Link>,
-    request: Option<(RequestHead, RequestBody)>,
     /// HEAD: a response has fields only (RFC 9110 §9.3.2).
     is_head: bool,
-    span: Span,
+    span: Option<Box<Span>>,
 }
 
 impl Stream {
-    pub(crate) fn new(id: StreamId, link: Rc<Link>, head: RequestHead, body: RequestBody) -> Self {
+    /// The stream whose request was given to [`Link::hand_over`]; it must be polled before the next one is.
+    pub(crate) fn new(id: StreamId, link: Rc<Link>, method: Method) -> Self {
         let span = tracing::debug_span!(parent: &link.span, "stream", id = id.get());
-        let is_head = head.method() == "HEAD";
-        Self { id, link, request: Some((head, body)), is_head, span }
+        let span = (!span.is_disabled()).then(|| Box::new(span));
+        Self { id, link, is_head: method == Method::Head, span }
+    }
+
+    /// A clone of the stream's span, to be entered while the actor is borrowed.
+    fn span(&self) -> Span {
+        self.span.as_ref().map_or_else(Span::none, |span| Span::clone(span))
     }
 }
 
@@ -57,8 +63,8 @@ impl Actor for Stream {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        let Some((head, body)) = self.request.take() else { return ctx.stop() };
-        let span = self.span.clone();
+        let Some((head, body)) = self.link.take_request() else { return ctx.stop() };
+        let span = self.span();
         let _entered = span.enter();
         let service = &self.link.service;
         let route = service.route(&head);
@@ -84,7 +90,7 @@ impl Handler<CloseStream> for Stream {
     type Result = ();
 
     fn handle(&mut self, CloseStream { code }: CloseStream, ctx: &mut Self::Context) {
-        tracing::debug!(parent: &self.span, %code, "stream closed under its handler");
+        tracing::debug!(parent: &self.span(), %code, "stream closed under its handler");
         ctx.stop();
     }
 }

@@ -94,7 +94,8 @@ impl Http1 {
         let actors = &common.host.actors()[ActorKind::Stream];
         actors.started.inc();
         actors.alive.inc();
-        let (addr, mut child) = hatch(Stream::new(id, Rc::clone(&self.link), head, body), id);
+        self.link.hand_over(head, body);
+        let (addr, mut child) = hatch(Stream::new(id, Rc::clone(&self.link), method), id);
         match std::pin::Pin::new(&mut child).poll(cx) {
             Poll::Ready(exit) => {
                 self.replies(common, cx, now);

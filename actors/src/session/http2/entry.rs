@@ -106,6 +106,10 @@ impl Entry {
 }
 
 fn nanos(from: Instant, to: Instant) -> u64 {
+    if from == to {
+        // Answered in the turn it came in.
+        return 0;
+    }
     u64::try_from(to.saturating_duration_since(from).as_nanos()).unwrap_or(u64::MAX)
 }
 

@@ -69,7 +69,8 @@ impl Http2 {
     ) {
         common.host.cells.stream_opened(self.protocol);
         self.tally.opened(common);
-        let mut entry = Entry::new(now, Method::from_token(head.method().as_bytes()));
+        let method = Method::from_token(head.method().as_bytes());
+        let mut entry = Entry::new(now, method);
         entry.alive = true;
         let body = if end_stream {
             RequestBody::nothing()
@@ -86,7 +87,8 @@ impl Http2 {
         let actors = &common.host.actors()[ActorKind::Stream];
         actors.started.inc();
         actors.alive.inc();
-        let (addr, mut child) = hatch(Stream::new(id, Rc::clone(&self.link), head, body), id);
+        self.link.hand_over(head, body);
+        let (addr, mut child) = hatch(Stream::new(id, Rc::clone(&self.link), method), id);
         // Most streams are over in their first poll and never enter the brood.
         let polled = std::pin::Pin::new(&mut child).poll(cx);
         self.replies(common, now);
