@@ -87,7 +87,7 @@ impl Gateway {
         self.lifecycle.advance(Stage::Draining);
         let began = Instant::now();
         tokio::select! {
-            () = server.drain(Duration::ZERO, DRAIN, |progress| tell(&progress)) => {
+            () = server.drain(Duration::ZERO, DRAIN, teller()) => {
                 say(format_args!("drained in {:.1} s", began.elapsed().as_secs_f64()));
             }
             signal = signals.next() => {
@@ -158,10 +158,15 @@ impl Gateway {
     }
 }
 
-/// What a drain waits for, on stderr; nothing while nothing is left.
-fn tell(progress: &DrainProgress) {
-    if progress.sessions > 0 {
-        say(left(progress));
+/// Tells on stderr what a drain waits for, as often as people read; nothing while nothing is left.
+fn teller() -> impl FnMut(DrainProgress) {
+    const PACE: Duration = Duration::from_millis(500);
+    let mut told: Option<Instant> = None;
+    move |progress| {
+        if progress.sessions > 0 && told.is_none_or(|told| told.elapsed() >= PACE) {
+            told = Some(Instant::now());
+            say(left(&progress));
+        }
     }
 }
 

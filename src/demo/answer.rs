@@ -39,6 +39,11 @@ pub(super) fn not_allowed(method: &str, path: &str, allow: &str) -> Response {
         .with_field("allow", allow)
 }
 
+/// 405 for CONNECT: this is no proxy.
+pub(super) fn no_tunnels(allow: &str) -> Response {
+    text(405, format!("this site opens no tunnels; it takes {allow}\n")).with_field("allow", allow)
+}
+
 /// What a client sent, short enough to repeat.
 pub(super) fn shown(text: &str) -> String {
     const MOST: usize = 80;

@@ -32,6 +32,9 @@ pub use octets::{MOST_OCTETS, octet_at};
 /// The name of every known path's route.
 const ROUTE: &str = "demo";
 
+/// Methods that some path takes.
+const EVERY_METHOD: &str = "GET, HEAD, POST, OPTIONS";
+
 /// The demo site of one worker.
 pub struct Demo {
     route: RouteId,
@@ -135,8 +138,11 @@ impl Service for Demo {
     fn call(&self, request: Request) -> Reply {
         let (path, query) = split_target(&request.head);
         let method = request.head.method();
-        if path == "*" && method == "OPTIONS" {
-            return Response::new(204).with_field("allow", "GET, HEAD, POST, OPTIONS").into();
+        match (method, path) {
+            ("OPTIONS", "*") => return Response::new(204).with_field("allow", EVERY_METHOD).into(),
+            // A tunnel has no path (RFC 9113 §8.5).
+            ("CONNECT", "") => return answer::no_tunnels(EVERY_METHOD).into(),
+            _ => {}
         }
         let Some(place) = Place::find(path) else {
             return answer::not_found(path).into();

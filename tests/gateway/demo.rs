@@ -218,6 +218,9 @@ on_every_protocol!(what_is_not_there_is_404_and_what_is_not_meant_405, |client, 
     assert_eq!(client.get("/echo").await.header("allow"), "POST, OPTIONS");
     let options = client.bare("OPTIONS", "/sha256").await;
     assert_eq!((options.status, options.header("allow")), (204, "POST, OPTIONS"));
+    // Both know what is there, and a client that asks HEAD gets no words.
+    let head = client.bare("HEAD", "/nowhere").await;
+    assert_eq!((head.status, head.body.len()), (404, 0));
 });
 
 on_every_protocol!(a_get_with_a_body_is_answered, |client, _speaks| {

@@ -4,7 +4,7 @@ use http_body::Frame;
 
 use crate::support::client::{Client, Speaks, fed, next_octets, nothing};
 use crate::support::exposition::Scrape;
-use crate::support::raw::{DATA, HEADERS, Raw};
+use crate::support::raw::{DATA, HEADERS, RST_STREAM, Raw};
 use crate::support::{Gateway, run};
 
 async fn scrape(admin: &mut Client) -> Scrape {
@@ -85,6 +85,23 @@ fn a_panic_on_http1_ends_its_exchange_alone() {
             assert_eq!(other.get("/bytes/3").await.body.len(), 3);
         }
     });
+}
+
+#[test]
+fn an_unread_body_is_stopped_after_the_whole_answer() {
+    let gateway = Gateway::start();
+    let mut raw = Raw::connect(gateway.plain, 65_535);
+    raw.request(1, "POST", "/reject", false);
+    raw.next_of(HEADERS);
+    let answer = raw.next_of(DATA);
+    assert!(answer.ends_stream() && answer.payload.starts_with(b"no body is small enough"));
+    let reset = raw.next_of(RST_STREAM);
+    // "Send no more", not an error (RFC 9113 §8.1).
+    assert_eq!((reset.stream, reset.number(0)), (1, 0));
+    // What was on its way is nobody's fault.
+    raw.frame(DATA, 0, 1, b"sent before the reset was seen");
+    raw.request(3, "GET", "/bytes/3", true);
+    assert_eq!(raw.body(3, 3), b"ABC");
 }
 
 #[test]

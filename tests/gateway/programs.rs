@@ -2,6 +2,8 @@
 
 use crate::support::client::Client;
 use crate::support::exposition::Scrape;
+use sha2::{Digest as _, Sha256};
+
 use crate::support::peers::{find, output, stdout};
 use crate::support::{Gateway, run};
 
@@ -13,6 +15,9 @@ fn curl_speaks_all_three() {
     let ca = ca.to_str().unwrap();
     let public = format!("https://localhost:{}", gateway.public.port());
     let plain = format!("http://{}", gateway.plain);
+    let upload = gateway.process.state().join("upload");
+    std::fs::write(&upload, vec![b'a'; 2_000_000]).unwrap();
+    let upload = format!("@{}", upload.display());
     for (flag, site, version) in [
         ("--http2", &public, "2"),
         ("--http1.1", &public, "1.1"),
@@ -36,6 +41,11 @@ fn curl_speaks_all_three() {
             curl_of(&["-o", "/dev/null", "-w", "%{size_download}", &url("/bytes/10485760")]),
             "10485760"
         );
+        // Large enough for curl to say `expect: 100-continue` on HTTP/1.1.
+        let digest = curl_of(&["--data-binary", &upload, &url("/sha256")]);
+        let expected: String =
+            Sha256::digest(vec![b'a'; 2_000_000]).iter().map(|octet| format!("{octet:02x}")).collect();
+        assert_eq!(digest.trim_end(), expected);
         let trailers = curl_of(&["-i", "-H", "te: trailers", &url("/trailers")]);
         assert!(trailers.contains("x-octets: 42"), "{trailers}");
         assert!(curl_of(&["-I", &url("/bytes/7")]).contains("content-length: 7"));
