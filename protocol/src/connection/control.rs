@@ -54,6 +54,7 @@ impl Connection {
             local: InForce::default(),
             remote: InForce::default(),
             settings_sent: VecDeque::new(),
+            pings_waiting: 0,
             remote_last: None,
             budget: Budget::default(),
             counters: Box::new(Counters::default()),
@@ -148,16 +149,27 @@ impl Connection {
     /// Sends a PING; `PongReceived` follows with the same payload.
     pub fn ping(&mut self, payload: [u8; 8]) {
         if !self.is_closed() {
-            self.write_frame(kind::PING, 0, StreamId::CONNECTION, &payload);
+            self.write_ping(&payload);
         }
     }
 
-    pub(super) fn pong(&mut self, payload: [u8; 8]) {
+    fn write_ping(&mut self, payload: &[u8; 8]) {
+        self.write_frame(kind::PING, 0, StreamId::CONNECTION, payload);
+        self.pings_waiting = self.pings_waiting.saturating_add(1);
+    }
+
+    /// An answer to a PING. One that answers nothing is not told, and costs the peer as much as a PING of its own.
+    pub(super) fn pong(&mut self, payload: [u8; 8], now: Instant) -> Result<(), ConnectionError> {
+        if self.pings_waiting == 0 {
+            return self.budget.ping(now);
+        }
+        self.pings_waiting -= 1;
         if payload == DRAIN_PING && matches!(self.phase, Phase::DrainAnnounced { .. }) {
             self.finish_drain_announcement();
         } else {
             self.events.push_back(Event::PongReceived { payload });
         }
+        Ok(())
     }
 
     /// When [`Self::handle_deadline`] wants to be called next.
@@ -211,7 +223,7 @@ impl Connection {
             return;
         }
         self.write_goaway(StreamId::MAX, ErrorCode::NO_ERROR, b"");
-        self.write_frame(kind::PING, 0, StreamId::CONNECTION, &DRAIN_PING);
+        self.write_ping(&DRAIN_PING);
         self.phase = Phase::DrainAnnounced { deadline: now + self.config.drain_ping_timeout };
     }
 

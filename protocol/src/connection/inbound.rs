@@ -355,8 +355,7 @@ impl Connection {
             return Err(ConnectionError::FrameSize { frame: "PING", length: header.length });
         };
         if header.has(flag::ACK) {
-            self.pong(octets);
-            return Ok(());
+            return self.pong(octets, now);
         }
         self.budget.ping(now)?;
         self.write_frame(kind::PING, flag::ACK, StreamId::CONNECTION, &octets);

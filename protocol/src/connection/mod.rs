@@ -140,6 +140,8 @@ pub struct Connection {
     remote: InForce,
     /// SETTINGS sent and not acknowledged, oldest first.
     settings_sent: VecDeque<(Settings, Instant)>,
+    /// PINGs of ours that were not answered.
+    pings_waiting: u32,
     /// The peer's GOAWAY.
     remote_last: Option<StreamId>,
     budget: Budget,
