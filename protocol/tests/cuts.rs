@@ -300,22 +300,22 @@ fn hold_for(role: Role, wild: bool, usual: u32) {
 
 #[test]
 fn a_server_hears_the_same_wherever_its_input_is_cut() {
-    hold_for(Role::Server, false, 400);
+    hold_for(Role::Server, false, 1_000);
 }
 
 #[test]
 fn a_client_hears_the_same_wherever_its_input_is_cut() {
-    hold_for(Role::Client, false, 400);
+    hold_for(Role::Client, false, 1_000);
 }
 
 #[test]
 fn a_server_hears_the_same_of_a_broken_conversation() {
-    hold_for(Role::Server, true, 400);
+    hold_for(Role::Server, true, 1_000);
 }
 
 #[test]
 fn a_client_hears_the_same_of_a_broken_conversation() {
-    hold_for(Role::Client, true, 400);
+    hold_for(Role::Client, true, 1_000);
 }
 
 #[test]

@@ -47,20 +47,20 @@ fn walk(target: fn(&[u8]), rounds: u64, length: usize) {
 
 #[test]
 fn short_walks_keep_every_promise() {
-    walk(operations::operations, rounds(1_000), 150);
+    walk(operations::operations, rounds(3_000), 150);
 }
 
 #[test]
 fn long_walks_keep_every_promise() {
-    walk(operations::operations, rounds(150), 1_800);
+    walk(operations::operations, rounds(600), 1_800);
 }
 
 #[test]
 fn random_frames_break_no_promise() {
-    walk(frames::frames, rounds(2_000), 300);
+    walk(frames::frames, rounds(5_000), 300);
 }
 
 #[test]
 fn random_octets_break_no_promise() {
-    walk(connection::connection, rounds(2_000), 200);
+    walk(connection::connection, rounds(5_000), 200);
 }

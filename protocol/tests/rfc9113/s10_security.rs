@@ -125,6 +125,25 @@ fn eight_continuations_pass_and_nine_end_the_connection() {
 }
 
 #[test]
+fn one_empty_fragment_of_a_block_passes_and_a_second_ends_the_connection() {
+    for (empty, passes) in [(1, true), (2, false)] {
+        let mut raw = Raw::server();
+        raw.send(frames::headers_open(1, &block::get(), frames::END_STREAM));
+        for _ in 0..empty {
+            raw.send(frames::continuation(1, b"", frames::NONE));
+        }
+        if passes {
+            raw.send(frames::continuation(1, b"", frames::END_HEADERS));
+            raw.expect_opened(1);
+            raw.expect_fine();
+        } else {
+            assert_eq!(raw.result, Err(ConnectionError::Calm(Limit::Continuations)));
+            raw.expect_goaway(CALM);
+        }
+    }
+}
+
+#[test]
 fn an_encoded_block_without_end_ends_the_connection() {
     // 64 KiB in four frames pass, by whatever they decode to; the octet behind them does not.
     let block = [block::get(), block::literal("x", "v".repeat(100_000))].concat();
@@ -205,6 +224,13 @@ fn a_flood_of_pings_ends_the_connection() {
 }
 
 #[test]
+fn a_flood_of_answers_to_no_ping_ends_the_connection() {
+    let mut raw = Raw::server();
+    let said = until_calm(&mut raw, 100_000, Limit::Pings, |_| frames::ping_ack([0; 8]));
+    assert!(said >= 50, "{said}");
+}
+
+#[test]
 fn a_flood_of_settings_ends_the_connection() {
     let mut raw = Raw::server();
     let said = until_calm(&mut raw, 100_000, Limit::Settings, |_| frames::settings(&[]));
@@ -270,6 +296,18 @@ fn a_flood_of_unknown_frames_ends_the_connection() {
     let said =
         until_calm(&mut raw, 1_000_000, Limit::UnknownFrames, |_| frames::unknown(0xbe, 0, 0, &[0; 1_000]));
     assert!(said >= 50, "{said}");
+}
+
+#[test]
+fn unknown_frames_beside_real_work_pass() {
+    let mut raw = Raw::server();
+    raw.post(1);
+    for _ in 0..3_000 {
+        raw.send(frames::data(1, &[0; 1_000], frames::NONE));
+        raw.act(|conn| conn.consume(1.into(), 1_000));
+        raw.send(frames::unknown(0xbe, 0, 0, &[0; 2_000]));
+    }
+    raw.expect_open(1);
 }
 
 #[test]
