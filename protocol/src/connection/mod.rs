@@ -381,8 +381,9 @@ impl Connection {
             self.table.remember_reset(id);
         }
         match error {
-            StreamError::TooManyStreams => self.budget.refused(self.config.max_concurrent_streams),
-            StreamError::Draining => Ok(()),
+            StreamError::TooManyStreams | StreamError::Draining => {
+                self.budget.refused(self.config.max_concurrent_streams)
+            }
             _ => self.budget.reset_provoked(now),
         }
     }

@@ -217,6 +217,19 @@ fn a_flood_of_refused_streams_ends_the_connection() {
 }
 
 #[test]
+fn a_flood_of_streams_behind_a_drain_ends_the_connection() {
+    let mut raw = Raw::server();
+    let now = raw.now;
+    raw.act(|conn| conn.drain(now));
+    raw.advance(Duration::from_secs(1));
+    raw.frames.clear();
+    let said = until_calm(&mut raw, 2_000, Limit::RefusedStreams, |n| {
+        frames::headers(2 * n as u32 + 1, &block::get(), frames::END_STREAM)
+    });
+    assert!(said >= 128, "{said}: all that may have crossed GOAWAY pass");
+}
+
+#[test]
 fn a_flood_of_pings_ends_the_connection() {
     let mut raw = Raw::server();
     let said = until_calm(&mut raw, 100_000, Limit::Pings, |n| frames::ping((n as u64).to_be_bytes()));
@@ -345,6 +358,26 @@ fn wants_input_again_when_the_output_was_taken() {
     raw.pump();
     assert!(raw.conn.wants_input());
     assert_eq!(raw.of_kind(frames::PING).len(), n as usize);
+}
+
+#[test]
+fn answers_that_nobody_takes_stop_the_reading() {
+    let mut raw = Raw::server();
+    let head = stagedoor_protocol::ResponseHead::new(200, fields(&[("x-long", &"~".repeat(4_000))]));
+    let mut id = 1;
+    while raw.conn.wants_input() {
+        raw.conn.handle_input(&frames::headers(id, &block::get(), frames::END_STREAM), raw.now).unwrap();
+        raw.conn.send_response(id.into(), &head, true).unwrap();
+        id += 2;
+        assert!(
+            raw.conn.queued() < 1 << 20,
+            "{} octets wait for a peer that does not read",
+            raw.conn.queued()
+        );
+    }
+    raw.pump();
+    assert!(raw.conn.wants_input());
+    raw.expect_fine();
 }
 
 #[test]
