@@ -206,7 +206,8 @@ fn windows_grow_with_consumption_up_to_their_bound() {
     let mut raw = Raw::server_with(config, &[]);
     raw.post(1);
     let mut largest = 0;
-    for _ in 0..400 {
+    for _ in 0..800 {
+        assert!(raw.conn.recv_window() <= 2 << 20, "{}", raw.conn.recv_window());
         let window = raw.conn.streams()[0].recv_window;
         largest = largest.max(window);
         assert!(window <= 1 << 20, "{window}");

@@ -155,6 +155,23 @@ fn an_acknowledgement_in_time_stops_the_clock() {
 }
 
 #[test]
+fn an_acknowledgement_is_for_the_oldest_settings() {
+    let mut raw = Raw::server();
+    let start = raw.now;
+    raw.act(|conn| conn.update_settings(Settings::default(), start)).unwrap();
+    raw.advance(Duration::from_secs(6));
+    let now = raw.now;
+    raw.act(|conn| conn.update_settings(Settings::default(), now)).unwrap();
+    assert_eq!(raw.conn.next_deadline(), Some(start + Duration::from_secs(10)), "the first is due first");
+    raw.send(frames::settings_ack());
+    assert_eq!(raw.conn.next_deadline(), Some(start + Duration::from_secs(16)));
+    raw.advance(Duration::from_secs(9));
+    raw.send(frames::settings_ack());
+    raw.advance(Duration::from_secs(60));
+    raw.expect_fine();
+}
+
+#[test]
 fn our_settings_are_in_force_when_acknowledged_one_after_the_other() {
     let mut raw = Raw::server();
     let now = raw.now;

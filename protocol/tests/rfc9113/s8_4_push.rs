@@ -177,3 +177,16 @@ fn a_server_keeps_to_the_limit_of_streams_it_may_push() {
     };
     assert_eq!(said, Err(UserError::TooManyStreams));
 }
+
+#[test]
+fn a_second_promise_begins_when_the_first_has_ended() {
+    let mut raw = Raw::server_with(Config::default(), &[(setting::MAX_CONCURRENT_STREAMS, 1)]);
+    raw.get(1);
+    let one = raw.act(|conn| conn.send_push(1.into(), &style())).unwrap();
+    let two = raw.act(|conn| conn.send_push(1.into(), &style())).unwrap(); // reserved streams do not count
+    raw.act(|conn| conn.send_response(one, &status(200), false)).unwrap();
+    assert_eq!(raw.act(|conn| conn.send_response(two, &status(200), true)), Err(UserError::TooManyStreams));
+    raw.act(|conn| conn.send_data(one, Bytes::new(), true)).unwrap();
+    raw.act(|conn| conn.send_response(two, &status(200), true)).unwrap();
+    assert_eq!((raw.closed(2), raw.closed(4)), (vec![Cause::EndStream], vec![Cause::EndStream]));
+}
