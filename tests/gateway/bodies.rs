@@ -2,21 +2,16 @@
 
 use bytes::Bytes;
 use futures_util::future::join_all;
-use sha2::{Digest as _, Sha256};
 use stagedoor::demo::octet_at;
 
 use crate::support::client::{Client, Speaks};
-use crate::support::{Gateway, run};
+use crate::support::{Gateway, run, sha256};
 
 /// Around the frame size, around the first window, and far more than any window.
 const SIZES: [u64; 8] = [0, 1, 16_383, 16_384, 16_385, 65_535, 65_536, 10 << 20];
 
 fn octets(count: u64) -> Bytes {
     (0..count).map(octet_at).collect()
-}
-
-fn hex(octets: &[u8]) -> String {
-    octets.iter().map(|octet| format!("{octet:02x}")).collect()
 }
 
 async fn there_and_back(client: &mut Client, size: u64) {
@@ -26,7 +21,7 @@ async fn there_and_back(client: &mut Client, size: u64) {
     let echoed = client.post("/echo", body.clone()).await;
     assert!(echoed.body == body, "/echo of {size}: {} octets came back", echoed.body.len());
     let digest = client.post("/sha256", body.clone()).await;
-    assert_eq!(digest.text().trim_end(), hex(&Sha256::digest(&body)), "/sha256 of {size}");
+    assert_eq!(digest.text().trim_end(), sha256(&body), "/sha256 of {size}");
 }
 
 fn every_size_under(window: u32, speaks: Speaks) {

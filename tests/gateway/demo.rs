@@ -2,11 +2,10 @@
 
 use http::HeaderMap;
 use http_body::Frame;
-use sha2::{Digest as _, Sha256};
 use stagedoor::demo::octet_at;
 
 use crate::support::client::{Client, Speaks, fed, full, next_octets, nothing};
-use crate::support::{Gateway, run};
+use crate::support::{Gateway, run, sha256};
 
 /// Runs `test` on one connection of each protocol, one gateway for all.
 macro_rules! on_every_protocol {
@@ -25,10 +24,6 @@ macro_rules! on_every_protocol {
             }
         }
     };
-}
-
-fn hex(octets: &[u8]) -> String {
-    octets.iter().map(|octet| format!("{octet:02x}")).collect()
 }
 
 on_every_protocol!(the_page_is_html_under_a_strict_policy, |client, _speaks| {
@@ -165,7 +160,7 @@ on_every_protocol!(trailers_tell_checksum_and_length, |client, speaks| {
     let request = client.request("GET", "/trailers").header("te", "trailers").body(nothing()).unwrap();
     let answer = client.whole(request).await.unwrap();
     let trailers = answer.trailers.expect("trailers");
-    assert_eq!(trailers["x-checksum"].to_str().unwrap(), hex(&Sha256::digest(&answer.body)));
+    assert_eq!(trailers["x-checksum"].to_str().unwrap(), sha256(&answer.body));
     assert_eq!(trailers["x-octets"].to_str().unwrap(), answer.body.len().to_string());
     let unasked = client.get("/trailers").await;
     assert_eq!(unasked.body, answer.body);
@@ -185,7 +180,7 @@ on_every_protocol!(a_rejected_body_is_not_read, |client, _speaks| {
 on_every_protocol!(a_digest_is_that_of_the_body, |client, _speaks| {
     for body in ["", "abc"] {
         let answer = client.post("/sha256", body).await;
-        assert_eq!((answer.status, answer.text().trim_end()), (200, hex(&Sha256::digest(body)).as_str()));
+        assert_eq!((answer.status, answer.text().trim_end()), (200, sha256(body.as_bytes()).as_str()));
     }
 });
 
