@@ -284,10 +284,9 @@ impl Connection {
         self.record(StreamId::CONNECTION, Origin::Local, code);
     }
 
-    pub(super) fn write_reset(&mut self, id: StreamId, code: ErrorCode) -> Result<(), ConnectionError> {
+    pub(super) fn write_reset(&mut self, id: StreamId, code: ErrorCode) {
         self.write_frame(kind::RST_STREAM, 0, id, &code.0.to_be_bytes());
         self.record(id, Origin::Local, code);
-        self.budget.reply_queued()
     }
 
     pub(super) fn write_window_update(&mut self, id: StreamId, credit: u32) {

@@ -374,7 +374,8 @@ impl Connection {
         now: Instant,
     ) -> Result<(), ConnectionError> {
         let code = error.code();
-        self.write_reset(id, code)?;
+        self.write_reset(id, code);
+        self.budget.reply_queued()?;
         if self.table.get(id).is_some() {
             self.forget(id, Cause::Reset { by: Origin::Local, code });
         } else {
@@ -396,7 +397,7 @@ impl Connection {
             return Err(UserError::StreamGone(id));
         }
         // The reply budget is the peer's; what the owner asks for is not charged.
-        let _ = self.write_reset(id, code);
+        self.write_reset(id, code);
         self.forget(id, Cause::Reset { by: Origin::Local, code });
         Ok(())
     }
