@@ -285,6 +285,15 @@ fn what_is_said_not_to_be_incremental_goes_one_after_the_other() {
 }
 
 #[test]
+fn both_kinds_of_one_urgency_alternate() {
+    let order = served(&["u=3", "u=3, i", "u=3, i", "u=3"], 200_000);
+    let kind = |id: &u32| *id == 3 || *id == 5;
+    let incremental = order[..20].iter().filter(|id| kind(id)).count();
+    assert_eq!(incremental, 10, "{order:?}");
+    assert!(last_of(&order, 1) < first_of(&order, 7), "one after the other: {order:?}");
+}
+
+#[test]
 fn streams_that_say_nothing_share_fairly() {
     let order = served(&["", "", "", ""], 200_000);
     for id in [1, 3, 5, 7] {
