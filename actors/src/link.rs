@@ -50,8 +50,6 @@ pub(crate) struct Link {
     /// The session is in its turn and will look at the queue by itself.
     in_turn: Cell<bool>,
     now: Cell<Instant>,
-    /// The request of the stream that is about to start.
-    request: Cell<Option<(RequestHead, RequestBody)>>,
     /// Handles the requests.
     pub(crate) service: Rc<dyn Service>,
     /// Never changes.
@@ -72,7 +70,6 @@ impl Link {
             waker: RefCell::new(Waker::noop().clone()),
             in_turn: Cell::new(false),
             now: Cell::new(now),
-            request: Cell::new(None),
             service,
             info,
             span,
@@ -102,16 +99,6 @@ impl Link {
         self.now.get()
     }
 
-    /// Leaves a request for the stream that is polled next.
-    pub(crate) fn hand_over(&self, head: RequestHead, body: RequestBody) {
-        self.request.set(Some((head, body)));
-    }
-
-    /// The request that was left.
-    pub(crate) fn take_request(&self) -> Option<(RequestHead, RequestBody)> {
-        self.request.take()
-    }
-
     /// Says something to the session.
     #[inline]
     pub(crate) fn send(&self, message: ToSession) {
@@ -131,6 +118,21 @@ impl Link {
     pub(crate) fn shrink(&self) {
         self.queue.borrow_mut().shrink_to_fit();
     }
+}
+
+thread_local! {
+    /// The request of the stream that is about to start: it need not travel inside the actor, which is moved.
+    static REQUEST: Cell<Option<(RequestHead, RequestBody)>> = const { Cell::new(None) };
+}
+
+/// Leaves a request for the stream that is polled next on this arbiter.
+pub(crate) fn hand_over(head: RequestHead, body: RequestBody) {
+    REQUEST.set(Some((head, body)));
+}
+
+/// The request that was left.
+pub(crate) fn take_request() -> Option<(RequestHead, RequestBody)> {
+    REQUEST.take()
 }
 
 /// How much of a body its session takes now; the stream's view of the connection's capacity.

@@ -312,3 +312,30 @@ fn what_is_switched_off_is_refused() {
         drop(io);
     });
 }
+
+#[test]
+fn a_client_that_ends_its_side_has_its_answer_and_one_that_is_gone_not_for_ever() {
+    run_paused(async {
+        let stage = Stage::new(service(|_| {
+            Reply::later(async {
+                tokio::time::sleep(Duration::from_secs(5)).await;
+                Response::text("half-closed")
+            })
+        }));
+        let (_session, mut io) = stage.connect();
+        io.write_all(GET).await.unwrap();
+        io.shutdown().await.unwrap();
+        assert!(talk(&mut io, b"").await.ends_with("half-closed"));
+        stage.ends_once(CloseReason::ClientClosed).await;
+    });
+    run_paused(async {
+        let (service, dropped) = forever();
+        let stage = Stage::new(service);
+        let (_session, mut io) = stage.connect();
+        io.write_all(GET).await.unwrap();
+        settle().await;
+        drop(io);
+        stage.ends_once(CloseReason::ClientClosed).await;
+        assert_eq!(dropped.get(), 1);
+    });
+}

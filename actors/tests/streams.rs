@@ -405,11 +405,19 @@ fn a_response_that_cannot_be_sent_becomes_a_500() {
     run(async {
         let stage = Stage::new(service(|request| match request.head.path() {
             Some("/field") => Response::text("x").with_field("bad name", "y").into(),
+            Some("/stream") => {
+                let pulled = Rc::new(Cell::new(0));
+                let body = Body::stream(chunks(1000, 10_000, &pulled));
+                Response::new(200).with_field("bad name", "y").with_body(body).into()
+            }
             _ => Response::text("xyz").with_field("content-length", "2").into(),
         }));
         let (_session, mut send) = client(&stage).await;
         assert_eq!(fetch(&mut send, "/field").await.unwrap().0, 500);
+        assert_eq!(fetch(&mut send, "/stream").await.unwrap().0, 500);
         assert!(fetch(&mut send, "/length").await.is_err());
+        settle().await;
+        assert_eq!(stage.shard.actors()[ActorKind::Stream].alive.get(), 0);
     });
 }
 

@@ -41,7 +41,7 @@ impl Ledger {
         }
         if let Some(most) = self.most_per_address {
             let mut addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
-            let held = addresses.entry(address).or_insert(0);
+            let held = addresses.entry(holder(address)).or_insert(0);
             if *held >= most {
                 return None;
             }
@@ -60,10 +60,10 @@ impl Ledger {
     pub(crate) fn release(&self, address: Option<IpAddr>, worker: u16) {
         if let (Some(address), Some(_)) = (address, self.most_per_address) {
             let mut addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(held) = addresses.get_mut(&address) {
+            if let Some(held) = addresses.get_mut(&holder(address)) {
                 *held -= 1;
                 if *held == 0 {
-                    addresses.remove(&address);
+                    addresses.remove(&holder(address));
                     if addresses.is_empty() {
                         addresses.shrink_to_fit();
                     }
@@ -85,6 +85,14 @@ impl Ledger {
     /// Resolves when a session ends after this call.
     pub(crate) fn changed(&self) -> impl Future<Output = ()> + '_ {
         self.changed.notified()
+    }
+}
+
+/// Whom an address counts for: itself, or its /64, of which an IPv6 host has all addresses.
+fn holder(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(v6) => IpAddr::V6((u128::from(v6) >> 64 << 64).into()),
     }
 }
 

@@ -74,6 +74,8 @@ impl Listener {
     }
 
     fn arrived(&self, stream: std::net::TcpStream, peer: SocketAddr) {
+        // An IPv4 client of a `[::]` socket is an IPv4 client.
+        let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
         let Some(worker) = self.post.ledger.admit(peer.ip()) else {
             self.cells.connections[ConnectionResult::RefusedLimit].inc();
             tracing::debug!(listener = self.post.name, %peer, "connection refused: limit reached");

@@ -68,7 +68,7 @@ enum Engine {
     Http2(Box<Http2>),
     Http1(Box<Http1>),
     /// The last octets, the half-close, the linger.
-    Parting(Parting),
+    Parting(Box<Parting>),
     /// The socket is closed.
     Gone,
 }
@@ -158,7 +158,7 @@ impl Session {
     fn part(&mut self, now: Instant) {
         self.common.stats.set_state(SessionState::Closing);
         self.engine = match std::mem::replace(&mut self.engine, Engine::Gone) {
-            Engine::Http2(http2) => Engine::Parting(http2.part(&mut self.common, now)),
+            Engine::Http2(http2) => Engine::Parting(Box::new(http2.part(&mut self.common, now))),
             other => other,
         };
     }

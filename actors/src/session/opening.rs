@@ -168,7 +168,7 @@ impl Opening {
         match self.state {
             State::Refused(io) => {
                 let until = now + common.host.config.timeouts.unknown_protocol;
-                Engine::Parting(Parting::refusing(io, Bytes::from_static(REFUSAL), until))
+                Engine::Parting(Box::new(Parting::refusing(io, Bytes::from_static(REFUSAL), until)))
             }
             State::Tls(_) | State::Looking(..) | State::Gone => Engine::Gone,
         }

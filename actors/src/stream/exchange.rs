@@ -64,7 +64,7 @@ impl Exchange {
             let response = ready!(handler.as_mut().poll(cx));
             // The handler's future goes before its response is sent: what it held is released.
             *self = Self::Over;
-            *self = match answer(response, stream.is_head, stream.link.now()) {
+            *self = match answer(response, stream.method, stream.link.now()) {
                 Answer::Whole(head, body) => {
                     stream.link.send(ToSession::SendWhole { id: stream.id, route, head, body });
                     return Poll::Ready(());

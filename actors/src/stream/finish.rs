@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use http_body::Body as _;
+use stagedoor_metrics::Method;
 use stagedoor_protocol::ResponseHead;
 
 use crate::body::{Body, BoxBody};
@@ -20,8 +21,9 @@ pub(crate) enum Answer {
 
 /// Adds `content-length` where the length is known and `date` where it is missing; drops a body that may not
 /// be there (HEAD, 204, 205, 304: RFC 9110 §6.4.1).
-pub(crate) fn answer(response: Response, is_head: bool, now: Instant) -> Answer {
+pub(crate) fn answer(response: Response, method: Method, now: Instant) -> Answer {
     let Response { status, mut fields, body } = response;
+    let is_head = method == Method::Head;
     let bodiless = matches!(status, 204 | 205 | 304);
     let length = match &body {
         // A 304 or the answer to HEAD speaks of a body that is not sent; zero would be a lie.
@@ -29,8 +31,9 @@ pub(crate) fn answer(response: Response, is_head: bool, now: Instant) -> Answer 
         Body::Full(octets) => Some(octets.len() as u64),
         Body::Stream(body) => body.size_hint().exact(),
     };
-    // RFC 9110 §8.6: none in 204; in 205 there is no content.
-    let length = if matches!(status, 204 | 205) { None } else { length };
+    // RFC 9110 §8.6: none in 204, nor where a tunnel begins; in 205 there is no content.
+    let tunnel = method == Method::Connect && (200..300).contains(&status);
+    let length = if matches!(status, 204 | 205) || tunnel { None } else { length };
     let (mut has_length, mut has_date) = (false, false);
     for field in fields.iter() {
         match field.name.len() {
@@ -51,6 +54,7 @@ pub(crate) fn answer(response: Response, is_head: bool, now: Instant) -> Answer 
     let head = ResponseHead::new(status, fields);
     match body {
         Body::Empty => Answer::Whole(head, Bytes::new()),
+        Body::Stream(body) if tunnel => Answer::Streaming(head, body),
         _ if is_head || bodiless => Answer::Whole(head, Bytes::new()),
         Body::Full(octets) => Answer::Whole(head, octets),
         Body::Stream(body) if body.is_end_stream() => Answer::Whole(head, Bytes::new()),
@@ -75,8 +79,8 @@ fn decimal(mut number: u64, digits: &mut [u8; 20]) -> &[u8] {
 mod tests {
     use super::*;
 
-    fn whole(response: Response, is_head: bool) -> (ResponseHead, Bytes) {
-        match answer(response, is_head, clock::now()) {
+    fn whole(response: Response, method: Method) -> (ResponseHead, Bytes) {
+        match answer(response, method, clock::now()) {
             Answer::Whole(head, body) => (head, body),
             Answer::Streaming(..) => panic!("a whole answer"),
         }
@@ -84,7 +88,7 @@ mod tests {
 
     #[test]
     fn a_full_body_has_its_length_and_a_date() {
-        let (head, body) = whole(Response::text("hello"), false);
+        let (head, body) = whole(Response::text("hello"), Method::Get);
         assert_eq!(head.fields.get("content-length"), Some(&b"5"[..]));
         assert!(head.fields.contains("date"));
         assert_eq!(body, "hello");
@@ -92,10 +96,10 @@ mod tests {
 
     #[test]
     fn head_keeps_the_length_and_drops_the_body() {
-        let (head, body) = whole(Response::text("hello"), true);
+        let (head, body) = whole(Response::text("hello"), Method::Head);
         assert_eq!(head.fields.get("content-length"), Some(&b"5"[..]));
         assert!(body.is_empty());
-        let (head, _) = whole(Response::new(200), true);
+        let (head, _) = whole(Response::new(200), Method::Head);
         assert!(!head.fields.contains("content-length"));
     }
 
@@ -103,16 +107,24 @@ mod tests {
     fn statuses_without_a_body_have_none() {
         for status in [204, 205, 304] {
             let response = Response::new(status).with_body(Body::Full(Bytes::from_static(b"no")));
-            let (head, body) = whole(response, false);
+            let (head, body) = whole(response, Method::Get);
             assert!(body.is_empty(), "{status}");
             assert_eq!(head.fields.contains("content-length"), status == 304, "{status}");
         }
     }
 
     #[test]
+    fn a_tunnel_has_no_length() {
+        let (head, _) = whole(Response::new(200), Method::Connect);
+        assert!(!head.fields.contains("content-length"));
+        let (head, _) = whole(Response::new(502), Method::Connect);
+        assert_eq!(head.fields.get("content-length"), Some(&b"0"[..]));
+    }
+
+    #[test]
     fn what_the_handler_said_stays() {
         let response = Response::text("hello").with_field("date", "never").with_field("content-length", "5");
-        let (head, _) = whole(response, false);
+        let (head, _) = whole(response, Method::Get);
         assert_eq!(head.fields.get_all("date").count(), 1);
         assert_eq!(head.fields.get_all("content-length").count(), 1);
     }

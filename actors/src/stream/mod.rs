@@ -18,7 +18,7 @@ use stagedoor_metrics::Method;
 use stagedoor_protocol::{ErrorCode, StreamId};
 use tracing::Span;
 
-use crate::link::{Link, ToSession};
+use crate::link::{Link, ToSession, take_request};
 use crate::service::{Reply, Request};
 
 pub(crate) use exchange::Exchange;
@@ -36,21 +36,21 @@ impl Message for CloseStream {
 }
 
 /// One exchange of a session. Kept small: with its context it is built and moved for every request, so the
-/// request waits in the [`Link`] and the span is boxed where it is enabled at all.
+/// request waits beside it and the span is boxed where it is enabled at all.
 pub struct Stream {
     id: StreamId,
     link: Rc<Link>,
-    /// HEAD: a response has fields only (RFC 9110 §9.3.2).
-    is_head: bool,
+    /// What a response may hold depends on it (RFC 9110 §6.4.1).
+    method: Method,
     span: Option<Box<Span>>,
 }
 
 impl Stream {
-    /// The stream whose request was given to [`Link::hand_over`]; it must be polled before the next one is.
+    /// The stream whose request was given to `hand_over`; it must be polled before the next one is.
     pub(crate) fn new(id: StreamId, link: Rc<Link>, method: Method) -> Self {
         let span = tracing::debug_span!(parent: &link.span, "stream", id = id.get());
         let span = (!span.is_disabled()).then(|| Box::new(span));
-        Self { id, link, is_head: method == Method::Head, span }
+        Self { id, link, method, span }
     }
 
     /// A clone of the stream's span, to be entered while the actor is borrowed.
@@ -63,14 +63,14 @@ impl Actor for Stream {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        let Some((head, body)) = self.link.take_request() else { return ctx.stop() };
+        let Some((head, body)) = take_request() else { return ctx.stop() };
         let span = self.span();
         let _entered = span.enter();
         let service = &self.link.service;
         let route = service.route(&head);
         let session = Rc::clone(&self.link.info);
         let later = match service.call(Request { head, body, stream: self.id, session }) {
-            Reply::Ready(response) => match answer(response, self.is_head, self.link.now()) {
+            Reply::Ready(response) => match answer(response, self.method, self.link.now()) {
                 Answer::Whole(head, body) => {
                     self.link.send(ToSession::SendWhole { id: self.id, route, head, body });
                     return ctx.stop();

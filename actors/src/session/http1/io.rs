@@ -1,4 +1,5 @@
 //! The socket as hyper sees it: octets counted, what was read before it put back in front.
+//! Invariant: what the client sent reaches hyper once and in order, whoever read it.
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -7,35 +8,47 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use bytes::{Buf as _, Bytes};
+use bytes::Bytes;
 use hyper::rt::ReadBufCursor;
-use hyper::server::conn::http1::Connection;
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 
-use super::request::Front;
 use crate::scratch;
 use crate::transport::Transport;
 
-/// What moved on the socket; shared with the engine.
-#[derive(Default)]
+/// Octets read ahead of hyper, to see whether the client is still there.
+const AHEAD: usize = 4 << 10;
+
+/// The socket and what moved on it; shared by hyper, through [`Metered`], and the engine.
 pub(crate) struct Meter {
+    io: RefCell<Option<Transport>>,
+    /// Octets read and not yet given to hyper.
+    seen: RefCell<Bytes>,
     received: Cell<u64>,
     sent: Cell<u64>,
-    now: Cell<Option<Instant>>,
-    last_received: Cell<Option<Instant>>,
+    now: Cell<Instant>,
+    last_received: Cell<Instant>,
     blocked: Cell<Option<Instant>>,
+    ended: Cell<Option<Instant>>,
     failed: Cell<Option<io::ErrorKind>>,
-    /// The socket rests here when hyper is dropped.
-    returned: RefCell<Option<Transport>>,
 }
 
 impl Meter {
-    pub(super) fn new(now: Instant) -> Self {
-        Self { last_received: Cell::new(Some(now)), ..Self::default() }
+    pub(super) fn new(io: Transport, seen: Bytes, now: Instant) -> Self {
+        Self {
+            io: RefCell::new(Some(io)),
+            seen: RefCell::new(seen),
+            received: Cell::new(0),
+            sent: Cell::new(0),
+            now: Cell::new(now),
+            last_received: Cell::new(now),
+            blocked: Cell::new(None),
+            ended: Cell::new(None),
+            failed: Cell::new(None),
+        }
     }
 
     pub(super) fn turn(&self, now: Instant) {
-        self.now.set(Some(now));
+        self.now.set(now);
     }
 
     pub(super) fn received(&self) -> u64 {
@@ -46,7 +59,7 @@ impl Meter {
         self.sent.get()
     }
 
-    pub(super) fn last_received(&self) -> Option<Instant> {
+    pub(super) fn last_received(&self) -> Instant {
         self.last_received.get()
     }
 
@@ -55,15 +68,71 @@ impl Meter {
         self.blocked.get()
     }
 
+    /// Since when the client has ended its side.
+    pub(super) fn ended(&self) -> Option<Instant> {
+        self.ended.get()
+    }
+
     /// The error of the socket, if it failed.
     pub(super) fn failed(&self) -> Option<io::ErrorKind> {
         self.failed.get()
     }
 
-    /// Drops hyper's connection and takes the socket out of it.
-    pub(super) fn take_back(&self, conn: Pin<Box<Connection<Metered, Front>>>) -> Option<Transport> {
-        drop(conn);
-        self.returned.borrow_mut().take()
+    /// Takes the socket out; hyper is gone.
+    pub(super) fn take_back(&self) -> Option<Transport> {
+        self.io.borrow_mut().take()
+    }
+
+    /// Reads a little while hyper does not: with half-close allowed it would not learn during an exchange that
+    /// its client is gone. True when hyper has something to look at.
+    pub(super) fn look_ahead(&self, cx: &mut Context<'_>) -> bool {
+        if !self.seen.borrow().is_empty() || self.ended.get().is_some() || self.failed.get().is_some() {
+            return false;
+        }
+        let mut room = scratch::take();
+        let mut buffer = ReadBuf::new(&mut room[..AHEAD]);
+        let read = self.read(cx, &mut buffer);
+        if !buffer.filled().is_empty() {
+            *self.seen.borrow_mut() = Bytes::copy_from_slice(buffer.filled());
+        }
+        scratch::put(room);
+        read.is_ready()
+    }
+
+    fn read(&self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let read = self.with(|io| io.poll_read(cx, buffer));
+        match &read {
+            Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
+                self.received.set(self.received.get() + buffer.filled().len() as u64);
+                self.last_received.set(self.now.get());
+            }
+            Poll::Ready(Ok(())) if buffer.capacity() > 0 && self.ended.get().is_none() => {
+                self.ended.set(Some(self.now.get()));
+            }
+            _ => {}
+        }
+        self.note(&read);
+        read
+    }
+
+    fn with<T>(&self, call: impl FnOnce(Pin<&mut Transport>) -> Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        match &mut *self.io.borrow_mut() {
+            Some(io) => call(Pin::new(io)),
+            None => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
+        }
+    }
+
+    fn wrote(&self, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        match &result {
+            Poll::Ready(Ok(count)) => {
+                self.sent.set(self.sent.get() + *count as u64);
+                self.blocked.set(None);
+            }
+            Poll::Pending if self.blocked.get().is_none() => self.blocked.set(Some(self.now.get())),
+            Poll::Pending | Poll::Ready(Err(_)) => {}
+        }
+        self.note(&result);
+        result
     }
 
     fn note<T>(&self, result: &Poll<io::Result<T>>) {
@@ -73,99 +142,61 @@ impl Meter {
     }
 }
 
-/// See the module.
-pub(crate) struct Metered {
-    io: Option<Transport>,
-    seen: Bytes,
-    meter: Rc<Meter>,
-}
+/// The socket as hyper holds it.
+pub(crate) struct Metered(Rc<Meter>);
 
 impl Metered {
-    pub(super) fn new(io: Transport, seen: Bytes, meter: Rc<Meter>) -> Self {
-        Self { io: Some(io), seen, meter }
-    }
-
-    fn io(&mut self) -> io::Result<Pin<&mut Transport>> {
-        self.io.as_mut().map(Pin::new).ok_or_else(|| io::ErrorKind::NotConnected.into())
-    }
-}
-
-impl Drop for Metered {
-    fn drop(&mut self) {
-        *self.meter.returned.borrow_mut() = self.io.take();
+    pub(super) fn new(meter: Rc<Meter>) -> Self {
+        Self(meter)
     }
 }
 
 impl hyper::rt::Read for Metered {
     fn poll_read(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         mut cursor: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        if !self.seen.is_empty() {
-            let count = self.seen.len().min(cursor.remaining());
-            cursor.put_slice(&self.seen[..count]);
-            self.seen.advance(count);
+        let mut seen = self.0.seen.borrow_mut();
+        if !seen.is_empty() {
+            let count = seen.len().min(cursor.remaining());
+            cursor.put_slice(&seen.split_to(count));
+            if seen.is_empty() {
+                *seen = Bytes::new();
+            }
             return Poll::Ready(Ok(()));
         }
+        drop(seen);
         let mut room = scratch::take();
         let most = room.len().min(cursor.remaining());
         let mut buffer = ReadBuf::new(&mut room[..most]);
-        let read = match self.io() {
-            Ok(io) => io.poll_read(cx, &mut buffer),
-            Err(error) => Poll::Ready(Err(error)),
-        };
-        let count = buffer.filled().len();
+        let read = self.0.read(cx, &mut buffer);
         cursor.put_slice(buffer.filled());
         scratch::put(room);
-        if count > 0 {
-            self.meter.received.set(self.meter.received.get() + count as u64);
-            self.meter.last_received.set(self.meter.now.get());
-        }
-        self.meter.note(&read);
         read
     }
 }
 
-impl Metered {
-    fn wrote(&self, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        match &result {
-            Poll::Ready(Ok(count)) => {
-                self.meter.sent.set(self.meter.sent.get() + *count as u64);
-                self.meter.blocked.set(None);
-            }
-            Poll::Pending if self.meter.blocked.get().is_none() => {
-                self.meter.blocked.set(self.meter.now.get());
-            }
-            Poll::Pending | Poll::Ready(Err(_)) => {}
-        }
-        self.meter.note(&result);
-        result
-    }
-}
-
 impl hyper::rt::Write for Metered {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {
-        let result = self.io()?.poll_write(cx, octets);
-        self.wrote(result)
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {
+        self.0.wrote(self.0.with(|io| io.poll_write(cx, octets)))
     }
 
     fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let result = self.io()?.poll_write_vectored(cx, slices);
-        self.wrote(result)
+        self.0.wrote(self.0.with(|io| io.poll_write_vectored(cx, slices)))
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.io.as_ref().is_some_and(Transport::is_write_vectored)
+        self.0.io.borrow().as_ref().is_some_and(Transport::is_write_vectored)
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let result = self.io()?.poll_flush(cx);
-        self.meter.note(&result);
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let result = self.0.with(|io| io.poll_flush(cx));
+        self.0.note(&result);
         result
     }
 

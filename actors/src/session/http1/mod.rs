@@ -43,6 +43,8 @@ use request::Front;
 
 /// What a client hears whose request head did not end in time (RFC 9110 §15.5.9).
 const TOO_SLOW: &[u8] = b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+/// Times handlers and hyper take turns within one turn of the session.
+const ROUNDS: usize = 16;
 /// hyper's own smallest buffer.
 const LEAST_BUFFER: usize = 8192;
 
@@ -74,17 +76,17 @@ impl Http1 {
     /// `seen` was read to learn that this is not HTTP/2.
     pub(crate) fn new(io: Transport, seen: Bytes, common: &Common, link: Rc<Link>, now: Instant) -> Self {
         let limits = &common.host.config.limits;
-        let meter = Rc::new(Meter::new(now));
         let secure = common.host.tls.is_some();
         let front = Front::new(Rc::clone(&link), secure);
         let begun = !seen.is_empty();
+        let meter = Rc::new(Meter::new(io, seen, now));
         let conn = Builder::new()
             .half_close(true)
             .header_read_timeout(None)
             .max_buf_size((limits.header_bytes as usize).max(LEAST_BUFFER))
             .max_headers(limits.header_fields)
             .auto_date_header(false)
-            .serve_connection(Metered::new(io, seen, Rc::clone(&meter)), front);
+            .serve_connection(Metered::new(Rc::clone(&meter)), front);
         Self {
             conn: Some(Box::pin(conn)),
             meter,
@@ -116,6 +118,7 @@ impl Http1 {
 
     fn work(&mut self, common: &mut Common, cx: &mut Context<'_>, now: Instant) -> Step {
         self.replies(common, cx, now);
+        let mut round = 0;
         loop {
             self.stirred = false;
             self.children(common, cx, now);
@@ -130,7 +133,18 @@ impl Http1 {
             if let Poll::Ready(result) = over {
                 return Step::Close(self.ended(result.err().as_ref(), common, now));
             }
-            if !self.stirred {
+            if !self.streams.is_empty() {
+                let news = self.meter.look_ahead(cx);
+                self.stirred |= news;
+            }
+            if let Some(kind) = self.meter.failed() {
+                return Step::Close(super::http2::io_failed(&kind.into()));
+            }
+            round += 1;
+            if self.stirred && round == ROUNDS {
+                cx.waker().wake_by_ref();
+            }
+            if !self.stirred || round == ROUNDS {
                 break;
             }
         }
@@ -189,15 +203,14 @@ impl Http1 {
         let at_rest = self.streams.is_empty();
         self.tell_all(common, now);
         let until = now + common.host.config.timeouts.linger;
-        let Some(conn) = self.conn.take() else { return Engine::Gone };
-        // Not pinned for its own sake: the connection is Unpin once it is taken out of its box.
-        let Some(io) = self.meter.take_back(conn) else { return Engine::Gone };
+        drop(self.conn.take());
+        let Some(io) = self.meter.take_back() else { return Engine::Gone };
         common.stats.set_state(SessionState::Closing);
         let rest = match order.reason {
             CloseReason::HeaderTimeout if at_rest => Bytes::from_static(TOO_SLOW),
             _ => Bytes::new(),
         };
-        Engine::Parting(Parting::new(io, rest, until))
+        Engine::Parting(Box::new(Parting::new(io, rest, until)))
     }
 
     fn tell_all(&mut self, common: &mut Common, now: Instant) {
@@ -242,15 +255,23 @@ impl Http1 {
     pub(crate) fn deadline(&self, common: &Common) -> Option<(Instant, Due)> {
         let timeouts = &common.host.config.timeouts;
         let head = self.head_since.map(|since| (since + timeouts.header, Due::Absolute));
-        let idle = self.idle_since.map(|since| (since + timeouts.idle, Due::Idle));
+        let idle = self.idle_since.filter(|_| !common.is_ending());
+        let idle = idle.map(|since| (since + timeouts.idle, Due::Idle));
+        let gone = self.half_closed().map(|since| (since + timeouts.drain, Due::Drain));
         let stall = self.stalls_since().map(|since| (since + timeouts.stall, Due::Stall));
-        sooner(head, sooner(idle, stall))
+        sooner(sooner(gone, head), sooner(idle, stall))
+    }
+
+    /// Since when an exchange goes on although the client has ended its side. It may wait for the answer, or be
+    /// gone: TCP does not tell, so it has the time of a drain.
+    fn half_closed(&self) -> Option<Instant> {
+        self.meter.ended().filter(|_| !self.streams.is_empty())
     }
 
     /// Since when octets wait that do not move: ours for the socket, or the peer's for a handler that reads.
     fn stalls_since(&self) -> Option<Instant> {
         let reading = self.slots.iter().any(|(_, slot)| slot.waits_for_declared());
-        let silent = reading.then(|| self.meter.last_received()).flatten();
+        let silent = reading.then(|| self.meter.last_received());
         match (self.meter.blocked(), silent) {
             (Some(a), Some(b)) => Some(a.min(b)),
             (one, None) | (None, one) => one,
@@ -268,6 +289,9 @@ impl Http1 {
                 entry.outcome.get_or_insert(Outcome::Timeout);
             }
             return Some(CloseSession::new(CloseReason::WriteStall));
+        }
+        if over(self.half_closed(), timeouts.drain) {
+            return Some(CloseSession::new(CloseReason::ClientClosed));
         }
         (over(self.idle_since, timeouts.idle) && !common.is_ending())
             .then(|| CloseSession::new(CloseReason::IdleTimeout))

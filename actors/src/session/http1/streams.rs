@@ -12,7 +12,7 @@ use super::{Http1, Slot};
 use crate::body::RequestBody;
 use crate::close::CloseSession;
 use crate::convert;
-use crate::link::ToSession;
+use crate::link::{ToSession, hand_over};
 use crate::service::Response;
 use crate::session::common::Common;
 use crate::session::http2::Entry;
@@ -94,7 +94,7 @@ impl Http1 {
         let actors = &common.host.actors()[ActorKind::Stream];
         actors.started.inc();
         actors.alive.inc();
-        self.link.hand_over(head, body);
+        hand_over(head, body);
         let (addr, mut child) = hatch(Stream::new(id, Rc::clone(&self.link), method), id);
         match std::pin::Pin::new(&mut child).poll(cx) {
             Poll::Ready(exit) => {
@@ -140,7 +140,7 @@ impl Http1 {
         let route = self.streams.get(&id).map_or(RouteId::UNMATCHED, |entry| entry.route);
         let Some(slot) = self.answered(id, route, status, now) else { return };
         self.sent(id, text.len(), true);
-        match answer(response, false, now) {
+        match answer(response, Method::Get, now) {
             Answer::Whole(head, body) => slot.whole(head, body),
             Answer::Streaming(head, _) => slot.whole(head, Bytes::new()),
         }

@@ -13,6 +13,7 @@ use super::entry::Entry;
 use super::watch::KEEPALIVE;
 use crate::body::{BodyError, Inbound, RequestBody};
 use crate::close::CloseSession;
+use crate::link::hand_over;
 use crate::session::common::Common;
 use crate::stream::{CloseStream, Stream};
 use crate::supervise::{Exit, hatch};
@@ -87,7 +88,7 @@ impl Http2 {
         let actors = &common.host.actors()[ActorKind::Stream];
         actors.started.inc();
         actors.alive.inc();
-        self.link.hand_over(head, body);
+        hand_over(head, body);
         let (addr, mut child) = hatch(Stream::new(id, Rc::clone(&self.link), method), id);
         // Most streams are over in their first poll and never enter the brood.
         let polled = std::pin::Pin::new(&mut child).poll(cx);
@@ -152,9 +153,7 @@ impl Http2 {
         if entry.alive {
             // Its place counts until the handler has really stopped.
             entry.closed = true;
-            if cause != Cause::EndStream {
-                self.tell(&mut entry, cause, code);
-            }
+            self.tell(&mut entry, cause, code);
             self.streams.insert(id, entry);
             return;
         }
@@ -235,7 +234,7 @@ impl Http2 {
 fn plain(status: u16, text: &'static str, now: Instant) -> (ResponseHead, Bytes) {
     let mut response = crate::service::Response::text(text);
     response.status = status;
-    match crate::stream::answer(response, false, now) {
+    match crate::stream::answer(response, Method::Get, now) {
         crate::stream::Answer::Whole(head, body) => (head, body),
         crate::stream::Answer::Streaming(head, _) => (head, Bytes::new()),
     }

@@ -352,7 +352,7 @@ impl Http2 {
     }
 }
 
-fn io_failed(error: &io::Error) -> CloseSession {
+pub(crate) fn io_failed(error: &io::Error) -> CloseSession {
     if is_abrupt_end(error) {
         return CloseSession::new(CloseReason::ClientClosed).with_detail(error.to_string());
     }

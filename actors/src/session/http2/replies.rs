@@ -9,6 +9,7 @@ use stagedoor_protocol::{ErrorCode, ResponseHead, StreamId, UserError};
 use super::Http2;
 use crate::link::ToSession;
 use crate::session::common::Common;
+use crate::stream::CloseStream;
 
 impl Http2 {
     /// Takes every message that waits.
@@ -133,6 +134,13 @@ impl Http2 {
             entry.answered = Some(now);
             let head = ResponseHead::new(500, [("content-length", "0")].into_iter().collect());
             if self.conn.send_response(id, &head, true).is_ok() {
+                // The handler's body has nowhere to go.
+                let addr = entry.parts.as_ref().and_then(|parts| parts.addr.as_ref());
+                if let Some(addr) = addr {
+                    #[allow(clippy::disallowed_methods)]
+                    addr.do_send(CloseStream { code: ErrorCode::INTERNAL_ERROR });
+                    self.stirred = true;
+                }
                 return;
             }
         }

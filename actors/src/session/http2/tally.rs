@@ -14,8 +14,20 @@ pub(super) struct Tally {
     pub(super) received: u64,
     pub(super) sent: u64,
     pub(super) abuse: Option<AbuseKind>,
-    /// What of the machine's counters is in the cells already.
-    seen: Box<Counters>,
+    /// The low halves of what of the machine's counters is in the cells already; a turn does not count 2^32.
+    seen: Seen,
+}
+
+#[derive(Default)]
+struct Seen {
+    frames: [[u32; FrameType::COUNT]; 2],
+    stalls: [u32; 2],
+}
+
+/// What was counted since `seen`, which is brought up to date.
+fn news(count: u64, seen: &mut u32) -> u64 {
+    let low = count as u32;
+    u64::from(low.wrapping_sub(std::mem::replace(seen, low)))
 }
 
 impl Tally {
@@ -34,23 +46,20 @@ impl Http2 {
         common.stats.send_window.set(self.conn.send_window());
         common.stats.memory_bytes.set(self.conn.memory() as i64);
         let cells = &common.host.cells;
-        let counters = self.conn.counters();
-        if *counters != *tally.seen {
-            for (direction, all, seen) in [
-                (Direction::Rx, &counters.frames_in, &tally.seen.frames_in),
-                (Direction::Tx, &counters.frames_out, &tally.seen.frames_out),
-            ] {
-                for ((kind, count), seen) in cells.h2_frames[direction].iter().zip(all).zip(seen) {
-                    if all.len() == FrameType::COUNT && count != seen {
-                        kind.1.add(count - seen);
-                    }
+        let Counters { frames_in, frames_out, flow_stalls } = self.conn.counters();
+        let directions = [(Direction::Rx, frames_in), (Direction::Tx, frames_out)];
+        for ((direction, counts), seen) in directions.into_iter().zip(&mut tally.seen.frames) {
+            let kinds = cells.h2_frames[direction].iter();
+            for (((_, cell), count), seen) in kinds.zip(counts).zip(seen) {
+                let count = news(*count, seen);
+                if count > 0 {
+                    cell.add(count);
                 }
             }
-            let stalls = counters.flow_stalls.iter().zip(tally.seen.flow_stalls);
-            for (scope, (count, seen)) in [Scope::Stream, Scope::Connection].into_iter().zip(stalls) {
-                cells.h2_flow_stalls[scope].add(count - seen);
-            }
-            *tally.seen = *counters;
+        }
+        let scopes = [Scope::Stream, Scope::Connection].into_iter();
+        for ((scope, count), seen) in scopes.zip(flow_stalls).zip(&mut tally.seen.stalls) {
+            cells.h2_flow_stalls[scope].add(news(*count, seen));
         }
         if let Some(kind) = tally.abuse.take() {
             cells.abuse[kind].inc();

@@ -7,7 +7,7 @@
 
 use std::time::{Duration, Instant};
 
-use stagedoor_metrics::{CloseReason, Outcome, TimeoutAction, TimeoutKind};
+use stagedoor_metrics::{CloseReason, Method, Outcome, TimeoutAction, TimeoutKind};
 use stagedoor_protocol::{ErrorCode, StreamId};
 
 use super::Http2;
@@ -165,8 +165,9 @@ impl Http2 {
                     parts.declared && parts.inbound.as_ref().is_some_and(|inbound| inbound.is_waiting())
                 });
             let moved = (view.received, view.sent);
+            let tunnel = entry.method == Method::Connect;
             let parts = entry.parts();
-            if view.queued == 0 && !reading {
+            if tunnel || (view.queued == 0 && !reading) {
                 parts.mark = None;
                 continue;
             }
