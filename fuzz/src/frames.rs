@@ -1,4 +1,4 @@
-//! Sequences of frames, mostly right and a little wrong, against a server whose owner answers: no panic, promises of the
+//! Sequences of frames, one in thirty wrong, against a server whose owner answers: no panic, promises of the
 //! events kept, windows never over-sent, nothing after the end.
 
 use std::time::Duration;
@@ -10,7 +10,7 @@ use stagedoor_protocol::{
 
 use super::connection::{Feed, Ledger, PREFACE, Watcher, epoch, split_frame, take_output};
 
-/// One input: four to a dozen octets a frame.
+/// One input: an octet of options, then for each frame what it is, its details, and what the owner does.
 pub fn frames(data: &[u8]) {
     let mut feed = Feed(data);
     let options = feed.octet();
@@ -31,14 +31,14 @@ pub fn frames(data: &[u8]) {
         ledger: Ledger::new(),
         tail: Vec::new(),
         open: Vec::new(),
+        next: 1,
         over: false,
     };
     server.take(&PREFACE, now);
-    let mut next = 1;
-    let mut first = true;
-    while (first || !feed.is_empty()) && !server.over {
-        let octets = if first { frame(4, 0, 0, &[]) } else { next_frame(&mut feed, &mut next) };
-        first = false;
+    server.take(&frame(4, 0, 0, &[]), now);
+    server.take(&frame(4, 1, 0, &[]), now);
+    while !feed.is_empty() && !server.over {
+        let octets = server.next_frames(&mut feed);
         server.take(&octets, now);
         server.act(&mut feed, now);
         now += Duration::from_millis(u64::from(options >> 4));
@@ -56,16 +56,19 @@ struct Server {
     watcher: Watcher,
     ledger: Ledger,
     tail: Vec<u8>,
+    /// Streams the owner was given and that are not closed.
     open: Vec<StreamId>,
+    /// The next stream of the client.
+    next: u32,
     over: bool,
 }
 
 impl Server {
     fn take(&mut self, octets: &[u8], now: std::time::Instant) {
-        if octets != PREFACE
-            && let Some((frame, _)) = split_frame(octets)
-        {
+        let mut rest = if octets == PREFACE { &[] } else { octets };
+        while let Some((frame, behind)) = split_frame(rest) {
             self.ledger.delivered(frame);
+            rest = behind;
         }
         self.over |= self.conn.handle_input(octets, now).is_err();
         self.hear(now);
@@ -135,57 +138,108 @@ const BLOCKS: [&[u8]; 8] = [
     &[0x82, 0x87, 0x84, 0x41, 1, b'a'],
     // POST /, content-length: 3.
     &[0x83, 0x87, 0x84, 0x5c, 1, b'3'],
-    // The newest entry of the dynamic table, if there is one.
+    // The newest entry of the dynamic table; there is one from the first request with an authority on.
     &[0x82, 0x87, 0x84, 0xbe],
     // Trailers.
     &[0x40, 1, b'x', 1, b'y'],
     // Upper case.
     &[0x82, 0x87, 0x84, 0x40, 1, b'X', 1, b'y'],
     // A size update.
-    &[0x20, 0x82, 0x87, 0x84],
+    &[0x3f, 0xe1, 0x1f, 0x82, 0x87, 0x84, 0x41, 1, b'b'],
     // CONNECT.
     &[0x42, 7, b'C', b'O', b'N', b'N', b'E', b'C', b'T', 0x41, 1, b'a'],
 ];
 
-fn next_frame(feed: &mut Feed<'_>, next: &mut u32) -> Vec<u8> {
-    let choice = feed.octet();
-    let detail = feed.octet();
-    let flags = if detail & 0x80 != 0 { feed.octet() } else { detail & 1 };
-    // Streams near the newest one, now and then an odd one out.
-    let id = match detail >> 4 & 7 {
-        7 => feed.word(),
-        6 => 0,
-        back => next.saturating_sub(2 + 2 * u32::from(back)),
-    };
-    match choice & 15 {
-        0..=3 => {
-            // A new stream.
-            let id = *next;
-            *next = next.saturating_add(2);
-            frame(1, flags | 4, id, BLOCKS[usize::from(choice >> 4) % 8])
+impl Server {
+    /// What the client says next: right as far as it can know, or wild.
+    fn next_frames(&mut self, feed: &mut Feed<'_>) -> Vec<u8> {
+        let (choice, detail) = (feed.octet(), feed.octet());
+        if detail >= 0xf8 {
+            return self.wild_frame(choice, feed);
         }
-        4 => frame(1, flags | 4, id, BLOCKS[usize::from(choice >> 4) % 8]),
-        5 => frame(1, flags & !4, *next, BLOCKS[usize::from(choice >> 4) % 8]),
-        6 => frame(9, flags | (choice >> 2 & 4), id.max(1), &[]),
-        7 | 8 => frame(0, flags & 1, id, &vec![7; usize::from(choice) * 4]),
-        9 => frame(0, flags | 8, id, &[&[choice >> 4][..], &vec![0; usize::from(detail)]].concat()),
-        10 => frame(3, flags, id, &[0, 0, 0, 8]),
-        11 => frame(8, flags, id, &feed.word().to_be_bytes()),
-        12 => {
-            let entry = [0, choice >> 4, feed.octet(), feed.octet(), feed.octet(), feed.octet()];
-            frame(4, flags & 1, 0, if flags & 1 != 0 { &[] } else { &entry })
+        let end = detail & 1;
+        let more = choice >> 4;
+        let pick = |list: &[u32]| list.get(usize::from(detail >> 1 & 7) % list.len().max(1)).copied();
+        let open: Vec<_> = self.open.iter().map(|id| id.get()).collect();
+        let receiving: Vec<_> =
+            open.iter().copied().filter(|id| self.conn.is_receiving((*id).into())).collect();
+        let block = match (more & 7, self.next) {
+            (3, 1) => BLOCKS[1],
+            (choice, _) => BLOCKS[usize::from(choice)],
+        };
+        let made = match choice & 15 {
+            0..=2 => Some(frame(1, 4 | end, self.opened(), block)),
+            3 => {
+                let (one, two) = block.split_at(usize::from(detail >> 4).min(block.len()));
+                let id = self.opened();
+                Some([frame(1, end, id, one), frame(9, 4, id, two)].concat())
+            }
+            4 => {
+                let payload = [&[2, 0, 0, 0, 0, more][..], block, &[0, 0]].concat();
+                Some(frame(1, 0x2c | end, self.opened(), &payload))
+            }
+            5 => pick(&receiving).map(|id| frame(1, 4 | 1, id, BLOCKS[4])),
+            6..=8 => pick(&receiving)
+                .map(|id| frame(0, end, id, &vec![7; usize::from(more) * usize::from(detail)])),
+            9 => pick(&receiving).map(|id| {
+                let payload =
+                    [&[more][..], &vec![7; usize::from(detail)], &vec![0; usize::from(more)]].concat();
+                frame(0, 8 | end, id, &payload)
+            }),
+            10 if more < 4 => pick(&open).map(|id| frame(3, 0, id, &[0, 0, 0, 8])),
+            10 | 11 => {
+                let increment = u32::from(feed.octet()) << more | 1;
+                let id = if end == 1 { 0 } else { pick(&open).unwrap_or(0) };
+                Some(frame(8, 0, id, &increment.to_be_bytes()))
+            }
+            12 => {
+                let values: [(u8, u32); 8] = [
+                    (1, u32::from(detail) << 6),
+                    (2, u32::from(end)),
+                    (4, 0),
+                    (4, u32::from(detail)),
+                    (4, 65_535),
+                    (5, 16_384 + u32::from(detail)),
+                    (6, u32::from(detail) << 8),
+                    (0x99, 7),
+                ];
+                let (id, value) = values[usize::from(more & 7)];
+                Some(frame(4, 0, 0, &[&[0, id][..], &value.to_be_bytes()].concat()))
+            }
+            13 => Some(frame(6, end, 0, &[choice; 8])),
+            14 => {
+                let id = pick(&open).filter(|_| end == 0).unwrap_or(self.next + 2 * u32::from(more));
+                let value = format!("u={}{}", detail & 7, if end == 0 { ", i" } else { "" });
+                Some(frame(16, 0, 0, &[&id.to_be_bytes()[..], value.as_bytes()].concat()))
+            }
+            _ if end == 0 => Some(frame(2, 0, u32::from(detail) + 1, &[0, 0, 0, 0, more])),
+            _ => Some(frame(0x20 | more, detail, u32::from(detail), &vec![1; usize::from(detail)])),
+        };
+        made.unwrap_or_else(|| frame(6, 0, 0, &[detail; 8]))
+    }
+
+    fn opened(&mut self) -> u32 {
+        self.next += 2;
+        self.next - 2
+    }
+
+    /// Anything at all.
+    fn wild_frame(&mut self, choice: u8, feed: &mut Feed<'_>) -> Vec<u8> {
+        let flags = feed.octet();
+        // Streams near the newest one, now and then an odd one out.
+        let id = match choice >> 4 {
+            15 => feed.word(),
+            14 => 0,
+            13 => self.next + 1,
+            back => self.next.saturating_sub(2 * u32::from(back)),
+        };
+        if choice & 1 == 0 {
+            let kind = flags >> 4;
+            return frame(kind, flags & 0x0d, id, BLOCKS[usize::from(feed.octet() & 7)]);
         }
-        13 => frame(6, flags & 1, 0, &[choice; 8]),
-        14 => {
-            let payload = [&id.to_be_bytes()[..], b"u=1, i"].concat();
-            frame(16, 0, 0, &payload[..usize::from(detail & 15).min(10)])
-        }
-        _ => {
-            // Anything at all.
-            let kind = feed.octet();
-            let length = usize::from(feed.octet() & 31);
-            let payload = feed.take(length).to_vec();
-            frame(kind, flags, id, &payload)
-        }
+        let kind = feed.octet() & 0x1f;
+        let length = usize::from(feed.octet() & 31);
+        let payload = feed.take(length).to_vec();
+        frame(kind, flags, id, &payload)
     }
 }

@@ -6,6 +6,8 @@
 mod connection;
 #[path = "../../fuzz/src/frames.rs"]
 mod frames;
+#[path = "../../fuzz/src/hpack.rs"]
+mod hpack;
 #[path = "../../fuzz/src/operations.rs"]
 mod operations;
 
@@ -31,6 +33,11 @@ fn frames_corpus() {
 #[test]
 fn connection_corpus() {
     replay("connection", connection::connection);
+}
+
+#[test]
+fn hpack_corpus() {
+    replay("hpack", hpack::hpack);
 }
 
 #[test]

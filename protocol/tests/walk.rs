@@ -57,7 +57,7 @@ fn long_walks_keep_every_promise() {
 
 #[test]
 fn random_frames_break_no_promise() {
-    walk(frames::frames, rounds(5_000), 300);
+    walk(frames::frames, rounds(5_000), 500);
 }
 
 #[test]
