@@ -67,7 +67,10 @@ pub(crate) struct Budget {
     refused_in_a_row: u32,
     unknown_octets: u64,
     useful_octets: u64,
-    replies: u32,
+    /// Replies in the octets still ahead of `mark`, and those behind it.
+    replies: [u32; 2],
+    /// Octets until all that waited when it was set has left.
+    mark: usize,
 }
 
 impl Budget {
@@ -125,16 +128,25 @@ impl Budget {
 
     /// A reply (acknowledgement, reset) joins the output.
     pub(crate) fn reply_queued(&mut self) -> Result<(), ConnectionError> {
-        self.replies += 1;
-        over(self.replies > REPLIES_HARD, Limit::ControlQueue)
+        self.replies[1] += 1;
+        over(self.replies() > REPLIES_HARD, Limit::ControlQueue)
     }
 
-    pub(crate) fn output_drained(&mut self) {
-        self.replies = 0;
+    /// `count` octets of output have left and `waiting` are left. Under a long download the output is never
+    /// empty, so replies are forgotten when all that waited beside them has gone.
+    #[inline]
+    pub(crate) fn output_advanced(&mut self, count: usize, waiting: usize) {
+        self.mark = self.mark.saturating_sub(count);
+        if waiting == 0 {
+            (self.replies, self.mark) = ([0; 2], 0);
+        } else if self.mark == 0 {
+            (self.replies, self.mark) = ([self.replies[1], 0], waiting);
+        }
     }
 
+    /// Replies that wait, or a few more.
     pub(crate) fn replies(&self) -> u32 {
-        self.replies
+        self.replies[0] + self.replies[1]
     }
 }
 

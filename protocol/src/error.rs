@@ -209,6 +209,8 @@ pub enum Limit {
     HeaderList,
     /// Empty DATA frames (CVE-2019-9518).
     EmptyData,
+    /// Bodies in pieces so small and so many that what keeps them outweighs them (CVE-2019-9511).
+    SmallData,
     /// WINDOW_UPDATE frames that allow next to nothing (CVE-2019-9511).
     WindowUpdates,
     /// PRIORITY and PRIORITY_UPDATE frames (CVE-2019-9513).
@@ -232,6 +234,7 @@ impl std::fmt::Display for Limit {
             Self::HeaderBlockBytes => "header_block_bytes",
             Self::HeaderList => "header_list",
             Self::EmptyData => "empty_data",
+            Self::SmallData => "small_data",
             Self::WindowUpdates => "window_updates",
             Self::Priorities => "priorities",
             Self::ControlQueue => "control_queue",

@@ -5,6 +5,10 @@
 
 use crate::config::Window;
 
+/// What a piece of a body that waits for its reader costs beside its octets: a body in pieces of one octet must
+/// not take a hundred times its memory.
+const PIECE: usize = 64;
+
 /// Receive side of one stream.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct StreamWindow {
@@ -14,13 +18,15 @@ pub(crate) struct StreamWindow {
     target: i64,
     /// Octets received and not consumed.
     unread: usize,
+    /// DATA frames they came in.
+    pieces: usize,
     /// Octets consumed since the target last grew.
     consumed: i64,
 }
 
 impl StreamWindow {
     pub(crate) fn new(initial: u32) -> Self {
-        Self { window: i64::from(initial), target: i64::from(initial), unread: 0, consumed: 0 }
+        Self { window: i64::from(initial), target: i64::from(initial), unread: 0, pieces: 0, consumed: 0 }
     }
 
     pub(crate) fn window(&self) -> i64 {
@@ -29,6 +35,10 @@ impl StreamWindow {
 
     pub(crate) fn unread(&self) -> usize {
         self.unread
+    }
+
+    pub(crate) fn pieces(&self) -> usize {
+        self.pieces
     }
 
     /// Takes `flow` octets off the window, `data` of which wait for the reader.
@@ -42,12 +52,19 @@ impl StreamWindow {
         }
         self.window = rest;
         self.unread += data;
+        self.pieces += usize::from(data > 0);
         Ok(())
     }
 
     /// The reader took up to `count` octets; returns how many it really had.
     pub(crate) fn consume(&mut self, count: usize) -> usize {
         let taken = count.min(self.unread);
+        if taken == self.unread {
+            self.pieces = 0;
+        } else {
+            // Their share; which octets came in which piece is not kept.
+            self.pieces -= (self.pieces as u64 * taken as u64 / self.unread as u64) as usize;
+        }
         self.unread -= taken;
         self.consumed += taken as i64;
         taken
@@ -85,6 +102,8 @@ pub(crate) struct ConnectionWindow {
     max: i64,
     /// Unread octets of all streams.
     unread: usize,
+    /// The pieces they came in.
+    pieces: usize,
     consumed: i64,
     memory: i64,
 }
@@ -98,6 +117,7 @@ impl ConnectionWindow {
             target: i64::from(bounds.start).min(memory),
             max: i64::from(bounds.max).min(memory),
             unread: 0,
+            pieces: 0,
             consumed: 0,
             memory,
         }
@@ -107,8 +127,15 @@ impl ConnectionWindow {
         self.window
     }
 
-    pub(crate) fn unread(&self) -> usize {
-        self.unread
+    /// What unread bodies cost.
+    pub(crate) fn charged(&self) -> usize {
+        self.unread + self.pieces * PIECE
+    }
+
+    /// Unread octets became a piece that waits.
+    #[inline]
+    pub(crate) fn keep_piece(&mut self) {
+        self.pieces += 1;
     }
 
     /// As [`StreamWindow::receive`].
@@ -123,16 +150,22 @@ impl ConnectionWindow {
         Ok(())
     }
 
-    /// Octets left the unread ones: read, or dropped with their stream.
-    pub(crate) fn release(&mut self, count: usize) {
+    /// Octets left the unread ones, and so did `pieces` they came in: read, or dropped with their stream.
+    pub(crate) fn release(&mut self, count: usize, pieces: usize) {
         self.unread -= count.min(self.unread);
+        self.pieces -= pieces.min(self.pieces);
         self.consumed += count as i64;
     }
 
     /// Whether arrival alone gives credit back: while less than half the memory is taken, a paused stream
     /// must not hold up the others.
     pub(crate) fn roomy(&self) -> bool {
-        (self.unread as i64) < self.memory / 2
+        (self.charged() as i64) < self.memory / 2
+    }
+
+    /// So many pieces wait that withheld credit was no answer to them.
+    pub(crate) fn crowded(&self) -> bool {
+        self.charged() as i64 > 2 * self.memory
     }
 
     /// What to send as WINDOW_UPDATE now, if it is worth a frame.
@@ -141,7 +174,7 @@ impl ConnectionWindow {
             self.target = (self.target * 2).min(self.max);
             self.consumed = 0;
         }
-        let wanted = self.target.min(self.memory - self.unread as i64);
+        let wanted = self.target.min(self.memory - self.charged() as i64);
         let owed = wanted - self.window;
         if owed <= 0 || owed < wanted / 2 {
             return None;
@@ -202,7 +235,7 @@ mod tests {
             }
             assert!(unread + window.window() <= 1 << 20);
         }
-        window.release(unread as usize);
+        window.release(unread as usize, 0);
         assert!(window.update().is_some());
     }
 }

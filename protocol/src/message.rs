@@ -328,7 +328,8 @@ impl Collector {
                 self.head.content_length = Some(length);
             }
             token::HOST if matches!(self.kind, Kind::Request { .. }) => {
-                if !self.host.is_absent() || !is_authority(field.value) {
+                // No userinfo, whatever the scheme (RFC 9110 §7.2).
+                if !self.host.is_absent() || !is_authority(field.value) || field.value.contains(&b'@') {
                     return Err(Malformed::PseudoValue("host"));
                 }
                 self.host = self.head.fields.push_span(field.value);
@@ -381,6 +382,9 @@ impl Collector {
             if text(head.authority).is_empty() {
                 return Err(Malformed::MissingPseudo(":authority"));
             }
+            if text(head.authority).contains(&b'@') {
+                return Err(Malformed::PseudoValue(":authority"));
+            }
             if !absent(head.scheme) || !absent(head.path) {
                 return Err(Malformed::PseudoField);
             }
@@ -398,7 +402,11 @@ impl Collector {
         if connect && absent(head.authority) {
             return Err(Malformed::MissingPseudo(":authority"));
         }
-        let web = matches!(text(head.scheme), b"http" | b"https");
+        // Schemes have no case (RFC 3986 §3.1).
+        let web = match text(head.scheme) {
+            b"http" | b"https" => true,
+            other => other.eq_ignore_ascii_case(b"http") || other.eq_ignore_ascii_case(b"https"),
+        };
         match text(head.path) {
             [b'/', ..] => {}
             b"*" if text(head.method) == b"OPTIONS" => {}

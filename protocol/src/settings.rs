@@ -59,6 +59,15 @@ impl Settings {
         Ok(settings)
     }
 
+    /// Each SETTINGS_HEADER_TABLE_SIZE of a payload, in order.
+    pub(crate) fn table_sizes(payload: &[u8]) -> impl Iterator<Item = u32> + '_ {
+        let entries = payload.as_chunks::<6>().0.iter();
+        entries.filter_map(|&[a, b, w, x, y, z]| match u16::from_be_bytes([a, b]) {
+            id::HEADER_TABLE_SIZE => Some(u32::from_be_bytes([w, x, y, z])),
+            _ => None,
+        })
+    }
+
     fn set(&mut self, id: u16, value: u32) -> Result<(), ConnectionError> {
         let flag = || match value {
             0 => Ok(Some(false)),

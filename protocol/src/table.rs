@@ -28,7 +28,7 @@ impl Hasher for IdHasher {
     }
 }
 
-/// Streams we reset whose last frames may still be on their way.
+/// Streams we reset whose last frames may still be on their way: at least so many are remembered.
 const RESET_MEMORY: usize = 256;
 /// Streams that ended; long enough to tell a late frame from a reused identifier.
 const ENDED_MEMORY: usize = 16;
@@ -126,7 +126,9 @@ impl Table {
     }
 
     pub(crate) fn remember_reset(&mut self, id: StreamId) {
-        if self.reset.len() == RESET_MEMORY {
+        // As many as were open at once may be reset at once, and as many again opened before the peer hears.
+        let most = RESET_MEMORY.max(2 * self.slots.len());
+        while self.reset.len() >= most {
             self.reset.pop_front();
         }
         self.reset.push_back(id.get());

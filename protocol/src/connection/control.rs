@@ -58,7 +58,7 @@ impl Connection {
             remote_last: None,
             budget: Budget::default(),
             counters: Box::new(Counters::default()),
-            errors: Vec::new(),
+            errors: VecDeque::new(),
             config: Box::new(config),
         };
         if role == Role::Client {
@@ -131,6 +131,9 @@ impl Connection {
         }
         if let Some(limit) = settings.max_header_list_size {
             self.config.max_header_list_size = limit;
+        }
+        if let Some(allowed) = settings.enable_push {
+            self.config.enable_push = allowed;
         }
         if let Some(allowed) = settings.enable_connect_protocol {
             self.config.enable_connect_protocol = allowed;

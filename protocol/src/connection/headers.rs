@@ -9,7 +9,7 @@ use super::{Connection, PartialBlock, Phase, Role};
 use crate::budget::{CONTINUATIONS, HEADER_BLOCK};
 use crate::error::{ConnectionError, Limit, StreamError};
 use crate::event::Event;
-use crate::frame::{self, FrameHeader, flag};
+use crate::frame::{self, FrameHeader, HEADER_LEN, flag};
 use crate::hpack;
 use crate::ids::StreamId;
 use crate::message::{Collector, Kind, Malformed};
@@ -150,7 +150,11 @@ impl Connection {
             });
         }
         match self.table.gone(id) {
-            Gone::Reset => self.decode(Kind::Trailers, block).map(drop),
+            Gone::Reset => {
+                // Read for the tables' sake alone.
+                self.budget.unknown_frame(HEADER_LEN + block.len())?;
+                self.decode(Kind::Trailers, block).map(drop)
+            }
             Gone::Ended => Err(ConnectionError::StreamClosed { frame: "HEADERS", id }),
             Gone::Unknown if self.role == Role::Server => Err(ConnectionError::InvalidStreamId(id)),
             Gone::Unknown => Err(ConnectionError::StreamClosed { frame: "HEADERS", id }),
@@ -402,6 +406,7 @@ impl Connection {
         let mut stream = Stream::new(promised, SendHalf::Closed, recv, self.local.initial_window_size);
         stream.reserved = true;
         stream.head_request = head.method() == "HEAD";
+        self.budget.stream_accepted();
         self.remote_open += 1;
         self.table.insert(stream);
         self.events.push_back(Event::PushPromised { id, promised, head });

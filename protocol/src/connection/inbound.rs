@@ -176,7 +176,7 @@ impl Connection {
         if id.is_connection() {
             return Err(ConnectionError::WrongStream("DATA"));
         }
-        let (data, _padding) = frame::strip_padding(header, payload)?;
+        let (data, padding) = frame::strip_padding(header, payload)?;
         let end_stream = header.has(flag::END_STREAM);
         if data.is_empty() && !end_stream {
             self.budget.empty_data()?;
@@ -210,7 +210,7 @@ impl Connection {
             Ok(()) => stream.window.receive(payload.len(), unread).map_err(StreamError::WindowExceeded),
         };
         if let Err(error) = taken {
-            self.recv_window.release(data.len());
+            self.recv_window.release(data.len(), 0);
             self.fail_stream(id, &error, now)?;
             self.connection_credit();
             return Ok(());
@@ -222,25 +222,33 @@ impl Connection {
             stream.recv = RecvHalf::Closed;
         }
         if discard {
-            self.recv_window.release(data.len());
+            self.recv_window.release(data.len(), 0);
         } else if !data.is_empty() || end_stream {
+            if !data.is_empty() {
+                self.recv_window.keep_piece();
+            }
             let data = Bytes::copy_from_slice(data);
             self.events.push_back(Event::DataReceived { id, data, end_stream });
         }
         if end_stream {
             self.settle(id);
-        } else if discard || payload.len() > data.len() {
+        } else if discard || padding > 0 {
             self.stream_credit(id);
         }
-        if self.recv_window.roomy() {
+        // What no reader will take goes back at once, however little room there is: nothing else would.
+        let roomy = self.recv_window.roomy();
+        if discard || padding > 0 || roomy {
             self.connection_credit();
+        }
+        if !roomy && self.recv_window.crowded() {
+            return Err(ConnectionError::Calm(Limit::SmallData));
         }
         Ok(())
     }
 
     /// DATA for a stream that is not in the table: its octets go back to the connection (§5.1, §6.9).
     fn data_on_gone_stream(&mut self, id: StreamId, data: usize) -> Result<(), ConnectionError> {
-        self.recv_window.release(data);
+        self.recv_window.release(data, 0);
         if self.is_idle(id) {
             return Err(ConnectionError::IdleStream { frame: "DATA", id });
         }
@@ -308,6 +316,10 @@ impl Connection {
             return Err(ConnectionError::Calm(Limit::Settings));
         }
         let settings = Settings::decode(payload)?;
+        // In order (§6.5.3): a table that was small in between has lost its entries (RFC 7541 §4.2).
+        for size in Settings::table_sizes(payload) {
+            self.encoder.set_peer_limit(size);
+        }
         self.apply_remote(&settings)?;
         self.settings_seen = true;
         self.preface_deadline = None;
@@ -325,9 +337,6 @@ impl Connection {
         }
         if self.remote.enable_connect_protocol && settings.enable_connect_protocol == Some(false) {
             return Err(invalid(settings::id::ENABLE_CONNECT_PROTOCOL, false));
-        }
-        if let Some(size) = settings.header_table_size {
-            self.encoder.set_peer_limit(size);
         }
         if let Some(initial) = settings.initial_window_size {
             let delta = i64::from(initial) - i64::from(self.remote.initial_window_size);
@@ -377,6 +386,10 @@ impl Connection {
         let (last, code) = (StreamId::from_wire(last), ErrorCode(code));
         if self.remote_last.is_some_and(|before| last > before) {
             return Err(ConnectionError::GoAwayRaised(last));
+        }
+        if self.remote_last.is_some() {
+            // Twice is graceful (§6.8); without end it is as good as an unknown frame.
+            self.budget.unknown_frame(HEADER_LEN + payload.len())?;
         }
         self.remote_last = Some(last);
         self.record(StreamId::CONNECTION, Origin::Remote, code);

@@ -17,7 +17,7 @@ use crate::budget::{Budget, REPLIES_SOFT};
 use crate::config::Config;
 use crate::error::{ConnectionError, ErrorCode, StreamError, UserError};
 use crate::event::{Cause, Counters, ErrorRecord, Event, Origin};
-use crate::flow::ConnectionWindow;
+use crate::flow::{ConnectionWindow, StreamWindow};
 use crate::hpack;
 use crate::ids::StreamId;
 use crate::output::Output;
@@ -123,7 +123,7 @@ pub struct Connection {
     /// Closed by a reset while the owner still works on them; they count against the concurrency limit.
     lingering: Vec<StreamId>,
     /// Closed with octets unread: their share of the connection's memory.
-    orphans: Vec<(StreamId, usize)>,
+    orphans: Vec<(StreamId, StreamWindow)>,
     /// PRIORITY_UPDATE for streams that are idle yet (RFC 9218 §7.1).
     early_priorities: Vec<(StreamId, Priority)>,
 
@@ -146,7 +146,7 @@ pub struct Connection {
     remote_last: Option<StreamId>,
     budget: Budget,
     counters: Box<Counters>,
-    errors: Vec<ErrorRecord>,
+    errors: VecDeque<ErrorRecord>,
 }
 
 impl Connection {
@@ -177,9 +177,7 @@ impl Connection {
     /// The socket took `count` octets, at most as many as were handed out.
     pub fn advance_output(&mut self, count: usize) {
         self.output.advance(count);
-        if self.output.is_empty() {
-            self.budget.output_drained();
-        }
+        self.budget.output_advanced(count, self.output.len());
     }
 
     /// How many streams are open.
@@ -221,7 +219,7 @@ impl Connection {
 
     /// RST_STREAM and GOAWAY since the last call, both directions (the latest 1 024).
     pub fn take_error_records(&mut self) -> Vec<ErrorRecord> {
-        std::mem::take(&mut self.errors)
+        std::mem::take(&mut self.errors).into()
     }
 
     /// Octets the connection as a whole may send now.
@@ -236,7 +234,7 @@ impl Connection {
 
     /// Octets charged: unread bodies, queued bodies, output, a frame or block in flight, header tables.
     pub fn memory(&self) -> usize {
-        self.recv_window.unread()
+        self.recv_window.charged()
             + self.queued_bodies()
             + self.output.heap()
             + self.partial_frame.capacity()
@@ -277,14 +275,16 @@ impl Connection {
     /// The reader has taken `count` octets of received body: windows may grow again.
     pub fn consume(&mut self, id: StreamId, count: usize) {
         if let Some(stream) = self.table.get_mut(id) {
+            let pieces = stream.window.pieces();
             let taken = stream.window.consume(count);
-            self.recv_window.release(taken);
+            self.recv_window.release(taken, pieces - stream.window.pieces());
             self.stream_credit(id);
         } else if let Some(at) = self.orphans.iter().position(|(orphan, _)| *orphan == id) {
-            let taken = count.min(self.orphans[at].1);
-            self.orphans[at].1 -= taken;
-            self.recv_window.release(taken);
-            if self.orphans[at].1 == 0 {
+            let window = &mut self.orphans[at].1;
+            let pieces = window.pieces();
+            let taken = window.consume(count);
+            self.recv_window.release(taken, pieces - window.pieces());
+            if window.unread() == 0 {
                 self.orphans.swap_remove(at);
             }
         }
@@ -299,8 +299,8 @@ impl Connection {
             self.lingering.retain(|other| *other != id);
         }
         if let Some(at) = self.orphans.iter().position(|(orphan, _)| *orphan == id) {
-            let (_, unread) = self.orphans.swap_remove(at);
-            self.recv_window.release(unread);
+            let (_, window) = self.orphans.swap_remove(at);
+            self.recv_window.release(window.unread(), window.pieces());
             self.connection_credit();
         }
     }
@@ -316,9 +316,10 @@ impl Connection {
     }
 
     fn record(&mut self, id: StreamId, by: Origin, code: ErrorCode) {
-        if self.errors.len() < 1024 {
-            self.errors.push(ErrorRecord { id, by, code });
+        if self.errors.len() == 1024 {
+            self.errors.pop_front();
         }
+        self.errors.push_back(ErrorRecord { id, by, code });
     }
 
     /// Takes a stream out of the table and tells of it; the one place where a stream is forgotten.
@@ -334,12 +335,12 @@ impl Connection {
         {
             self.scheduler.remove(id.get());
         }
-        let unread = stream.window.unread();
+        let (unread, pieces) = (stream.window.unread(), stream.window.pieces());
         match cause {
             Cause::EndStream => {
                 self.table.remember_ended(id);
                 if unread > 0 {
-                    self.orphans.push((id, unread));
+                    self.orphans.push((id, stream.window));
                 }
             }
             Cause::Reset { by, .. } => {
@@ -347,13 +348,17 @@ impl Connection {
                     Origin::Local => self.table.remember_reset(id),
                     Origin::Remote => self.table.remember_ended(id),
                 }
-                if self.is_remote(id) {
+                if self.role == Role::Server && self.is_remote(id) {
                     self.lingering.push(id);
                 }
-                self.recv_window.release(unread);
+                self.recv_window.release(unread, pieces);
                 self.connection_credit();
             }
-            Cause::Unprocessed | Cause::ConnectionClosed => self.recv_window.release(unread),
+            Cause::Unprocessed => {
+                self.recv_window.release(unread, pieces);
+                self.connection_credit();
+            }
+            Cause::ConnectionClosed => self.recv_window.release(unread, pieces),
         }
         self.events.push_back(Event::StreamClosed { id, cause });
     }
