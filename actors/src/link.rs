@@ -38,9 +38,16 @@ pub(crate) enum ToSession {
     /// The handler let go of the request's body, so many octets unread.
     BodyDropped { id: StreamId, unread: usize },
     /// HTTP/1.1: a request came.
-    Exchange { head: Result<RequestHead, &'static str>, body: RequestBody, slot: Rc<Slot> },
+    Exchange(Box<Exchange>),
     /// HTTP/1.1: the connection is done with a response, to its last octet or not.
     Written { id: StreamId, whole: bool },
+}
+
+/// A request of HTTP/1.1, or what is wrong with it.
+pub(crate) struct Exchange {
+    pub(crate) head: Result<RequestHead, &'static str>,
+    pub(crate) body: RequestBody,
+    pub(crate) slot: Rc<Slot>,
 }
 
 /// Shared by a session and its streams.

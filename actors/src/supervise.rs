@@ -48,6 +48,34 @@ where
     (Addr::new(sender), Child { key, context: Some(Box::new(context)) })
 }
 
+/// What became of a child in its first poll.
+pub(crate) enum Hatched<A: Actor<Context = Context<A>>, K> {
+    /// It is over already: no heap was asked for its context, it never enters a brood.
+    Over(Exit<K>),
+    /// It lives on.
+    Living(Addr<A>, Child<A, K>),
+}
+
+/// [`hatch`] and the first poll in one, on the stack: most streams need no second.
+pub(crate) fn hatch_polled<A, K>(actor: A, key: K, cx: &mut task::Context<'_>) -> Hatched<A, K>
+where
+    A: Actor<Context = Context<A>>,
+    K: Copy + Unpin,
+{
+    let (sender, receiver) = channel::channel(MAILBOX);
+    let mut context = Context::with_receiver(receiver).into_future(actor);
+    // A context may be moved after a poll: it is Unpin, what it polls is boxed.
+    let panic = match catch_unwind(AssertUnwindSafe(|| Pin::new(&mut context).poll(cx))) {
+        Ok(Poll::Pending) => {
+            return Hatched::Living(Addr::new(sender), Child { key, context: Some(Box::new(context)) });
+        }
+        Ok(Poll::Ready(())) => None,
+        Err(payload) => Some(words(&*payload)),
+    };
+    let dropped = catch_unwind(AssertUnwindSafe(|| drop(context)));
+    Hatched::Over(Exit { key, panic: panic.or(dropped.err().map(|payload| words(&*payload))) })
+}
+
 impl<A, K> Future for Child<A, K>
 where
     A: Actor<Context = Context<A>>,
@@ -194,6 +222,23 @@ mod tests {
         assert_eq!(ends("panic").panic.as_deref(), Some("cannot start"));
         assert_eq!(ends("panic in drop").panic.as_deref(), Some("dropped"));
         assert_eq!(ends("live").key, 7);
+    }
+
+    #[test]
+    fn a_first_poll_tells_the_same() {
+        let first = |fate: &'static str| {
+            let dropped = Rc::new(Cell::new(false));
+            let actor = Chick { fate, dropped: Rc::clone(&dropped) };
+            actix::System::new().block_on(async move {
+                match hatch_polled(actor, 7, &mut task::Context::from_waker(task::Waker::noop())) {
+                    Hatched::Over(exit) => Some((exit.key, exit.panic, dropped.get())),
+                    Hatched::Living(..) => None,
+                }
+            })
+        };
+        assert_eq!(first("stop"), Some((7, None, true)));
+        assert_eq!(first("panic"), Some((7, Some("cannot start".to_owned()), true)));
+        assert_eq!(first("live"), None);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use stagedoor_protocol::{Fields, RequestHead};
 use super::slot::{Answered, Slot, SlotBody};
 use crate::body::{BodyError, RequestBody};
 use crate::convert;
-use crate::link::{Link, ToSession};
+use crate::link::{Exchange, Link, ToSession};
 
 /// Takes requests from hyper and hands them to the session as messages.
 pub(crate) struct Front {
@@ -43,7 +43,8 @@ impl Service<Request<hyper::body::Incoming>> for Front {
             let slot = Rc::clone(&slot);
             RequestBody::http1(Incoming { body, slot, declared: length.is_some() }, length)
         };
-        self.link.send(ToSession::Exchange { head, body, slot: Rc::clone(&slot) });
+        let exchange = Exchange { head, body, slot: Rc::clone(&slot) };
+        self.link.send(ToSession::Exchange(Box::new(exchange)));
         Answered::new(slot, Rc::clone(&self.link))
     }
 }

@@ -6,25 +6,24 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use stagedoor_metrics::{AbuseKind, ActorKind, CloseReason, Method, Outcome, RouteId};
-use stagedoor_protocol::{ErrorCode, RequestHead, StreamId};
+use stagedoor_protocol::{ErrorCode, StreamId};
 
 use super::{Http1, Slot};
-use crate::body::RequestBody;
 use crate::close::CloseSession;
 use crate::convert;
-use crate::link::{ToSession, hand_over};
+use crate::link::{Exchange, ToSession, hand_over};
 use crate::service::Response;
 use crate::session::common::Common;
 use crate::session::http2::Entry;
 use crate::stream::{Answer, CloseStream, Stream, answer};
-use crate::supervise::{Exit, hatch};
+use crate::supervise::{Exit, Hatched, hatch_polled};
 
 impl Http1 {
     /// Takes every message that waits.
     pub(super) fn replies(&mut self, common: &mut Common, cx: &mut Context<'_>, now: Instant) {
         while let Some(message) = self.link.take() {
             match message {
-                ToSession::Exchange { head, body, slot } => self.open(head, body, slot, common, cx, now),
+                ToSession::Exchange(exchange) => self.open(*exchange, common, cx, now),
                 ToSession::SendWhole { id, route, head, body } => {
                     let Some(slot) = self.answered(id, route, head.status, now) else { continue };
                     self.sent(id, body.len(), true);
@@ -62,15 +61,8 @@ impl Http1 {
         }
     }
 
-    fn open(
-        &mut self,
-        head: Result<RequestHead, &'static str>,
-        body: RequestBody,
-        slot: Rc<Slot>,
-        common: &mut Common,
-        cx: &mut Context<'_>,
-        now: Instant,
-    ) {
+    fn open(&mut self, exchange: Exchange, common: &mut Common, cx: &mut Context<'_>, now: Instant) {
+        let Exchange { head, body, slot } = exchange;
         let id = StreamId::from_wire(self.next);
         self.next = self.next.wrapping_add(2);
         slot.set_id(id);
@@ -95,13 +87,12 @@ impl Http1 {
         actors.started.inc();
         actors.alive.inc();
         hand_over(head, body);
-        let (addr, mut child) = hatch(Stream::new(id, Rc::clone(&self.link), method), id);
-        match std::pin::Pin::new(&mut child).poll(cx) {
-            Poll::Ready(exit) => {
+        match hatch_polled(Stream::new(id, Rc::clone(&self.link), method), id, cx) {
+            Hatched::Over(exit) => {
                 self.replies(common, cx, now);
                 self.child_ended(exit, common, now);
             }
-            Poll::Pending => {
+            Hatched::Living(addr, child) => {
                 if let Some(entry) = self.streams.get_mut(&id) {
                     entry.parts().addr = Some(addr);
                 }

@@ -89,6 +89,16 @@ impl Entry {
         self.parts.get_or_insert_default()
     }
 
+    /// A whole response is given to the machine.
+    #[inline]
+    pub(crate) fn answer(&mut self, route: RouteId, status: u16, octets: usize, now: Instant) {
+        self.route = route;
+        self.status = status;
+        self.answered = Some(now);
+        self.bytes_out += octets as u64;
+        self.ended = true;
+    }
+
     /// Counts the stream: once, when it ends.
     pub(crate) fn observe(&self, host: &Host, protocol: Protocol, outcome: Outcome, now: Instant) {
         let outcome = self.outcome.unwrap_or(outcome);

@@ -1,7 +1,7 @@
 //! What the machine says, handed out to streams.
 
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::Context;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -13,10 +13,10 @@ use super::entry::Entry;
 use super::watch::KEEPALIVE;
 use crate::body::{BodyError, Inbound, RequestBody};
 use crate::close::CloseSession;
-use crate::link::hand_over;
+use crate::link::{ToSession, hand_over};
 use crate::session::common::Common;
 use crate::stream::{CloseStream, Stream};
-use crate::supervise::{Exit, hatch};
+use crate::supervise::{Exit, Hatched, hatch_polled};
 
 impl Http2 {
     pub(super) fn events(&mut self, common: &mut Common, cx: &mut Context<'_>, now: Instant) {
@@ -84,25 +84,72 @@ impl Http2 {
             parts.inbound = Some(Rc::clone(&inbound));
             RequestBody::http2(inbound, head.content_length())
         };
-        self.enter(id, entry);
         let actors = &common.host.actors()[ActorKind::Stream];
         actors.started.inc();
-        actors.alive.inc();
         hand_over(head, body);
-        let (addr, mut child) = hatch(Stream::new(id, Rc::clone(&self.link), method), id);
-        // Most streams are over in their first poll and never enter the brood.
-        let polled = std::pin::Pin::new(&mut child).poll(cx);
-        self.replies(common, now);
-        match polled {
-            Poll::Ready(exit) => self.child_ended(exit, common, now),
-            Poll::Pending => {
-                if let Some(entry) = self.streams.get_mut(&id) {
-                    entry.parts().addr = Some(addr);
+        match hatch_polled(Stream::new(id, Rc::clone(&self.link), method), id, cx) {
+            Hatched::Over(Exit { panic: None, .. }) => {
+                // Most streams are over in their first poll and have said all in one message.
+                entry.alive = false;
+                match self.link.take() {
+                    Some(ToSession::SendWhole { id: whole, route, head, body }) if whole == id => {
+                        self.answered_at_once(id, entry, route, (head, body), now);
+                    }
+                    message => self.told_more(id, entry, message, common, now),
                 }
+            }
+            Hatched::Over(exit) => {
+                actors.alive.inc();
+                self.enter(id, entry);
+                self.replies(now);
+                self.child_ended(exit, common, now);
+            }
+            Hatched::Living(addr, child) => {
+                actors.alive.inc();
+                entry.parts().addr = Some(addr);
+                self.enter(id, entry);
                 self.brood.adopt(child);
+                self.replies(now);
                 self.stirred = true;
             }
         }
+    }
+
+    #[inline]
+    fn answered_at_once(
+        &mut self,
+        id: StreamId,
+        mut entry: Entry,
+        route: RouteId,
+        (head, body): (ResponseHead, Bytes),
+        now: Instant,
+    ) {
+        entry.answer(route, head.status, body.len(), now);
+        if entry.receiving {
+            self.early.push(id);
+        }
+        self.enter(id, entry);
+        self.send_whole(id, &head, body, now);
+    }
+
+    /// A stream ended in its first poll and said more than one message, or less.
+    #[cold]
+    fn told_more(
+        &mut self,
+        id: StreamId,
+        mut entry: Entry,
+        message: Option<ToSession>,
+        common: &mut Common,
+        now: Instant,
+    ) {
+        common.host.actors()[ActorKind::Stream].alive.inc();
+        entry.alive = true;
+        self.enter(id, entry);
+        if let Some(message) = message {
+            self.reply(message, now);
+        }
+        self.replies(now);
+        self.child_ended(Exit { key: id, panic: None }, common, now);
     }
 
     fn data(&mut self, id: StreamId, data: Bytes, end_stream: bool) {

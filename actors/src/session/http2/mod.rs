@@ -109,7 +109,7 @@ impl Http2 {
     }
 
     fn work(&mut self, common: &mut Common, cx: &mut Context<'_>, now: Instant) -> Step {
-        self.replies(common, now);
+        self.replies(now);
         if let Err(error) = self.read(common, cx, now) {
             return Step::Close(io_failed(&error));
         }
@@ -240,10 +240,10 @@ impl Http2 {
     fn children(&mut self, common: &mut Common, cx: &mut Context<'_>, now: Instant) {
         while let Poll::Ready(exit) = self.brood.poll_exit(cx) {
             // Its last messages first: an end can be seen before them.
-            self.replies(common, now);
+            self.replies(now);
             self.child_ended(exit, common, now);
         }
-        self.replies(common, now);
+        self.replies(now);
     }
 
     /// A response that was complete before its request: the rest of the request is not wanted (RFC 9113 §8.1).

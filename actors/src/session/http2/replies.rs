@@ -8,76 +8,80 @@ use stagedoor_protocol::{ErrorCode, ResponseHead, StreamId, UserError};
 
 use super::Http2;
 use crate::link::ToSession;
-use crate::session::common::Common;
 use crate::stream::CloseStream;
 
 impl Http2 {
     /// Takes every message that waits.
-    pub(super) fn replies(&mut self, _common: &mut Common, now: Instant) {
+    pub(super) fn replies(&mut self, now: Instant) {
         while let Some(message) = self.link.take() {
-            match message {
-                ToSession::SendWhole { id, route, head, body } => self.whole(id, route, (head, body), now),
-                ToSession::SendHead { id, route, head, flow } => {
-                    let Some(entry) = self.streams.get_mut(&id).filter(|entry| !entry.closed) else {
-                        continue;
-                    };
+            self.reply(message, now);
+        }
+    }
+
+    /// Takes one message.
+    pub(super) fn reply(&mut self, message: ToSession, now: Instant) {
+        match message {
+            ToSession::SendWhole { id, route, head, body } => self.whole(id, route, (head, body), now),
+            ToSession::SendHead { id, route, head, flow } => {
+                let Some(entry) = self.streams.get_mut(&id).filter(|entry| !entry.closed) else {
+                    return;
+                };
+                entry.route = route;
+                entry.status = head.status;
+                entry.answered = Some(now);
+                entry.parts().flow = Some(flow);
+                match self.conn.send_response(id, &head, false) {
+                    Ok(()) => self.grant(id),
+                    Err(error) => self.misused(id, &error, now),
+                }
+            }
+            ToSession::Routed { id, route } => {
+                if let Some(entry) = self.streams.get_mut(&id) {
                     entry.route = route;
-                    entry.status = head.status;
-                    entry.answered = Some(now);
-                    entry.parts().flow = Some(flow);
-                    match self.conn.send_response(id, &head, false) {
-                        Ok(()) => self.grant(id),
-                        Err(error) => self.misused(id, &error, now),
-                    }
                 }
-                ToSession::Routed { id, route } => {
-                    if let Some(entry) = self.streams.get_mut(&id) {
-                        entry.route = route;
-                    }
+            }
+            ToSession::SendData { id, data, end } => {
+                let Some(entry) = self.streams.get_mut(&id).filter(|entry| !entry.closed) else {
+                    return;
+                };
+                entry.bytes_out += data.len() as u64;
+                entry.ended |= end;
+                match self.conn.send_data(id, data, end) {
+                    Ok(()) if end => {}
+                    Ok(()) => self.grant(id),
+                    Err(error) => self.misused(id, &error, now),
                 }
-                ToSession::SendData { id, data, end } => {
-                    let Some(entry) = self.streams.get_mut(&id).filter(|entry| !entry.closed) else {
-                        continue;
-                    };
-                    entry.bytes_out += data.len() as u64;
-                    entry.ended |= end;
-                    match self.conn.send_data(id, data, end) {
-                        Ok(()) if end => {}
-                        Ok(()) => self.grant(id),
-                        Err(error) => self.misused(id, &error, now),
-                    }
+            }
+            ToSession::SendTrailers { id, fields } => {
+                let Some(entry) = self.streams.get_mut(&id).filter(|entry| !entry.closed) else {
+                    return;
+                };
+                entry.ended = true;
+                if let Err(error) = self.conn.send_trailers(id, fields) {
+                    self.misused(id, &error, now);
                 }
-                ToSession::SendTrailers { id, fields } => {
-                    let Some(entry) = self.streams.get_mut(&id).filter(|entry| !entry.closed) else {
-                        continue;
-                    };
-                    entry.ended = true;
-                    if let Err(error) = self.conn.send_trailers(id, fields) {
-                        self.misused(id, &error, now);
-                    }
+            }
+            ToSession::Reset { id, code, outcome } => {
+                if let Some(entry) = self.streams.get_mut(&id) {
+                    entry.outcome.get_or_insert(outcome);
                 }
-                ToSession::Reset { id, code, outcome } => {
-                    if let Some(entry) = self.streams.get_mut(&id) {
-                        entry.outcome.get_or_insert(outcome);
-                    }
-                    self.reset(id, code);
+                self.reset(id, code);
+            }
+            ToSession::Consumed { id, octets } => {
+                self.conn.consume(id, octets);
+                // A window update may be due.
+                self.stirred = true;
+            }
+            ToSession::BodyDropped { id, unread } => {
+                if let Some(entry) = self.streams.get_mut(&id) {
+                    entry.discards = true;
                 }
-                ToSession::Consumed { id, octets } => {
-                    self.conn.consume(id, octets);
-                    // A window update may be due.
+                if unread > 0 {
+                    self.conn.consume(id, unread);
                     self.stirred = true;
                 }
-                ToSession::BodyDropped { id, unread } => {
-                    if let Some(entry) = self.streams.get_mut(&id) {
-                        entry.discards = true;
-                    }
-                    if unread > 0 {
-                        self.conn.consume(id, unread);
-                        self.stirred = true;
-                    }
-                }
-                ToSession::Exchange { .. } | ToSession::Written { .. } => {}
             }
+            ToSession::Exchange(_) | ToSession::Written { .. } => {}
         }
     }
 
@@ -94,12 +98,13 @@ impl Http2 {
         if entry.closed {
             return;
         }
-        entry.route = route;
-        entry.status = head.status;
-        entry.answered = Some(now);
-        entry.bytes_out += body.len() as u64;
-        entry.ended = true;
-        let mut sent = self.conn.send_response(id, &head, body.is_empty());
+        entry.answer(route, head.status, body.len(), now);
+        self.send_whole(id, &head, body, now);
+    }
+
+    #[inline]
+    pub(super) fn send_whole(&mut self, id: StreamId, head: &ResponseHead, body: Bytes, now: Instant) {
+        let mut sent = self.conn.send_response(id, head, body.is_empty());
         if sent.is_ok() && !body.is_empty() {
             sent = self.conn.send_data(id, body, true);
         }
