@@ -270,6 +270,24 @@ fn promises_refused_now_and_then_do_no_harm() {
 }
 
 #[test]
+fn a_promise_that_crossed_our_goaway_is_refused_and_does_not_hold_up_the_drain() {
+    let mut raw = Raw::client_with(Config { enable_push: true, ..Config::default() }, &[]);
+    let id = raw.ask_get();
+    let now = raw.now;
+    raw.act(|conn| conn.drain(now));
+    raw.send(frames::ping_ack(*b"draining"));
+    assert_eq!(raw.of_kind(frames::GOAWAY).len(), 2);
+    // The server forgets streams above the last one (§6.8): nothing else would ever end this one.
+    raw.send(frames::push_promise(id, 2, &block::get()));
+    let resets: Vec<_> =
+        raw.of_kind(frames::RST_STREAM).iter().map(|reset| (reset.id, reset.code())).collect();
+    assert_eq!(resets, [(2, ErrorCode::REFUSED_STREAM)]);
+    raw.send(frames::headers(id, &block::status("200"), frames::END_STREAM));
+    assert!(raw.conn.is_drained());
+    raw.expect_alive_after_goaway();
+}
+
+#[test]
 fn a_client_told_to_allow_push_allows_it() {
     let mut raw = Raw::client();
     let settings = stagedoor_protocol::Settings { enable_push: Some(true), ..Default::default() };

@@ -378,6 +378,9 @@ impl Connection {
             None if self.table.gone(id) == Gone::Reset => {}
             _ => return Err(ConnectionError::StreamClosed { frame: "PUSH_PROMISE", id }),
         }
+        if matches!(self.phase, Phase::Draining { .. }) {
+            return self.fail_stream(promised, &StreamError::Draining, now);
+        }
         if !self.config.enable_push
             || self.table.get(id).is_none()
             || self.remote_open >= self.config.max_concurrent_streams
