@@ -16,7 +16,10 @@ const BROWSER: [(&str, &str); 10] = [
     ("sec-ch-ua-mobile", "?0"),
     ("sec-ch-ua-platform", "\"Linux\""),
     ("upgrade-insecure-requests", "1"),
-    ("user-agent", "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/130.0.0.0 Safari/537.36"),
+    (
+        "user-agent",
+        "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/130.0.0.0 Safari/537.36",
+    ),
     ("accept", "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8"),
     ("sec-fetch-site", "none"),
     ("sec-fetch-mode", "navigate"),
@@ -115,7 +118,9 @@ fn answer(server: &mut Connection, body: &Bytes) {
             fields.push("content-length", "13");
             fields.push("date", "Sun, 22 Nov 2026 17:00:00 GMT");
             let head = ResponseHead::new(200, fields);
-            let sent = server.send_response(id, &head, false).and_then(|()| server.send_data(id, body.clone(), true));
+            let sent = server
+                .send_response(id, &head, false)
+                .and_then(|()| server.send_data(id, body.clone(), true));
             if let Err(error) = sent {
                 panic!("the core refused the answer: {error}");
             }
