@@ -126,6 +126,7 @@ pub(crate) fn abuse_of(limit: Limit) -> AbuseKind {
         Limit::Priorities => AbuseKind::Priority,
         Limit::ControlQueue => AbuseKind::ControlQueue,
         Limit::RefusedStreams => AbuseKind::RefusedStreams,
+        Limit::SmallData => AbuseKind::SmallData,
         Limit::UnknownFrames => AbuseKind::UnknownFrames,
         _ => AbuseKind::UnknownFrames,
     }

@@ -43,9 +43,12 @@ pub(crate) enum ToSession {
     Written { id: StreamId, whole: bool },
 }
 
+/// What is wrong with a request of HTTP/1.1: the status and the words of its answer.
+pub(crate) type Refusal = (u16, &'static str);
+
 /// A request of HTTP/1.1, or what is wrong with it.
 pub(crate) struct Exchange {
-    pub(crate) head: Result<RequestHead, &'static str>,
+    pub(crate) head: Result<RequestHead, Refusal>,
     pub(crate) body: RequestBody,
     pub(crate) slot: Rc<Slot>,
 }

@@ -97,6 +97,24 @@ fn targets_and_hosts() {
 }
 
 #[test]
+fn a_head_too_large_is_a_431_counted_as_on_http2() {
+    run(async {
+        let stage = Stage::new(service(|_| Response::text("taken").into()));
+        // 32 KiB in all, 32 octets a field and the name included.
+        let room = (32 << 10) - 32 - "x".len();
+        for (octets, wanted) in [(room, "HTTP/1.1 200 "), (room + 1, "HTTP/1.1 431 ")] {
+            let (_session, mut io) = stage.connect();
+            let request = format!("GET / HTTP/1.1\r\nhost: a\r\nx: {}\r\n\r\n", "v".repeat(octets));
+            io.write_all(request.as_bytes()).await.unwrap();
+            io.shutdown().await.unwrap();
+            let mut answer = String::new();
+            io.read_to_string(&mut answer).await.unwrap();
+            assert!(answer.starts_with(wanted), "{octets}: {answer}");
+        }
+    });
+}
+
+#[test]
 fn a_body_goes_up_and_comes_back() {
     run(async {
         let stage = Stage::new(service(|request| {

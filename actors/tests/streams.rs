@@ -245,6 +245,24 @@ fn an_early_answer_is_whole_and_the_rest_is_not_wanted() {
 }
 
 #[test]
+fn a_request_that_ends_soon_after_its_answer_is_not_reset() {
+    run(async {
+        let stage = Stage::new(service(|_| Response::text("enough").into()));
+        let (_session, io) = stage.connect();
+        let mut client = Raw::new(io);
+        client.shake().await;
+        client.send(&post(1)).await;
+        client.until(|frame| frame.kind == 0 && frame.flags == 1).await;
+        client.send(&frame(0, 1, 1, b"the end")).await;
+        client.send(&get(3)).await;
+        let next = client.until(|frame| frame.kind == 3 || (frame.kind == 0 && frame.stream == 3)).await;
+        assert_eq!(next.kind, 0, "no RST_STREAM came first");
+        settle().await;
+        assert_eq!(stage.outcome(Outcome::Complete), 2);
+    });
+}
+
+#[test]
 fn a_panic_before_the_head_is_a_500_and_its_neighbours_live() {
     run(async {
         let stage = Stage::new(service(|request| match request.head.path() {

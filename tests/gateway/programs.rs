@@ -46,6 +46,8 @@ fn curl_speaks_all_three() {
         let trailers = curl_of(&["-i", "-H", "te: trailers", &url("/trailers")]);
         assert!(trailers.contains("x-octets: 42"), "{trailers}");
         assert!(curl_of(&["-I", &url("/bytes/7")]).contains("content-length: 7"));
+        let refused = ["-o", "/dev/null", "-w", "%{http_code}", "--data-binary", "x"];
+        assert_eq!(curl_of(&[&refused[..], &[&url("/reject")]].concat()), "413");
     }
     // Only the development authority vouches for it.
     let stranger = output(&curl, &["-sS", "--max-time", "30", "--noproxy", "*", "-4", &format!("{public}/")]);

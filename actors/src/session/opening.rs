@@ -34,7 +34,7 @@ const REFUSAL: &[u8] = b"HTTP/1.0 403 Forbidden\r\ncontent-type: text/plain\r\nc
 connection: close\r\n\r\nUnknown protocol, use h2.\r\n";
 
 /// A drain gives a connection that has said nothing yet this long.
-const HURRY: Duration = Duration::from_secs(1);
+pub(super) const HURRY: Duration = Duration::from_secs(1);
 
 /// See the module.
 pub(crate) struct Opening {

@@ -15,7 +15,7 @@ mod streams;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use hyper::server::conn::http1::{Builder, Connection};
@@ -25,6 +25,7 @@ use stagedoor_protocol::StreamId;
 use super::Step;
 use super::common::Common;
 use super::http2::{Entry, Streams};
+use super::opening::HURRY;
 use super::parting::Parting;
 use super::timer::{Due, sooner};
 use super::{Engine, SessionState};
@@ -77,7 +78,7 @@ impl Http1 {
     pub(crate) fn new(io: Transport, seen: Bytes, common: &Common, link: Rc<Link>, now: Instant) -> Self {
         let limits = &common.host.config.limits;
         let secure = common.host.tls.is_some();
-        let front = Front::new(Rc::clone(&link), secure);
+        let front = Front::new(Rc::clone(&link), secure, limits.header_bytes);
         let begun = !seen.is_empty();
         let meter = Rc::new(Meter::new(io, seen, now));
         let conn = Builder::new()
@@ -254,12 +255,18 @@ impl Http1 {
 
     pub(crate) fn deadline(&self, common: &Common) -> Option<(Instant, Due)> {
         let timeouts = &common.host.config.timeouts;
-        let head = self.head_since.map(|since| (since + timeouts.header, Due::Absolute));
+        let head = self.head_since.map(|since| (since + self.head_time(common), Due::Absolute));
         let idle = self.idle_since.filter(|_| !common.is_ending());
         let idle = idle.map(|since| (since + timeouts.idle, Due::Idle));
         let gone = self.half_closed().map(|since| (since + timeouts.drain, Due::Drain));
         let stall = self.stalls_since().map(|since| (since + timeouts.stall, Due::Stall));
         sooner(sooner(gone, head), sooner(idle, stall))
+    }
+
+    /// How long a request head may take; a drain does not wait for a client that dawdles.
+    fn head_time(&self, common: &Common) -> Duration {
+        let header = common.host.config.timeouts.header;
+        if common.is_ending() { header.min(HURRY) } else { header }
     }
 
     /// Since when an exchange goes on although the client has ended its side. It may wait for the answer, or be
@@ -281,7 +288,7 @@ impl Http1 {
     pub(crate) fn on_timer(&mut self, common: &mut Common, now: Instant) -> Option<CloseSession> {
         let timeouts = &common.host.config.timeouts;
         let over = |since: Option<Instant>, time| since.is_some_and(|since| now >= since + time);
-        if over(self.head_since, timeouts.header) {
+        if over(self.head_since, self.head_time(common)) {
             return Some(CloseSession::new(CloseReason::HeaderTimeout));
         }
         if over(self.stalls_since(), timeouts.stall) {

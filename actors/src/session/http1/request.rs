@@ -13,17 +13,18 @@ use stagedoor_protocol::{Fields, RequestHead};
 use super::slot::{Answered, Slot, SlotBody};
 use crate::body::{BodyError, RequestBody};
 use crate::convert;
-use crate::link::{Exchange, Link, ToSession};
+use crate::link::{Exchange, Link, Refusal, ToSession};
 
 /// Takes requests from hyper and hands them to the session as messages.
 pub(crate) struct Front {
     link: Rc<Link>,
     secure: bool,
+    header_bytes: u32,
 }
 
 impl Front {
-    pub(super) fn new(link: Rc<Link>, secure: bool) -> Self {
-        Self { link, secure }
+    pub(super) fn new(link: Rc<Link>, secure: bool, header_bytes: u32) -> Self {
+        Self { link, secure, header_bytes }
     }
 }
 
@@ -35,7 +36,7 @@ impl Service<Request<hyper::body::Incoming>> for Front {
     fn call(&self, request: Request<hyper::body::Incoming>) -> Answered {
         let slot = Rc::new(Slot::default());
         let (parts, body) = request.into_parts();
-        let head = to_head(&parts, self.secure);
+        let head = to_head(&parts, self.secure, self.header_bytes);
         let length = body.size_hint().exact().filter(|_| parts.headers.contains_key(header::CONTENT_LENGTH));
         let body = if body.is_end_stream() {
             RequestBody::nothing()
@@ -51,14 +52,14 @@ impl Service<Request<hyper::body::Incoming>> for Front {
 
 /// The head in our shape: `authority` from an absolute target or from `host` (RFC 9112 §3.2), which then is
 /// no field any more.
-fn to_head(parts: &http::request::Parts, secure: bool) -> Result<RequestHead, &'static str> {
+fn to_head(parts: &http::request::Parts, secure: bool, most: u32) -> Result<RequestHead, Refusal> {
     let mut hosts = parts.headers.get_all(header::HOST).iter();
     let host = hosts.next();
     if hosts.next().is_some() {
-        return Err("more than one host field\n");
+        return Err((400, "more than one host field\n"));
     }
     if host.is_none() && parts.version == Version::HTTP_11 {
-        return Err("the host field is missing\n");
+        return Err((400, "the host field is missing\n"));
     }
     let host = match host.map(header::HeaderValue::to_str) {
         Some(Ok(host))
@@ -67,7 +68,7 @@ fn to_head(parts: &http::request::Parts, secure: bool) -> Result<RequestHead, &'
             host
         }
         None => "",
-        Some(_) => return Err("the host field is not an authority\n"),
+        Some(_) => return Err((400, "the host field is not an authority\n")),
     };
     let authority = parts.uri.authority().map_or(host, http::uri::Authority::as_str);
     let mut head = if parts.method == http::Method::CONNECT {
@@ -83,6 +84,10 @@ fn to_head(parts: &http::request::Parts, secure: bool) -> Result<RequestHead, &'
         if name != header::HOST {
             fields.push(name.as_str(), value.as_bytes());
         }
+    }
+    // Counted as on HTTP/2, so that a limit means the same on both.
+    if head.fields().list_size() > most as usize {
+        return Err((431, "header fields too large\n"));
     }
     Ok(head)
 }

@@ -76,9 +76,9 @@ impl Http1 {
         entry.receiving = !body.is_empty();
         let head = match head {
             Ok(head) => head,
-            Err(text) => {
+            Err((status, text)) => {
                 self.streams.insert(id, entry);
-                return self.refuse(id, 400, text, now);
+                return self.refuse(id, status, text, now);
             }
         };
         entry.alive = true;

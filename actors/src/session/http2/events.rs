@@ -8,9 +8,9 @@ use bytes::Bytes;
 use stagedoor_metrics::{ActorKind, CloseReason, Method, Outcome, RouteId};
 use stagedoor_protocol::{Cause, ErrorCode, Event, Fields, Origin, RequestHead, ResponseHead, StreamId};
 
-use super::Http2;
 use super::entry::Entry;
 use super::watch::KEEPALIVE;
+use super::{Early, Http2};
 use crate::body::{BodyError, Inbound, RequestBody};
 use crate::close::CloseSession;
 use crate::link::{ToSession, hand_over};
@@ -32,7 +32,12 @@ impl Http2 {
                 Event::HeadTooLarge { id } => {
                     common.host.cells.stream_opened(self.protocol);
                     self.tally.opened(common);
-                    self.enter(id, Entry::new(now, Method::Other));
+                    let mut entry = Entry::new(now, Method::Other);
+                    entry.receiving = self.conn.is_receiving(id);
+                    if entry.receiving {
+                        self.early.push(Early { id, sent: None });
+                    }
+                    self.enter(id, entry);
                     self.whole(id, RouteId::UNMATCHED, plain(431, "header fields too large\n", now), now);
                 }
                 Event::PongReceived { payload } if payload == KEEPALIVE => {
@@ -126,7 +131,7 @@ impl Http2 {
     ) {
         entry.answer(route, head.status, body.len(), now);
         if entry.receiving {
-            self.early.push(id);
+            self.early.push(Early { id, sent: None });
         }
         self.enter(id, entry);
         self.send_whole(id, &head, body, now);
@@ -272,7 +277,7 @@ impl Http2 {
             entry.outcome = Some(Outcome::Panic);
         }
         if self.streams.get(&id).is_some_and(|entry| entry.receiving && entry.ended) {
-            self.early.push(id);
+            self.early.push(Early { id, sent: None });
         }
     }
 }

@@ -19,7 +19,7 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use stagedoor_metrics::{CloseReason, Outcome, Protocol};
@@ -45,8 +45,18 @@ use watch::Watch;
 const READS: usize = 8;
 /// Times streams and socket take turns within one turn of the session.
 const ROUNDS: usize = 16;
+/// How long a request may go on after its whole answer was sent, before it is told to stop. A short body is over
+/// by then, and some clients take even RST_STREAM(NO_ERROR) for a failure (curl 7.88 does).
+const EARLY_GRACE: Duration = Duration::from_millis(100);
 /// Segments given to one `writev`.
 const SLICES: usize = 64;
+
+/// A stream that was answered to the end while its request goes on.
+struct Early {
+    id: StreamId,
+    /// Since when the answer is with the peer, as far as windows tell.
+    sent: Option<Instant>,
+}
 
 /// See the module.
 pub(crate) struct Http2 {
@@ -59,7 +69,7 @@ pub(crate) struct Http2 {
     tally: Tally,
     protocol: Protocol,
     /// Streams answered to the end while the peer still sends.
-    early: Vec<StreamId>,
+    early: Vec<Early>,
     panics: u32,
     /// The order this session gives itself at the end of the turn.
     order: Option<CloseSession>,
@@ -123,7 +133,7 @@ impl Http2 {
             }
             // Framing made room, or ended streams.
             self.events(common, cx, now);
-            self.end_early();
+            self.end_early(now);
             if !self.stirred {
                 break;
             }
@@ -247,23 +257,27 @@ impl Http2 {
     }
 
     /// A response that was complete before its request: the rest of the request is not wanted (RFC 9113 §8.1).
-    fn end_early(&mut self) {
+    /// It has [`EARLY_GRACE`] to end by itself, in which its octets are dropped.
+    fn end_early(&mut self, now: Instant) {
         if self.early.is_empty() {
             return;
         }
         let (streams, conn, stirred) = (&mut self.streams, &mut self.conn, &mut self.stirred);
-        self.early.retain(|id| {
-            let Some(entry) = streams.get_mut(id).filter(|entry| entry.receiving && !entry.closed) else {
+        self.early.retain_mut(|early| {
+            let id = early.id;
+            let Some(entry) = streams.get_mut(&id).filter(|entry| entry.receiving && !entry.closed) else {
                 return false;
             };
-            let sent =
-                conn.stream(*id).is_some_and(|view| view.state == "half_closed_local" && view.queued == 0);
-            if sent {
+            if !conn.stream(id).is_some_and(|view| view.state == "half_closed_local" && view.queued == 0) {
+                return true;
+            }
+            let over = now >= *early.sent.get_or_insert(now) + EARLY_GRACE;
+            if over {
                 entry.outcome.get_or_insert(Outcome::Complete);
-                conn.reset_stream(*id, ErrorCode::NO_ERROR).ok();
+                conn.reset_stream(id, ErrorCode::NO_ERROR).ok();
                 *stirred = true;
             }
-            !sent
+            !over
         });
     }
 

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use stagedoor_metrics::{CloseReason, Method, Outcome, TimeoutAction, TimeoutKind};
 use stagedoor_protocol::{ErrorCode, StreamId};
 
-use super::Http2;
+use super::{EARLY_GRACE, Http2};
 use crate::close::CloseSession;
 use crate::session::common::Common;
 use crate::session::timer::{Due, sooner};
@@ -98,6 +98,9 @@ impl Http2 {
                     Due::Keepalive,
                 );
             }
+        }
+        if let Some(sent) = self.early.iter().filter_map(|early| early.sent).min() {
+            also(sent + EARLY_GRACE, Due::Shrink);
         }
         if let Some(since) = watch.blocked {
             also(since + timeouts.stall, Due::Stall);
