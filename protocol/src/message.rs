@@ -506,13 +506,17 @@ pub fn is_field_name(name: &[u8]) -> bool {
 #[inline]
 pub fn is_field_value(value: &[u8]) -> bool {
     let edge = |octet: Option<&u8>| matches!(octet, Some(b' ' | b'\t'));
-    let (words, rest) = value.as_chunks::<8>();
-    // Eight octets at a time: values are short, and every field of every message comes by here.
-    let mut bad = words.iter().fold(0, |bad, word| bad | forbidden(u64::from_le_bytes(*word)));
-    let mut tail = [b'x'; 8];
-    tail[..rest.len()].copy_from_slice(rest);
-    bad |= forbidden(u64::from_le_bytes(tail));
-    bad == 0 && !edge(value.first()) && !edge(value.last())
+    // Eight octets at a time, the last eight perhaps twice: values are short, and every field of every message
+    // comes by here.
+    let bad = match value.last_chunk::<8>() {
+        Some(last) => {
+            let (words, _) = value.as_chunks::<8>();
+            let all = |bad, word: &[u8; 8]| bad | forbidden(u64::from_le_bytes(*word));
+            words.iter().fold(forbidden(u64::from_le_bytes(*last)), all) != 0
+        }
+        None => value.iter().any(|octet| matches!(octet, 0 | b'\r' | b'\n')),
+    };
+    !bad && !edge(value.first()) && !edge(value.last())
 }
 
 /// Not zero where one of eight octets is NUL, CR or LF.

@@ -79,16 +79,17 @@ impl<'a> Place<'a> {
             "/sha256" => Self::Sha256,
             "/session" => Self::Session,
             "/panic" => Self::Panic,
-            _ => {
-                let (place, parameter) = path.strip_prefix('/')?.split_once('/')?;
-                match place {
-                    "bytes" => Self::Bytes(parameter),
-                    "status" => Self::Status(parameter),
-                    "delay" => Self::Delay(parameter),
-                    _ => return None,
-                }
-            }
+            _ => return Self::with_parameter(path),
         })
+    }
+
+    /// Prefixes are compared, nothing is searched for: this stands in the way of every request.
+    fn with_parameter(path: &'a str) -> Option<Self> {
+        let after = |prefix: &str| path.strip_prefix(prefix);
+        after("/bytes/")
+            .map(Self::Bytes)
+            .or_else(|| after("/status/").map(Self::Status))
+            .or_else(|| after("/delay/").map(Self::Delay))
     }
 
     /// The value of `allow`.
@@ -121,7 +122,10 @@ impl<'a> Place<'a> {
 /// Path and query of a request target.
 fn split_target(head: &RequestHead) -> (&str, Query<'_>) {
     let target = head.path().unwrap_or_default();
-    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let (path, query) = match target.bytes().position(|octet| octet == b'?') {
+        Some(at) => (&target[..at], &target[at + 1..]),
+        None => (target, ""),
+    };
     (path, Query::new(query))
 }
 
