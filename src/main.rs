@@ -3,6 +3,7 @@
 //! Holds no gateway of its own: `serve.rs` puts one together from the library. Panics in handlers are
 //! contained where they happen; one that reaches this file is our bug and ends the process with 70.
 
+mod allocator;
 mod banner;
 mod cli;
 mod failure;
@@ -25,7 +26,7 @@ use failure::{Exit, Failure};
 use say::say;
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: allocator::Allocator = allocator::Allocator;
 
 fn main() -> ExitCode {
     let started = Instant::now();

@@ -1,6 +1,6 @@
 //! Messages: heads, and the rules that make one malformed (RFC 9113 §8, RFC 9110 §5, RFC 8441 §4).
 //!
-//! [`Collector`] takes fields as the decoder emits them and says at the end what they are. It never stops the
+//! `Collector` takes fields as the decoder emits them and says at the end what they are. It never stops the
 //! decoder: a refused message must still leave the compression tables in step (RFC 9113 §4.3).
 
 use crate::fields::{Fields, Span};
