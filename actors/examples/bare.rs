@@ -1,4 +1,4 @@
-//! The smallest server, for measuring: `cargo run --release -p stagedoor-actors --example hello [WORKERS]`.
+//! The smallest server, for measuring: `cargo run --release -p stagedoor-actors --example bare [WORKERS]`.
 //! Answers every request with 13 octets over h2c and HTTP/1.1 and prints where it listens.
 
 use std::rc::Rc;
