@@ -197,6 +197,12 @@ impl Connection {
         self.table.get(id).map(Stream::view)
     }
 
+    /// Whether the stream is open, on either side.
+    #[inline]
+    pub fn is_open(&self, id: StreamId) -> bool {
+        self.table.get(id).is_some()
+    }
+
     /// Whether the peer may still send on the stream: no END_STREAM, no reset so far.
     pub fn is_receiving(&self, id: StreamId) -> bool {
         self.table.get(id).is_some_and(|stream| matches!(stream.recv, RecvHalf::Open(_)))

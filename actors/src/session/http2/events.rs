@@ -98,7 +98,7 @@ impl Http2 {
                 entry.alive = false;
                 match self.link.take() {
                     Some(ToSession::SendWhole { id: whole, route, head, body }) if whole == id => {
-                        self.answered_at_once(id, entry, route, (head, body), now);
+                        self.answered_at_once(id, entry, route, (head, body), common, now);
                     }
                     message => self.told_more(id, entry, message, common, now),
                 }
@@ -127,14 +127,25 @@ impl Http2 {
         mut entry: Entry,
         route: RouteId,
         (head, body): (ResponseHead, Bytes),
+        common: &Common,
         now: Instant,
     ) {
         entry.answer(route, head.status, body.len(), now);
         if entry.receiving {
             self.early.push(Early { id, sent: None });
         }
-        self.enter(id, entry);
-        self.send_whole(id, &head, body, now);
+        match self.give_whole(id, &head, body) {
+            // Over before anyone could ask for it: it never enters the table, and its StreamClosed finds none.
+            Ok(()) if !self.conn.is_open(id) => {
+                entry.observe(&common.host, self.protocol, Outcome::Complete, now);
+                self.left(now);
+            }
+            Ok(()) => self.enter(id, entry),
+            Err(error) => {
+                self.enter(id, entry);
+                self.misused(id, &error, now);
+            }
+        }
     }
 
     /// A stream ended in its first poll and said more than one message, or less.

@@ -104,13 +104,21 @@ impl Http2 {
 
     #[inline]
     pub(super) fn send_whole(&mut self, id: StreamId, head: &ResponseHead, body: Bytes, now: Instant) {
-        let mut sent = self.conn.send_response(id, head, body.is_empty());
-        if sent.is_ok() && !body.is_empty() {
-            sent = self.conn.send_data(id, body, true);
-        }
-        if let Err(error) = sent {
+        if let Err(error) = self.give_whole(id, head, body) {
             self.misused(id, &error, now);
         }
+    }
+
+    /// Head, body and end, to the machine.
+    #[inline]
+    pub(super) fn give_whole(
+        &mut self,
+        id: StreamId,
+        head: &ResponseHead,
+        body: Bytes,
+    ) -> Result<(), UserError> {
+        self.conn.send_response(id, head, body.is_empty())?;
+        if body.is_empty() { Ok(()) } else { self.conn.send_data(id, body, true) }
     }
 
     pub(super) fn reset(&mut self, id: StreamId, code: ErrorCode) {
@@ -124,7 +132,7 @@ impl Http2 {
 
     /// A handler asked for what cannot be.
     #[cold]
-    fn misused(&mut self, id: StreamId, error: &UserError, now: Instant) {
+    pub(super) fn misused(&mut self, id: StreamId, error: &UserError, now: Instant) {
         if matches!(error, UserError::StreamGone(_) | UserError::ConnectionClosed) {
             return;
         }
