@@ -27,6 +27,7 @@ pub mod priority;
 mod schedule;
 pub mod settings;
 mod stream;
+mod syntax;
 mod table;
 
 pub use config::{Config, Window};
