@@ -1,6 +1,8 @@
 //! What a server answers, asked once by curl: shown beside the figures, so that nobody compares unlike things unseen.
 
-use std::process::Command;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
 
 use anyhow::{Context, Result, ensure};
 
@@ -21,18 +23,7 @@ pub struct Answer {
 /// # Errors
 /// When the answer is not 200, not HTTP/2, or has another number of octets.
 pub fn ask(server: &Server, transport: Transport) -> Result<Answer> {
-    let (scheme, how) = match transport {
-        Transport::H2c => ("http", "--http2-prior-knowledge"),
-        Transport::Tls => ("https", "--http2"),
-    };
-    let output = Command::new("curl")
-        .args(["--silent", "--show-error", "--max-time", "10", "--insecure", "--output", "/dev/null"])
-        .args(["--dump-header", "-", how, "--write-out", "%{http_version} %{http_code} %{size_download}"])
-        .arg("--connect-to")
-        .arg(format!("::127.0.0.1:{}", server.port))
-        .arg(format!("{scheme}://localhost:{}{PATH}", server.port))
-        .output()
-        .context("curl")?;
+    let output = curl(server, transport, PATH, &["--output", "/dev/null", "--dump-header", "-"])?;
     let text = String::from_utf8_lossy(&output.stdout);
     let wanted = format!("2 200 {}", BODY.len());
     ensure!(
@@ -48,4 +39,39 @@ pub fn ask(server: &Server, transport: Transport) -> Result<Answer> {
         answer.octets += name.len() + value.trim_end().len();
     }
     Ok(answer)
+}
+
+/// Asks for `path`, with the octets of `upload` as the body of a POST where there is one; the answer's body.
+///
+/// # Errors
+/// When the answer is not 200 over HTTP/2.
+pub fn body(server: &Server, transport: Transport, path: &str, upload: Option<&Path>) -> Result<Vec<u8>> {
+    let dir = tempfile::tempdir()?;
+    let file = dir.path().join("body");
+    let (output, data) = (file.display().to_string(), upload.map(|upload| format!("@{}", upload.display())));
+    let mut extra = vec!["--output", &output];
+    if let Some(data) = &data {
+        extra.extend(["--header", "expect:", "--data-binary", data]);
+    }
+    let answer = curl(server, transport, path, &extra)?;
+    let text = String::from_utf8_lossy(&answer.stdout);
+    let why = String::from_utf8_lossy(&answer.stderr);
+    ensure!(answer.status.success() && text.starts_with("2 200 "), "{} {path}: {text} {why}", server.peer);
+    fs::read(&file).context("what curl wrote")
+}
+
+fn curl(server: &Server, transport: Transport, path: &str, extra: &[&str]) -> Result<Output> {
+    let (scheme, how) = match transport {
+        Transport::H2c => ("http", "--http2-prior-knowledge"),
+        Transport::Tls => ("https", "--http2"),
+    };
+    Command::new("curl")
+        .args(["--silent", "--show-error", "--max-time", "60", "--insecure", how])
+        .args(["--write-out", "%{http_version} %{http_code} %{size_download}"])
+        .args(extra)
+        .arg("--connect-to")
+        .arg(format!("::127.0.0.1:{}", server.port))
+        .arg(format!("{scheme}://localhost:{}{path}", server.port))
+        .output()
+        .context("curl")
 }

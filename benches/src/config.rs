@@ -40,6 +40,45 @@ hosts:
     )
 }
 
+/// nginx as Debian sets it up, but for one process that stays in front and no access log; `dir` is for its temporary
+/// files.
+pub fn nginx(port: u16, dir: &str, root: &str, tls: Option<&Files>) -> String {
+    let ssl = tls.map_or(String::new(), |files| {
+        format!(
+            "ssl_certificate {};\n    ssl_certificate_key {};\n    ssl_protocols TLSv1.3;\n    ",
+            files.certificate.display(),
+            files.key.display()
+        )
+    });
+    let how = if tls.is_some() { "ssl http2" } else { "http2" };
+    // Started by root, its worker becomes www-data, who cannot read our folder.
+    let user = if rustix::process::geteuid().is_root() { "user root;\n" } else { "" };
+    let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+        .map(|kind| format!("{kind}_temp_path {dir}/{kind};\n  "))
+        .concat();
+    format!(
+        "{user}daemon off;
+master_process off;
+worker_processes 1;
+pid {dir}/nginx.pid;
+error_log stderr warn;
+events {{ worker_connections {SESSIONS}; }}
+http {{
+  {temporary}sendfile on;
+  tcp_nopush on;
+  access_log off;
+  keepalive_timeout {IDLE_SECONDS};
+  keepalive_requests 100000000;
+  http2_max_concurrent_streams 128;
+  server {{
+    listen 127.0.0.1:{port} {how};
+    {ssl}root {root};
+  }}
+}}
+"
+    )
+}
+
 /// haproxy: answers itself, without a server behind it.
 pub fn haproxy(port: u16, tls: Option<&Files>) -> String {
     let bind = match tls {

@@ -4,11 +4,13 @@
 //! Only processes started here are ever ended, by their handles.
 
 pub mod answer;
+pub mod bulk;
 pub mod certificate;
 pub mod config;
 pub mod core_load;
 pub mod idle;
 pub mod load;
+pub mod octets;
 pub mod process;
 pub mod server;
 pub mod table;

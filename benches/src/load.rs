@@ -1,10 +1,10 @@
 //! One run of h2load against a server, and what it cost the server.
 
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::config::{BODY, PATH};
 use crate::server::{Server, Transport};
 
 /// Core of the client.
@@ -19,6 +19,17 @@ pub struct Shape {
     pub streams: u32,
     /// Requests in all.
     pub requests: u32,
+}
+
+/// What every request of a run asks for.
+#[derive(Clone, Debug)]
+pub struct Task {
+    /// Path of the resource.
+    pub path: String,
+    /// Octets of body that each answer must have.
+    pub octets: u64,
+    /// Sent as the body of each request, which is then a POST.
+    pub upload: Option<PathBuf>,
 }
 
 /// What a run showed.
@@ -38,16 +49,17 @@ pub struct Run {
 ///
 /// # Errors
 /// When any request fails, is not answered by 2xx or with another number of octets, or TLS is not 1.3.
-pub fn run(server: &Server, transport: Transport, shape: Shape) -> Result<Run> {
-    let about = || format!("{} {}x{} over {transport}", server.peer, shape.sessions, shape.streams);
+pub fn run(server: &Server, transport: Transport, shape: Shape, task: &Task) -> Result<Run> {
+    let about =
+        || format!("{} {}x{} {} over {transport}", server.peer, shape.sessions, shape.streams, task.path);
     let warm_up = Shape { requests: (shape.requests / 20).max(shape.sessions), ..shape };
-    h2load(server, transport, warm_up).with_context(about)?;
+    h2load(server, transport, warm_up, task).with_context(about)?;
 
     let process = server.observed();
     process.forget_peak()?;
     let before = process.cpu_nanos()?;
-    let report = h2load(server, transport, shape).with_context(about)?;
-    let spent = process.cpu_nanos()? - before;
+    let report = h2load(server, transport, shape, task).with_context(about)?;
+    let spent = process.cpu_nanos()?.saturating_sub(before);
     let requests = f64::from(shape.requests);
     Ok(Run {
         rate: report.rate,
@@ -57,12 +69,13 @@ pub fn run(server: &Server, transport: Transport, shape: Shape) -> Result<Run> {
     })
 }
 
-fn h2load(server: &Server, transport: Transport, shape: Shape) -> Result<Report> {
+fn h2load(server: &Server, transport: Transport, shape: Shape, task: &Task) -> Result<Report> {
     let scheme = match transport {
         Transport::H2c => "http",
         Transport::Tls => "https",
     };
-    let output = Command::new("taskset")
+    let mut command = Command::new("taskset");
+    command
         .args(["-c", CLIENT_CORE, "h2load"])
         .args(["-c", &shape.sessions.to_string()])
         .args(["-m", &shape.streams.to_string()])
@@ -70,9 +83,11 @@ fn h2load(server: &Server, transport: Transport, shape: Shape) -> Result<Report>
         // One suite for everybody, else each server picks the one it prefers. nghttpd knows P-256 only.
         .args(["--tls13-ciphers=TLS_AES_128_GCM_SHA256", "--groups=X25519:P-256"])
         .arg(format!("--connect-to=127.0.0.1:{}", server.port))
-        .arg(format!("{scheme}://localhost:{}{PATH}", server.port))
-        .output()
-        .context("h2load (Debian package nghttp2-client)")?;
+        .arg(format!("{scheme}://localhost:{}{}", server.port, task.path));
+    if let Some(file) = &task.upload {
+        command.arg("--data").arg(file);
+    }
+    let output = command.output().context("h2load (Debian package nghttp2-client)")?;
     let text = String::from_utf8_lossy(&output.stdout);
     ensure!(output.status.success(), "h2load: {}\n{text}", String::from_utf8_lossy(&output.stderr));
     let report = Report::parse(&text).with_context(|| format!("unknown words of h2load:\n{text}"))?;
@@ -80,7 +95,7 @@ fn h2load(server: &Server, transport: Transport, shape: Shape) -> Result<Report>
     if report.succeeded != requests || report.ok != requests {
         bail!("{requests} asked, {} answered, {} of them 2xx:\n{text}", report.succeeded, report.ok);
     }
-    let octets = requests * BODY.len() as u64;
+    let octets = requests * task.octets;
     ensure!(report.data_octets == octets, "{} octets of bodies, not {octets}:\n{text}", report.data_octets);
     ensure!(transport == Transport::H2c || text.contains("TLS Protocol: TLSv1.3"), "not TLS 1.3:\n{text}");
     Ok(report)

@@ -18,8 +18,8 @@ use clap::ValueEnum;
 use tempfile::TempDir;
 
 use crate::certificate::{self, Files};
-use crate::config;
 use crate::process::Observed;
+use crate::{config, octets};
 
 /// Core of the servers.
 pub const SERVER_CORE: &str = "0";
@@ -37,6 +37,10 @@ pub enum Peer {
     Nghttpd,
     /// haproxy, Debian package; answers itself.
     Haproxy,
+    /// nginx, Debian package.
+    Nginx,
+    /// Node's `http2`, `peers/node_peer.mjs` of this package.
+    Node,
 }
 
 impl fmt::Display for Peer {
@@ -47,6 +51,8 @@ impl fmt::Display for Peer {
             Self::H2o => "h2o",
             Self::Nghttpd => "nghttpd",
             Self::Haproxy => "haproxy",
+            Self::Nginx => "nginx",
+            Self::Node => "node",
         })
     }
 }
@@ -69,6 +75,18 @@ impl fmt::Display for Transport {
     }
 }
 
+/// What a server is started for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Site {
+    /// Answers made by itself: `/bytes/{n}`, `/count`. Servers of files alone have `/bytes/13` and [`STREAM_OCTETS`].
+    Paths,
+    /// The files of a folder.
+    Files,
+}
+
+/// Octets of the file that stands in where `/bytes` is no path but a file.
+pub const STREAM_OCTETS: u64 = 16 << 20;
+
 /// Programs, configuration and files of all servers.
 #[derive(Debug)]
 pub struct Stage {
@@ -89,6 +107,8 @@ impl Stage {
         let file = dir.path().join("root").join(config::PATH.trim_start_matches('/'));
         fs::create_dir_all(file.parent().context("a file without a folder")?)?;
         fs::write(file, config::BODY)?;
+        fs::write(dir.path().join("block"), octets::block())?;
+        fs::write(dir.path().join("node_peer.mjs"), NODE_PEER)?;
         let beside = env::current_exe()?;
         Ok(Self {
             dir,
@@ -106,7 +126,9 @@ impl Stage {
         let ours = match peer {
             Peer::Stagedoor => &self.stagedoor,
             Peer::Hyper => &self.hyper,
-            Peer::H2o | Peer::Nghttpd | Peer::Haproxy => return Ok(find(&peer.to_string()).is_some()),
+            Peer::H2o | Peer::Nghttpd | Peer::Haproxy | Peer::Nginx | Peer::Node => {
+                return Ok(find(&peer.to_string()).is_some());
+            }
         };
         if !ours.is_file() {
             bail!("{} is not built: cargo build --release -p stagedoor -p stagedoor-bench", ours.display());
@@ -114,27 +136,69 @@ impl Stage {
         Ok(true)
     }
 
+    /// A file below the folder that file servers serve, written when it is not there yet: so many octets of
+    /// [`octets::octet_at`].
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn file(&self, path: &str, octets: u64) -> Result<PathBuf> {
+        let file = self.dir.path().join("root").join(path.trim_start_matches('/'));
+        if !file.is_file() {
+            fs::create_dir_all(file.parent().context("a file without a folder")?)?;
+            octets::write(&file, octets)?;
+        }
+        Ok(file)
+    }
+
+    /// A file of zeros that takes no place on the disk, to be sent.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn upload(&self, octets: u64) -> Result<PathBuf> {
+        let path = self.dir.path().join(format!("upload-{octets}"));
+        fs::File::create(&path)?.set_len(octets)?;
+        Ok(path)
+    }
+
+    /// Whether our binary knows `stagedoor files`.
+    pub fn serves_files(&self) -> bool {
+        let help = Command::new(&self.stagedoor).args(["files", "--help"]).output();
+        help.is_ok_and(|output| output.status.success())
+    }
+
     /// Starts a server and waits until it accepts connections.
     ///
     /// # Errors
     /// When it does not start within ten seconds.
-    pub fn start(&self, peer: Peer, transport: Transport) -> Result<Server> {
-        self.try_start(peer, transport).with_context(|| format!("starting {peer} for {transport}"))
+    pub fn start(&self, peer: Peer, transport: Transport, site: Site) -> Result<Server> {
+        self.try_start(peer, transport, site).with_context(|| format!("starting {peer} for {transport}"))
     }
 
-    fn try_start(&self, peer: Peer, transport: Transport) -> Result<Server> {
+    fn try_start(&self, peer: Peer, transport: Transport, site: Site) -> Result<Server> {
         let tls = (transport == Transport::Tls).then_some(&self.files);
+        let root = self.dir.path().join("root");
         match peer {
             Peer::Stagedoor => {
                 let mut command = pinned(&self.stagedoor);
-                command.args("serve --plain 127.0.0.1:0 --public 127.0.0.1:0 --admin 127.0.0.1:0".split(' '));
-                command.args("--workers 1 --log warn".split(' '));
                 command.env("STAGEDOOR_STATE_DIR", self.dir.path().join("state"));
-                let wanted = if tls.is_some() { "public" } else { "plain" };
+                let wanted = match site {
+                    Site::Paths => {
+                        command.args("serve --plain 127.0.0.1:0 --public 127.0.0.1:0".split(' '));
+                        command.args("--admin 127.0.0.1:0".split(' '));
+                        if tls.is_some() { "public" } else { "plain" }
+                    }
+                    Site::Files => {
+                        command.arg("files").arg(&root);
+                        command.args("--plain 127.0.0.1:0 --listen 127.0.0.1:0".split(' '));
+                        if tls.is_some() { "public" } else { "plain" }
+                    }
+                };
+                command.args("--workers 1 --log warn".split(' '));
                 Server::announced(peer, command, |lines| banner_port(lines, wanted))
             }
             Peer::Hyper => {
                 let mut command = pinned(&self.hyper);
+                command.arg("--root").arg(&root);
                 if let Some(files) = tls {
                     command.arg("--certificate").arg(&files.certificate).arg("--key").arg(&files.key);
                 }
@@ -142,7 +206,6 @@ impl Stage {
             }
             Peer::H2o => {
                 let port = free_port()?;
-                let root = self.dir.path().join("root");
                 let file = self.dir.path().join("h2o.conf");
                 fs::write(&file, config::h2o(port, &root.display().to_string(), tls))?;
                 let mut command = pinned(&found(peer)?);
@@ -158,7 +221,7 @@ impl Stage {
                     "--max-concurrent-streams=128",
                     "--htdocs",
                 ]);
-                command.arg(self.dir.path().join("root"));
+                command.arg(&root);
                 match tls {
                     Some(files) => command.arg(port.to_string()).arg(&files.key).arg(&files.certificate),
                     None => command.arg("--no-tls").arg(port.to_string()),
@@ -172,6 +235,26 @@ impl Stage {
                 let mut command = pinned(&found(peer)?);
                 command.arg("-db").arg("-f").arg(file);
                 Server::polled(peer, command, port)
+            }
+            Peer::Nginx => {
+                let port = free_port()?;
+                let dir = self.dir.path().display().to_string();
+                let file = self.dir.path().join("nginx.conf");
+                fs::write(&file, config::nginx(port, &dir, &root.display().to_string(), tls))?;
+                let mut command = pinned(&found(peer)?);
+                command.args(["-e", "stderr", "-p", &dir, "-c"]).arg(file);
+                Server::polled(peer, command, port)
+            }
+            Peer::Node => {
+                let mut command = pinned(&found(peer)?);
+                command
+                    .arg(self.dir.path().join("node_peer.mjs"))
+                    .arg(&root)
+                    .arg(self.dir.path().join("block"));
+                if let Some(files) = tls {
+                    command.arg(&files.certificate).arg(&files.key);
+                }
+                Server::announced(peer, command, |lines| port_of(lines.first()?))
             }
         }
     }
@@ -299,6 +382,9 @@ pub fn find(name: &str) -> Option<PathBuf> {
 fn boxed(stream: impl Read + Send + 'static) -> Box<dyn Read + Send> {
     Box::new(stream)
 }
+
+/// The program Node runs.
+const NODE_PEER: &str = include_str!("../peers/node_peer.mjs");
 
 /// Within this a server accepts connections.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -62,6 +62,7 @@ enum Place<'a> {
     Trailers,
     Reject,
     Sha256,
+    Count,
     Session,
     Panic,
 }
@@ -77,6 +78,7 @@ impl<'a> Place<'a> {
             "/trailers" => Self::Trailers,
             "/reject" => Self::Reject,
             "/sha256" => Self::Sha256,
+            "/count" => Self::Count,
             "/session" => Self::Session,
             "/panic" => Self::Panic,
             _ => return Self::with_parameter(path),
@@ -95,7 +97,7 @@ impl<'a> Place<'a> {
     /// The value of `allow`.
     fn methods(self) -> &'static str {
         match self {
-            Self::Echo | Self::Reject | Self::Sha256 => "POST, OPTIONS",
+            Self::Echo | Self::Reject | Self::Sha256 | Self::Count => "POST, OPTIONS",
             Self::Page
             | Self::Bytes(_)
             | Self::Drip
@@ -109,7 +111,7 @@ impl<'a> Place<'a> {
     }
 
     fn allows(self, method: &str) -> bool {
-        let takes_body = matches!(self, Self::Echo | Self::Reject | Self::Sha256);
+        let takes_body = matches!(self, Self::Echo | Self::Reject | Self::Sha256 | Self::Count);
         match method {
             "GET" | "HEAD" => !takes_body,
             "POST" => takes_body,
@@ -160,6 +162,7 @@ impl Service for Demo {
                 // These keep the request: its body is read while the answer is sent.
                 Place::Echo => upload::echo(request).into(),
                 Place::Sha256 => upload::sha256(request),
+                Place::Count => upload::count(request),
                 _ => self.answer(place, query, &request),
             },
         }
@@ -178,7 +181,7 @@ impl Demo {
             Place::Trailers => small::trailers(request).into(),
             Place::Session => inspect::session(&self.server, request),
             Place::Panic => small::panic_when_asked(&query).into(),
-            Place::Reject | Place::Echo | Place::Sha256 => small::reject().into(),
+            Place::Reject | Place::Echo | Place::Sha256 | Place::Count => small::reject().into(),
         }
     }
 }

@@ -184,6 +184,16 @@ on_every_protocol!(a_digest_is_that_of_the_body, |client, _speaks| {
     }
 });
 
+on_every_protocol!(a_count_is_that_of_the_octets_that_came, |client, _speaks| {
+    for octets in [0, 1, 70_000, 3 << 20] {
+        let body: Vec<u8> = (0..octets).map(octet_at).collect();
+        let answer = client.post("/count", body).await;
+        assert_eq!((answer.status, answer.text()), (200, format!("{octets}\n").as_str()));
+        assert_eq!(answer.header("content-type"), "text/plain; charset=utf-8");
+    }
+    assert_eq!(client.get("/count").await.header("allow"), "POST, OPTIONS");
+});
+
 on_every_protocol!(a_session_sees_itself, |client, speaks| {
     client.get("/bytes/10").await;
     let seen = client.get("/session").await.json();

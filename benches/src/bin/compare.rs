@@ -1,4 +1,5 @@
-//! The gateway beside its peers: requests per second, CPU per request, memory. Method and commands: docs/performance.md.
+//! The gateway beside its peers: requests per second, CPU per request and per GB, memory. Method and commands:
+//! docs/performance.md.
 //!
 //! Prints markdown on standard output and what it is doing on standard error. A request that fails makes the run fail.
 
@@ -7,15 +8,52 @@ use std::process::ExitCode;
 use std::str::FromStr;
 
 use anyhow::{Context, Result, ensure};
-use clap::Parser;
-use stagedoor_bench::load::{self, Run, Shape};
-use stagedoor_bench::server::{Peer, Server, Stage, Transport, find};
+use clap::{Args, Parser, Subcommand};
+use stagedoor_bench::bulk::{self, Costs, Job};
+use stagedoor_bench::config::{BODY, PATH};
+use stagedoor_bench::load::{self, Run, Shape, Task};
+use stagedoor_bench::server::{Peer, Server, Site, Stage, Transport, find};
 use stagedoor_bench::table::Table;
 use stagedoor_bench::{answer, idle, process};
 
-/// Compare stagedoor with hyper, h2o, nghttpd and haproxy on this machine
+/// Compare stagedoor with other servers on this machine; without a command: many small requests
 #[derive(Parser)]
+#[command(args_conflicts_with_subcommands = true)]
 struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    requests: RequestArguments,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Bodies in bulk: seconds of CPU a GB, both ways, out of memory and out of files
+    Bulk(BulkArguments),
+}
+
+#[derive(Args)]
+struct BulkArguments {
+    /// What is moved
+    #[arg(long, value_enum, value_delimiter = ',',
+          default_values_t = [Job::Streams, Job::Download, Job::Upload, Job::SmallFiles, Job::LargeFiles])]
+    jobs: Vec<Job>,
+    /// Who takes part where it can; default: everybody
+    #[arg(long, value_enum, value_delimiter = ',')]
+    peers: Vec<Peer>,
+    /// What carries HTTP/2
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Transport::H2c, Transport::Tls])]
+    transports: Vec<Transport>,
+    /// Rounds, in turn
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// The binary of stagedoor; default: beside this one
+    #[arg(long, env = "STAGEDOOR_BIN")]
+    stagedoor: Option<PathBuf>,
+}
+
+#[derive(Args)]
+struct RequestArguments {
     /// Who takes part; foreign programs that are not installed are left out
     #[arg(long, value_enum, value_delimiter = ',',
           default_values_t = [Peer::Stagedoor, Peer::Hyper, Peer::H2o, Peer::Nghttpd, Peer::Haproxy])]
@@ -66,7 +104,12 @@ impl FromStr for ShapeArgument {
 }
 
 fn main() -> ExitCode {
-    match run(&Arguments::parse()) {
+    let arguments = Arguments::parse();
+    let result = match &arguments.command {
+        None => run(&arguments.requests),
+        Some(Command::Bulk(arguments)) => bulk(arguments),
+    };
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("FAILED: {error:#}");
@@ -75,16 +118,67 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(arguments: &Arguments) -> Result<()> {
-    let open_files = process::raise_open_files()?;
-    let stage = Stage::new(arguments.stagedoor.clone())?;
+/// Those of `wanted` that can be started here.
+fn present(stage: &Stage, wanted: &[Peer]) -> Result<Vec<Peer>> {
     let mut peers = Vec::new();
-    for &peer in &arguments.peers {
+    for &peer in wanted {
         match stage.has(peer)? {
             true => peers.push(peer),
             false => eprintln!("LEFT OUT: {peer} is not installed"),
         }
     }
+    Ok(peers)
+}
+
+fn bulk(arguments: &BulkArguments) -> Result<()> {
+    find("h2load").context("h2load is not installed (Debian package nghttp2-client)")?;
+    let stage = Stage::new(arguments.stagedoor.clone())?;
+    for &transport in &arguments.transports {
+        for &job in &arguments.jobs {
+            let asked = |peer: &Peer| arguments.peers.is_empty() || arguments.peers.contains(peer);
+            let wanted: Vec<Peer> = job.peers().iter().copied().filter(asked).collect();
+            let mut peers = present(&stage, &wanted)?;
+            if job.site() == Site::Files && peers.contains(&Peer::Stagedoor) && !stage.serves_files() {
+                eprintln!("LEFT OUT: this stagedoor knows no `files`");
+                peers.retain(|peer| *peer != Peer::Stagedoor);
+            }
+            let rounds = arguments.rounds.max(1);
+            let costs = bulk::run(&stage, &peers, transport, job, rounds)?;
+            println!("### {} over {transport}, {rounds} rounds\n\n{}", job.words(), bulk_figures(&costs));
+        }
+    }
+    Ok(())
+}
+
+fn bulk_figures(costs: &[Costs]) -> Table {
+    let mut table = Table::new([
+        "server",
+        "best s CPU/GB",
+        "median s CPU/GB",
+        "peak MiB",
+        "stagedoor / it, best",
+        "median",
+    ]);
+    let ours = costs.iter().find(|costs| costs.peer == Peer::Stagedoor);
+    for its in costs {
+        let ratio =
+            |of: fn(&Costs) -> f64| ours.map_or("-".to_owned(), |ours| format!("{:.2}", of(ours) / of(its)));
+        table.row([
+            its.peer.to_string(),
+            format!("{:.3}", its.best()),
+            format!("{:.3}", its.median()),
+            format!("{:.1}", its.peak_kib as f64 / 1024.0),
+            ratio(Costs::best),
+            ratio(Costs::median),
+        ]);
+    }
+    table
+}
+
+fn run(arguments: &RequestArguments) -> Result<()> {
+    let open_files = process::raise_open_files()?;
+    let stage = Stage::new(arguments.stagedoor.clone())?;
+    let peers = present(&stage, &arguments.peers)?;
     if arguments.idle {
         let needed = u64::from(arguments.sessions) + 100;
         ensure!(open_files >= needed, "{needed} open files needed, the hard limit is {open_files}");
@@ -97,8 +191,9 @@ fn run(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-fn compare(stage: &Stage, peers: &[Peer], transport: Transport, arguments: &Arguments) -> Result<()> {
-    let servers = peers.iter().map(|&peer| stage.start(peer, transport)).collect::<Result<Vec<Server>>>()?;
+fn compare(stage: &Stage, peers: &[Peer], transport: Transport, arguments: &RequestArguments) -> Result<()> {
+    let start = |&peer: &Peer| stage.start(peer, transport, Site::Paths);
+    let servers = peers.iter().map(start).collect::<Result<Vec<Server>>>()?;
     let mut answers = Table::new(["server", "octets of fields", "fields"]);
     for server in &servers {
         let answer = answer::ask(server, transport)?;
@@ -106,6 +201,7 @@ fn compare(stage: &Stage, peers: &[Peer], transport: Transport, arguments: &Argu
     }
     println!("### Answers over {transport}\n\n{answers}");
 
+    let task = Task { path: PATH.to_owned(), octets: BODY.len() as u64, upload: None };
     let rounds = if arguments.quick { 1 } else { arguments.rounds.max(1) };
     for &ShapeArgument(mut shape) in &arguments.shapes {
         if arguments.quick {
@@ -115,7 +211,7 @@ fn compare(stage: &Stage, peers: &[Peer], transport: Transport, arguments: &Argu
         // In turn, so that a noisy minute of the machine hits everybody.
         for round in 1..=rounds {
             for (server, runs) in servers.iter().zip(&mut runs) {
-                let run = load::run(server, transport, shape)?;
+                let run = load::run(server, transport, shape, &task)?;
                 eprintln!(
                     "{transport} {}x{} round {round}: {:<9} {:>9.0} req/s {:>6.2} us CPU/req",
                     shape.sessions, shape.streams, server.peer, run.rate, run.cpu_micros
@@ -167,7 +263,7 @@ fn figures(medians: &[(Peer, Run)]) -> Table {
 fn idle_memory(stage: &Stage, peers: &[Peer], sessions: u32) -> Result<()> {
     let mut table = Table::new(["server", "KiB/session"]);
     for &peer in peers {
-        let server = stage.start(peer, Transport::H2c)?;
+        let server = stage.start(peer, Transport::H2c, Site::Paths)?;
         let kib = idle::kib_per_session(&server, sessions)?;
         eprintln!("idle: {peer:<9} {kib:>6.2} KiB per session");
         table.row([peer.to_string(), format!("{kib:.2}")]);
