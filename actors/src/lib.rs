@@ -5,7 +5,7 @@
 //! ```
 //! A [`Service`] answers requests; [`ServerBuilder`] runs it behind listeners, [`Host`] behind any stream of
 //! octets. Every session ends by [`CloseSession`], every stream is an actor its session owns. Speaks HTTP/2
-//! through the protocol machine and HTTP/1.1 through hyper; knows no routes, files or upstreams.
+//! through the protocol machine and HTTP/1.1 through hyper, and sends [`files`]; knows no routes or upstreams.
 
 mod clock;
 mod convert;
@@ -18,6 +18,7 @@ mod worker;
 pub mod body;
 pub mod close;
 pub mod config;
+pub mod files;
 pub mod listener;
 pub mod server;
 pub mod service;
