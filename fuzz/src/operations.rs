@@ -427,11 +427,17 @@ impl Walk {
             21 if side.settings < MOST_SETTINGS => {
                 side.settings += 1;
                 let settings = change(which, amount, side.role);
-                side.conn.update_settings(settings, now).expect("valid");
+                match side.conn.update_settings(settings, now) {
+                    Ok(()) | Err(UserError::TooManySettings(_)) => {}
+                    Err(error) => panic!("{error}"),
+                }
             }
             22 if side.pings < MOST_PINGS => {
                 side.pings += 1;
-                side.conn.ping([amount; 8]);
+                match side.conn.ping([amount; 8]) {
+                    Ok(()) | Err(UserError::TooManyPings(_)) => {}
+                    Err(error) => panic!("{error}"),
+                }
             }
             23..=27 => drop(self.deliver(what & 0x80 == 0, octets as usize + 1)),
             28 => self.drive(),
@@ -535,7 +541,8 @@ impl Walk {
         if self.closed() {
             return self.finish_closed();
         }
-        // Room for all that waits.
+        // What was announced is acknowledged; then room for all that waits.
+        self.drive();
         for side in [&mut self.client, &mut self.server] {
             let settings = Settings {
                 initial_window_size: Some(65_535),
@@ -622,7 +629,7 @@ impl Walk {
             side.hear(self.now);
             side.wire.clear();
             side.seen = 0;
-            side.conn.ping([0; 8]);
+            assert_eq!(side.conn.ping([0; 8]), Err(UserError::ConnectionClosed));
             side.conn.drain(self.now);
             side.hear(self.now);
             assert!(side.wire.is_empty(), "octets after the end");

@@ -34,8 +34,20 @@ pub struct Config {
     pub enable_connect_protocol: bool,
     /// Client: let the server push.
     pub enable_push: bool,
-    /// Settings this crate gives no meaning to, sent in the first SETTINGS.
+    /// Settings this crate gives no meaning to, sent in the first SETTINGS; the first 10 count.
     pub custom_settings: Vec<(u16, u32)>,
+    /// Settings this crate gives no meaning to that are told when the peer sends them; the first 10 count.
+    pub remote_custom_settings: Vec<u16>,
+    /// Streams we take the peer to allow until its first SETTINGS has come.
+    pub peer_max_concurrent_streams: u32,
+    /// Client: promised streams whose response has not begun; further promises are refused.
+    pub max_reserved_streams: u32,
+    /// Client: informational heads (1xx) before the final head of a response.
+    pub max_informational: u32,
+    /// PINGs of [`crate::Connection::ping`] that may wait for their answer at once.
+    pub max_outstanding_pings: usize,
+    /// SETTINGS of ours that may wait for their acknowledgement at once, the first one included.
+    pub max_outstanding_settings: usize,
     /// Unsent body octets a stream may queue before [`crate::Connection::capacity`] is zero.
     pub send_buffer: usize,
     /// Encoded octets kept ready for the socket; bodies are not pulled past it.
@@ -64,6 +76,12 @@ impl Default for Config {
             enable_connect_protocol: true,
             enable_push: false,
             custom_settings: Vec::new(),
+            remote_custom_settings: Vec::new(),
+            peer_max_concurrent_streams: 100,
+            max_reserved_streams: 200,
+            max_informational: 100,
+            max_outstanding_pings: 10,
+            max_outstanding_settings: 10,
             send_buffer: 64 << 10,
             output_high_water: 64 << 10,
             preface_timeout: Duration::from_secs(10),

@@ -300,6 +300,9 @@ pub enum StreamError {
     /// More streams than we allow; nothing was done, a retry is safe (§5.1.2, §8.7).
     #[error("more concurrent streams than allowed")]
     TooManyStreams,
+    /// Informational heads without end before a response.
+    #[error("more informational heads than allowed")]
+    TooManyInformational,
     /// We are draining; nothing was done, a retry is safe.
     #[error("the connection is draining")]
     Draining,
@@ -317,7 +320,7 @@ impl StreamError {
             Self::PrioritySize(_) => ErrorCode::FRAME_SIZE_ERROR,
             Self::HalfClosed(_) => ErrorCode::STREAM_CLOSED,
             Self::TooManyStreams | Self::Draining => ErrorCode::REFUSED_STREAM,
-            Self::HeaderListTooLarge => ErrorCode::ENHANCE_YOUR_CALM,
+            Self::HeaderListTooLarge | Self::TooManyInformational => ErrorCode::ENHANCE_YOUR_CALM,
         }
     }
 }
@@ -377,4 +380,53 @@ pub enum UserError {
         /// Its value.
         value: u32,
     },
+    /// More settings without a meaning here than are sent.
+    #[error("{0} custom settings, at most 10 are sent")]
+    TooManyCustomSettings(usize),
+    /// Packed settings whose length is no multiple of six.
+    #[error("packed settings of {0} octets, which is no multiple of 6")]
+    SettingsLength(usize),
+    /// So many SETTINGS of ours wait for their acknowledgement already.
+    #[error("{0} SETTINGS are not acknowledged yet")]
+    TooManySettings(usize),
+    /// The new initial window would lift a window past 2^31-1 at the peer (§6.9.2).
+    #[error("SETTINGS_INITIAL_WINDOW_SIZE of {initial} would lift the window of stream {id} past 2^31-1")]
+    WindowTooLarge {
+        /// A stream whose window has grown.
+        id: StreamId,
+        /// The value asked for.
+        initial: u32,
+    },
+    /// So many PINGs of ours wait for their answer already.
+    #[error("{0} PINGs are not answered yet")]
+    TooManyPings(usize),
+    /// A GOAWAY that would raise what was announced, or disown what was looked at (§6.8).
+    #[error("GOAWAY cannot name stream {last}, only {lowest} to {highest}")]
+    GoAwayLast {
+        /// The stream asked for.
+        last: StreamId,
+        /// The highest stream that was looked at.
+        lowest: StreamId,
+        /// What an earlier GOAWAY named.
+        highest: StreamId,
+    },
+    /// No `http` or `https` origin, or one that is written as `null` (RFC 6454).
+    #[error("{0:?} is not an http or https origin")]
+    InvalidOrigin(String),
+    /// An Alt-Svc value that is empty or has characters no quoted-string has.
+    #[error("the Alt-Svc value is empty or has a character that cannot be sent")]
+    AltSvcValue,
+    /// More octets than the frame can carry.
+    #[error("{frame} of {length} octets, at most {limit} can be sent")]
+    FrameTooLong {
+        /// Name of the frame type.
+        frame: &'static str,
+        /// Octets asked for.
+        length: usize,
+        /// Octets it can carry.
+        limit: usize,
+    },
+    /// A stream identifier of the other side, or one that is used already (§5.1.1).
+    #[error("stream {0} cannot be opened from here")]
+    InvalidStreamId(StreamId),
 }

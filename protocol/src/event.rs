@@ -132,6 +132,22 @@ pub enum Event {
         /// Its payload.
         payload: [u8; 8],
     },
+    /// Client: the server offers an alternative service (RFC 7838 §4). Whether the server may speak for the origin is
+    /// the owner's to judge.
+    AltSvcReceived {
+        /// The stream whose origin is meant, or stream 0.
+        id: StreamId,
+        /// The origin, `scheme://host[:port]`; empty unless `id` is 0.
+        origin: String,
+        /// As in an Alt-Svc field; not judged further.
+        value: String,
+    },
+    /// Client: origins the server says this connection answers for (RFC 8336), at most 128 a frame. To be believed over
+    /// TLS alone, and as far as the certificate goes; that is the owner's to judge.
+    OriginReceived {
+        /// As `scheme://host[:port]`; what was no origin is left out.
+        origins: Vec<String>,
+    },
     /// The peer will take no stream above `last`.
     GoAwayReceived {
         /// Highest stream it looked at or may look at.

@@ -5,6 +5,9 @@
 
 use crate::config::Window;
 
+/// Octets a window may not exceed (§6.9.1).
+pub(crate) const MAX_WINDOW: i64 = 0x7fff_ffff;
+
 /// What a piece of a body that waits for its reader costs beside its octets: a body in pieces of one octet must
 /// not take a hundred times its memory.
 const PIECE: usize = 64;
@@ -71,14 +74,14 @@ impl StreamWindow {
     }
 
     /// What to send as WINDOW_UPDATE now, if it is worth a frame. `remaining` is what the body still owes,
-    /// where it was declared: no credit beyond it is needed.
-    pub(crate) fn update(&mut self, bounds: Window, remaining: Option<u64>) -> Option<u32> {
+    /// where it was declared: no credit beyond it is needed. `raise` is what SETTINGS on their way will add.
+    pub(crate) fn update(&mut self, bounds: Window, remaining: Option<u64>, raise: i64) -> Option<u32> {
         let max = i64::from(bounds.max);
         if self.consumed >= self.target && self.target < max {
             self.target = (self.target * 2).min(max);
             self.consumed = 0;
         }
-        let owed = self.target - self.unread as i64 - self.window;
+        let owed = self.target.min(MAX_WINDOW - raise) - self.unread as i64 - self.window;
         let enough = remaining.is_some_and(|remaining| self.window >= 0 && remaining <= self.window as u64);
         if owed <= 0 || owed < self.target / 2 || enough {
             return None;
@@ -90,7 +93,7 @@ impl StreamWindow {
     /// Our SETTINGS_INITIAL_WINDOW_SIZE changed by `delta` (§6.9.2).
     pub(crate) fn shift(&mut self, delta: i64) {
         self.window += delta;
-        self.target = (self.target + delta).max(1);
+        self.target = (self.target + delta).clamp(1, MAX_WINDOW);
     }
 }
 
@@ -125,6 +128,11 @@ impl ConnectionWindow {
 
     pub(crate) fn window(&self) -> i64 {
         self.window
+    }
+
+    /// Octets the window is brought up to.
+    pub(crate) fn target(&self) -> i64 {
+        self.target
     }
 
     /// What unread bodies cost.
@@ -201,11 +209,11 @@ mod tests {
         window.receive(100, 100).unwrap();
         assert_eq!(window.receive(1, 1), Err(1));
         assert_eq!(window.consume(49), 49);
-        assert_eq!(window.update(bounds, None), None);
+        assert_eq!(window.update(bounds, None, 0), None);
         window.consume(1);
-        assert_eq!(window.update(bounds, None), Some(50));
+        assert_eq!(window.update(bounds, None, 0), Some(50));
         window.consume(50);
-        assert_eq!(window.update(bounds, None), Some(150), "target doubled to 200");
+        assert_eq!(window.update(bounds, None, 0), Some(150), "target doubled to 200");
         assert_eq!(window.window(), 200);
         assert_eq!(window.consume(1), 0, "nothing left to consume");
     }
@@ -217,7 +225,7 @@ mod tests {
         for _ in 0..3 {
             window.receive(1, 1).unwrap();
             window.consume(1);
-            assert_eq!(window.update(bounds, None), Some(1));
+            assert_eq!(window.update(bounds, None, 0), Some(1));
         }
     }
 

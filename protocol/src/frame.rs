@@ -11,7 +11,7 @@ pub const HEADER_LEN: usize = 9;
 /// What a client sends first (§3.4).
 pub const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// Frame types (§6; RFC 9218 §7.1).
+/// Frame types (§6; RFC 7838 §4, RFC 8336, RFC 9218 §7.1).
 pub mod kind {
     /// Octets of a body (§6.1).
     pub const DATA: u8 = 0x0;
@@ -33,6 +33,10 @@ pub mod kind {
     pub const WINDOW_UPDATE: u8 = 0x8;
     /// The rest of a header section (§6.10).
     pub const CONTINUATION: u8 = 0x9;
+    /// An alternative service (RFC 7838 §4).
+    pub const ALTSVC: u8 = 0xa;
+    /// Origins the connection answers for (RFC 8336).
+    pub const ORIGIN: u8 = 0xc;
     /// Priority of a response (RFC 9218 §7.1).
     pub const PRIORITY_UPDATE: u8 = 0x10;
 }
@@ -64,6 +68,8 @@ pub fn name(kind: u8) -> &'static str {
         kind::GOAWAY => "GOAWAY",
         kind::WINDOW_UPDATE => "WINDOW_UPDATE",
         kind::CONTINUATION => "CONTINUATION",
+        kind::ALTSVC => "ALTSVC",
+        kind::ORIGIN => "ORIGIN",
         kind::PRIORITY_UPDATE => "PRIORITY_UPDATE",
         _ => "unknown",
     }

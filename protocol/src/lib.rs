@@ -1,7 +1,7 @@
 //! HTTP/2 as a machine: bytes and time go in, events and bytes come out.
 //!
 //! [`Connection`] is the whole of RFC 9113 for one connection in either role, with header compression
-//! (RFC 7541), extended CONNECT (RFC 8441) and extensible priorities (RFC 9218). It does no I/O, knows no clock
+//! (RFC 7541), extended CONNECT (RFC 8441), extensible priorities (RFC 9218), ALTSVC (RFC 7838) and ORIGIN (RFC 8336). It does no I/O, knows no clock
 //! and no runtime: the owner reads sockets, passes the time in, and moves the output to the wire.
 //!
 //! ```text
@@ -29,9 +29,10 @@ pub mod settings;
 mod stream;
 mod syntax;
 mod table;
+pub mod web_origin;
 
 pub use config::{Config, Window};
-pub use connection::{Connection, Role, StreamView};
+pub use connection::{AltSvcTarget, Connection, ConnectionState, Role, StreamView};
 pub use error::{ConnectionError, ErrorCode, Limit, StreamError, UserError};
 pub use event::{Cause, Counters, ErrorRecord, Event, Origin};
 pub use fields::{Field, Fields};

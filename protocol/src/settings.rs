@@ -1,6 +1,9 @@
 //! SETTINGS: identifiers, values, what they may be (RFC 9113 §6.5, RFC 8441 §3, RFC 9218 §2.1).
 
-use crate::error::ConnectionError;
+use crate::error::{ConnectionError, UserError};
+
+/// Most settings without a meaning here that are sent, or told when they come.
+pub const MAX_CUSTOM: usize = 10;
 
 /// Identifier of a setting, as on the wire.
 pub mod id {
@@ -41,7 +44,8 @@ pub struct Settings {
     pub enable_connect_protocol: Option<bool>,
     /// Whether the priority scheme of RFC 7540 is unused (RFC 9218 §2.1). Fixed by the first SETTINGS.
     pub no_rfc7540_priorities: Option<bool>,
-    /// Settings this crate gives no meaning to, in order.
+    /// Settings this crate gives no meaning to, in order. At most [`MAX_CUSTOM`] are sent; of those received, the ones
+    /// [`crate::Config::remote_custom_settings`] asks for are told.
     pub custom: Vec<(u16, u32)>,
 }
 
@@ -94,15 +98,54 @@ impl Settings {
         Ok(())
     }
 
-    /// The first value that §6.5.2 forbids, before it is sent.
+    /// What may be sent, with settings that have a meaning moved out of [`Self::custom`] to their place.
     /// # Errors
-    /// Identifier and value.
-    pub fn check(&self) -> Result<(), (u16, u32)> {
-        let mut copy = Self::default();
+    /// [`UserError::InvalidSetting`] for a value §6.5.2 forbids, [`UserError::TooManyCustomSettings`].
+    pub fn checked(&self, server: bool) -> Result<Self, UserError> {
+        let mut checked = Self::default();
         for (id, value) in self.entries() {
-            copy.set(id, value).map_err(|_| (id, value))?;
+            let push = server && id == id::ENABLE_PUSH && value != 0;
+            if push || checked.set(id, value).is_err() {
+                return Err(UserError::InvalidSetting { id, value });
+            }
         }
-        Ok(())
+        match checked.custom.len() {
+            0..=MAX_CUSTOM => Ok(checked),
+            more => Err(UserError::TooManyCustomSettings(more)),
+        }
+    }
+
+    /// The payload of a SETTINGS frame, six octets an entry: what an HTTP2-Settings field carries in base64url.
+    /// # Errors
+    /// [`UserError::InvalidSetting`] for a value §6.5.2 forbids, [`UserError::TooManyCustomSettings`].
+    pub fn pack(&self) -> Result<Vec<u8>, UserError> {
+        Ok(self.checked(false)?.encode())
+    }
+
+    /// Reads what [`Self::pack`] made, or any payload of SETTINGS.
+    /// # Errors
+    /// [`UserError::SettingsLength`] where the length is no multiple of six, [`UserError::InvalidSetting`].
+    pub fn unpack(packed: &[u8]) -> Result<Self, UserError> {
+        if !packed.len().is_multiple_of(6) {
+            return Err(UserError::SettingsLength(packed.len()));
+        }
+        Self::decode(packed).map_err(|error| match error {
+            ConnectionError::InvalidSetting { id, value } => UserError::InvalidSetting { id, value },
+            ConnectionError::InitialWindow(value) => {
+                UserError::InvalidSetting { id: id::INITIAL_WINDOW_SIZE, value }
+            }
+            _ => UserError::SettingsLength(packed.len()),
+        })
+    }
+
+    /// Octets on the wire.
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut payload = Vec::with_capacity(48);
+        for (id, value) in self.entries() {
+            payload.extend_from_slice(&id.to_be_bytes());
+            payload.extend_from_slice(&value.to_be_bytes());
+        }
+        payload
     }
 
     /// Entries in the order of their identifiers, custom ones last.
@@ -140,6 +183,8 @@ pub struct InForce {
     pub max_header_list_size: u32,
     /// See [`Settings::enable_connect_protocol`].
     pub enable_connect_protocol: bool,
+    /// See [`Settings::custom`]: the latest value of each.
+    pub custom: Vec<(u16, u32)>,
 }
 
 impl Default for InForce {
@@ -152,6 +197,7 @@ impl Default for InForce {
             max_frame_size: 16_384,
             max_header_list_size: u32::MAX,
             enable_connect_protocol: false,
+            custom: Vec::new(),
         }
     }
 }
@@ -171,5 +217,11 @@ impl InForce {
         take(&mut self.max_frame_size, change.max_frame_size);
         take(&mut self.max_header_list_size, change.max_header_list_size);
         take(&mut self.enable_connect_protocol, change.enable_connect_protocol);
+        for &(id, value) in &change.custom {
+            match self.custom.iter_mut().find(|(other, _)| *other == id) {
+                Some(known) => known.1 = value,
+                None => self.custom.push((id, value)),
+            }
+        }
     }
 }

@@ -7,7 +7,6 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use crate::connection::StreamView;
 use crate::fields::Fields;
 use crate::flow::StreamWindow;
 use crate::ids::StreamId;
@@ -126,6 +125,8 @@ pub(crate) struct Stream {
     pub(crate) connect: bool,
     /// Promised and not begun (§8.4): `reserved` in §5.1.
     pub(crate) reserved: bool,
+    /// Client: informational heads so far.
+    pub(crate) informational: u32,
     /// Body octets framed so far.
     pub(crate) sent: u64,
     pub(crate) received: u64,
@@ -142,6 +143,7 @@ impl Stream {
             head_request: false,
             connect: false,
             reserved: false,
+            informational: 0,
             sent: 0,
             received: 0,
         }
@@ -159,7 +161,8 @@ impl Stream {
         }
     }
 
-    fn state(&self) -> &'static str {
+    /// Name of the state in §5.1.
+    pub(crate) fn state(&self) -> &'static str {
         match (&self.send, &self.recv) {
             (SendHalf::Open(_), RecvHalf::Closed) if self.reserved => "reserved_local",
             (SendHalf::Closed, RecvHalf::Open(_)) if self.reserved => "reserved_remote",
@@ -167,24 +170,6 @@ impl Stream {
             (SendHalf::Closed, RecvHalf::Open(_)) => "half_closed_local",
             (SendHalf::Open(_), RecvHalf::Closed) => "half_closed_remote",
             (SendHalf::Closed, RecvHalf::Closed) => "closed",
-        }
-    }
-
-    pub(crate) fn view(&self) -> StreamView {
-        let (send_window, queued) = match &self.send {
-            SendHalf::Open(sending) => (sending.window, sending.queued),
-            SendHalf::Closed => (0, 0),
-        };
-        StreamView {
-            id: self.id,
-            state: self.state(),
-            send_window,
-            recv_window: self.window.window(),
-            queued,
-            unread: self.window.unread(),
-            received: self.received,
-            sent: self.sent,
-            priority: self.priority,
         }
     }
 }

@@ -251,7 +251,7 @@ fn goaway_said_again_and_again_is_paid_for() {
 
 #[test]
 fn promises_refused_now_and_then_do_no_harm() {
-    let config = Config { enable_push: true, max_concurrent_streams: 1, ..Config::default() };
+    let config = Config { enable_push: true, max_reserved_streams: 1, ..Config::default() };
     let mut raw = Raw::client_with(config, &[]);
     let mut promised = 2;
     for _ in 0..150 {

@@ -1,25 +1,24 @@
-//! The connection itself (RFC 9113 §3.4, §5.4.1, §6.5, §6.7, §6.8): how it starts, settings and their
-//! acknowledgement, PING, deadlines, and the way down.
+//! The connection itself (RFC 9113 §3.4, §6.5, §6.7): how it starts, settings and their acknowledgement, PING,
+//! deadlines. The way down is [`super::closing`]'s business.
 
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use super::{Connection, Phase, Role};
+use super::closing::Phase;
+use super::{Connection, Ping, PingKind, Role};
 use crate::budget::Budget;
 use crate::config::Config;
 use crate::error::{ConnectionError, ErrorCode, UserError};
-use crate::event::{Cause, Counters, Event, Origin};
-use crate::flow::ConnectionWindow;
+use crate::event::{Counters, Event, Origin};
+use crate::flow::{ConnectionWindow, MAX_WINDOW};
 use crate::frame::{self, FrameHeader, PREFACE, flag, kind};
 use crate::hpack;
 use crate::ids::StreamId;
 use crate::output::Output;
 use crate::schedule::Scheduler;
-use crate::settings::{InForce, Settings};
+use crate::settings::{InForce, MAX_CUSTOM, Settings, id};
+use crate::stream::Stream;
 use crate::table::Table;
-
-/// The PING between the two GOAWAY frames of a graceful close.
-const DRAIN_PING: [u8; 8] = *b"draining";
 
 impl Connection {
     /// A connection in `role`. The preface (client), the first SETTINGS and the connection's window are in the
@@ -42,6 +41,7 @@ impl Connection {
             next_local: if role == Role::Client { 1 } else { 2 },
             remote_open: 0,
             local_open: 0,
+            reserved: 0,
             streams_seen: 0,
             lingering: Vec::new(),
             orphans: Vec::new(),
@@ -52,10 +52,15 @@ impl Connection {
             send_window: 65_535,
             stalled: false,
             local: InForce::default(),
-            remote: InForce::default(),
+            remote: InForce {
+                // Until the first SETTINGS says otherwise (§6.5.2 has no limit, prudence has).
+                max_concurrent_streams: config.peer_max_concurrent_streams,
+                ..InForce::default()
+            },
             settings_sent: VecDeque::new(),
-            pings_waiting: 0,
-            remote_last: None,
+            pings_sent: VecDeque::new(),
+            announced_last: StreamId::MAX,
+            remote_goaway: None,
             budget: Budget::default(),
             counters: Box::new(Counters::default()),
             errors: VecDeque::new(),
@@ -82,34 +87,66 @@ impl Connection {
             max_header_list_size: Some(config.max_header_list_size),
             enable_connect_protocol: (server && config.enable_connect_protocol).then_some(true),
             no_rfc7540_priorities: Some(true),
-            custom: config.custom_settings.clone(),
+            custom: config.custom_settings.iter().copied().take(MAX_CUSTOM).collect(),
         };
         self.send_settings(settings, now);
     }
 
     fn send_settings(&mut self, settings: Settings, now: Instant) {
-        let mut payload = Vec::with_capacity(48);
-        for (id, value) in settings.entries() {
-            payload.extend_from_slice(&id.to_be_bytes());
-            payload.extend_from_slice(&value.to_be_bytes());
-        }
-        self.write_frame(kind::SETTINGS, 0, StreamId::CONNECTION, &payload);
+        self.write_frame(kind::SETTINGS, 0, StreamId::CONNECTION, &settings.encode());
         self.settings_sent.push_back((settings, now));
     }
 
     /// Changes our settings; they are in force when the peer has acknowledged (`SettingsAcknowledged`).
     /// # Errors
-    /// [`UserError::InvalidSetting`] for a value §6.5.2 forbids; [`UserError::ConnectionClosed`].
+    /// [`UserError::InvalidSetting`] for a value §6.5.2 forbids, or one that may not be taken back (extended
+    /// CONNECT, RFC 8441 §3; the old priorities, RFC 9218 §2.1); [`UserError::TooManyCustomSettings`];
+    /// [`UserError::WindowTooLarge`] where SETTINGS_INITIAL_WINDOW_SIZE would lift the window of an open stream past
+    /// 2^31-1 (§6.9.2); [`UserError::TooManySettings`] while [`Config::max_outstanding_settings`] are not
+    /// acknowledged; [`UserError::ConnectionClosed`].
     pub fn update_settings(&mut self, settings: Settings, now: Instant) -> Result<(), UserError> {
         if self.is_closed() {
             return Err(UserError::ConnectionClosed);
         }
-        settings.check().map_err(|(id, value)| UserError::InvalidSetting { id, value })?;
-        if self.role == Role::Server && settings.enable_push == Some(true) {
-            return Err(UserError::InvalidSetting { id: crate::settings::id::ENABLE_PUSH, value: 1 });
+        let settings = settings.checked(self.role == Role::Server)?;
+        if self.settings_sent.len() >= self.config.max_outstanding_settings {
+            return Err(UserError::TooManySettings(self.config.max_outstanding_settings));
+        }
+        if settings.enable_connect_protocol == Some(false) && self.offered_connect_protocol() {
+            return Err(UserError::InvalidSetting { id: id::ENABLE_CONNECT_PROTOCOL, value: 0 });
+        }
+        if settings.no_rfc7540_priorities == Some(false) {
+            return Err(UserError::InvalidSetting { id: id::NO_RFC7540_PRIORITIES, value: 0 });
+        }
+        if let Some(initial) = settings.initial_window_size {
+            let delta = i64::from(initial) - i64::from(self.local.initial_window_size);
+            let over = |stream: &&Stream| stream.window.window() + delta > MAX_WINDOW;
+            if let Some(stream) = self.table.iter().find(over) {
+                return Err(UserError::WindowTooLarge { id: stream.id, initial });
+            }
         }
         self.send_settings(settings, now);
         Ok(())
+    }
+
+    /// SETTINGS of ours that the peer has not acknowledged.
+    pub fn pending_settings(&self) -> usize {
+        self.settings_sent.len()
+    }
+
+    /// Extended CONNECT is in force or on its way: it cannot be taken back (RFC 8441 §3).
+    fn offered_connect_protocol(&self) -> bool {
+        let offered = |(settings, _): &(Settings, Instant)| settings.enable_connect_protocol == Some(true);
+        self.local.enable_connect_protocol || self.settings_sent.iter().any(offered)
+    }
+
+    /// Octets by which SETTINGS on their way will lift the windows of streams at the peer: credit given meanwhile
+    /// must leave room for it (§6.9.2).
+    pub(super) fn pending_raise(&self) -> i64 {
+        let now = i64::from(self.local.initial_window_size);
+        let raise =
+            |(settings, _): &(Settings, Instant)| Some(i64::from(settings.initial_window_size?) - now);
+        self.settings_sent.iter().filter_map(raise).max().unwrap_or(0).max(0)
     }
 
     /// Our oldest SETTINGS come into force on the peer's side, and so on ours (§6.5.3).
@@ -150,27 +187,53 @@ impl Connection {
     }
 
     /// Sends a PING; `PongReceived` follows with the same payload.
-    pub fn ping(&mut self, payload: [u8; 8]) {
-        if !self.is_closed() {
-            self.write_ping(&payload);
-        }
+    /// # Errors
+    /// [`UserError::TooManyPings`] while [`Config::max_outstanding_pings`] are unanswered,
+    /// [`UserError::ConnectionClosed`].
+    pub fn ping(&mut self, payload: [u8; 8]) -> Result<(), UserError> {
+        self.may_ping(PingKind::Owner, self.config.max_outstanding_pings)?;
+        self.write_ping(payload, PingKind::Owner);
+        Ok(())
     }
 
-    fn write_ping(&mut self, payload: &[u8; 8]) {
-        self.write_frame(kind::PING, 0, StreamId::CONNECTION, payload);
-        self.pings_waiting = self.pings_waiting.saturating_add(1);
+    /// As [`Self::ping`], from a place of its own beside those of the application: for whoever watches whether the
+    /// peer lives. One at a time.
+    /// # Errors
+    /// [`UserError::TooManyPings`] while the last one is unanswered, [`UserError::ConnectionClosed`].
+    pub fn ping_keepalive(&mut self, payload: [u8; 8]) -> Result<(), UserError> {
+        self.may_ping(PingKind::Keepalive, 1)?;
+        self.write_ping(payload, PingKind::Keepalive);
+        Ok(())
+    }
+
+    fn may_ping(&self, kind: PingKind, limit: usize) -> Result<(), UserError> {
+        if self.is_closed() {
+            return Err(UserError::ConnectionClosed);
+        }
+        let waiting = self.pings_sent.iter().filter(|ping| ping.kind == kind).count();
+        if waiting >= limit { Err(UserError::TooManyPings(limit)) } else { Ok(()) }
+    }
+
+    /// PINGs of ours that the peer has not answered, of every kind.
+    pub fn pending_pings(&self) -> usize {
+        self.pings_sent.len()
+    }
+
+    pub(super) fn write_ping(&mut self, payload: [u8; 8], kind: PingKind) {
+        self.write_frame(kind::PING, 0, StreamId::CONNECTION, &payload);
+        self.pings_sent.push_back(Ping { payload, kind });
     }
 
     /// An answer to a PING. One that answers nothing is not told, and costs the peer as much as a PING of its own.
     pub(super) fn pong(&mut self, payload: [u8; 8], now: Instant) -> Result<(), ConnectionError> {
-        if self.pings_waiting == 0 {
+        let Some(at) = self.pings_sent.iter().position(|ping| ping.payload == payload) else {
             return self.budget.ping(now);
-        }
-        self.pings_waiting -= 1;
-        if payload == DRAIN_PING && matches!(self.phase, Phase::DrainAnnounced { .. }) {
-            self.finish_drain_announcement();
-        } else {
-            self.events.push_back(Event::PongReceived { payload });
+        };
+        match self.pings_sent.remove(at).map(|ping| ping.kind) {
+            Some(PingKind::Drain) => self.drain_answered(),
+            Some(PingKind::Owner | PingKind::Keepalive) | None => {
+                self.events.push_back(Event::PongReceived { payload });
+            }
         }
         Ok(())
     }
@@ -178,8 +241,8 @@ impl Connection {
     /// When [`Self::handle_deadline`] wants to be called next.
     pub fn next_deadline(&self) -> Option<Instant> {
         let drain = match self.phase {
-            Phase::DrainAnnounced { deadline } => Some(deadline),
-            Phase::Open | Phase::Draining { .. } => None,
+            Phase::DrainAnnounced { deadline, .. } => Some(deadline),
+            Phase::Open | Phase::Draining => None,
             Phase::Closed => return None,
         };
         let settings = self.settings_sent.front().map(|(_, sent)| *sent + self.config.settings_timeout);
@@ -207,7 +270,7 @@ impl Connection {
         } else if passed(settings) {
             ConnectionError::SettingsTimeout
         } else {
-            if let Phase::DrainAnnounced { deadline } = self.phase
+            if let Phase::DrainAnnounced { deadline, .. } = self.phase
                 && deadline <= now
             {
                 self.finish_drain_announcement();
@@ -216,75 +279,6 @@ impl Connection {
         };
         self.fail(error.clone());
         Err(error)
-    }
-
-    /// Begins a graceful close (§6.8): GOAWAY(2^31-1) and PING; on its answer, or after
-    /// [`Config::drain_ping_timeout`], GOAWAY(last) and `DrainStarted`. Streams go on; [`Self::is_drained`]
-    /// tells when none is left. A request that crossed the first GOAWAY is still served.
-    pub fn drain(&mut self, now: Instant) {
-        if !matches!(self.phase, Phase::Open) {
-            return;
-        }
-        self.write_goaway(StreamId::MAX, ErrorCode::NO_ERROR, b"");
-        self.write_ping(&DRAIN_PING);
-        self.phase = Phase::DrainAnnounced { deadline: now + self.config.drain_ping_timeout };
-    }
-
-    fn finish_drain_announcement(&mut self) {
-        let last = self.last_remote;
-        self.write_goaway(last, ErrorCode::NO_ERROR, b"");
-        self.phase = Phase::Draining { last };
-        self.events.push_back(Event::DrainStarted { last });
-    }
-
-    /// A drain has put out its second GOAWAY and no stream is open; or the connection is closed.
-    pub fn is_drained(&self) -> bool {
-        match self.phase {
-            Phase::Open | Phase::DrainAnnounced { .. } => false,
-            Phase::Draining { .. } => self.table.is_empty(),
-            Phase::Closed => true,
-        }
-    }
-
-    /// Ends the connection now: GOAWAY(last, code, debug), and each open stream gets its `StreamClosed`.
-    pub fn close(&mut self, code: ErrorCode, debug: &[u8]) {
-        if self.is_closed() {
-            return;
-        }
-        let last = match self.phase {
-            Phase::Draining { last } => last,
-            Phase::Open | Phase::DrainAnnounced { .. } | Phase::Closed => self.last_remote,
-        };
-        self.write_goaway(last, code, debug);
-        for id in self.table.ids() {
-            self.forget(id, Cause::ConnectionClosed);
-        }
-        self.phase = Phase::Closed;
-        self.partial_block = None;
-        self.partial_frame = Vec::new();
-        self.settings_sent.clear();
-    }
-
-    /// After [`Self::close`] or an error: nothing more will be said.
-    pub fn is_closed(&self) -> bool {
-        matches!(self.phase, Phase::Closed)
-    }
-
-    /// The connection ends by an error (§5.4.1).
-    pub(super) fn fail(&mut self, error: ConnectionError) {
-        if !self.is_closed() {
-            self.close(error.code(), error.to_string().as_bytes());
-            self.events.push_back(Event::ConnectionFailed { error });
-        }
-    }
-
-    fn write_goaway(&mut self, last: StreamId, code: ErrorCode, debug: &[u8]) {
-        let mut payload = Vec::with_capacity(8 + debug.len());
-        payload.extend_from_slice(&last.get().to_be_bytes());
-        payload.extend_from_slice(&code.0.to_be_bytes());
-        payload.extend_from_slice(&debug[..debug.len().min(1024)]);
-        self.write_frame(kind::GOAWAY, 0, StreamId::CONNECTION, &payload);
-        self.record(StreamId::CONNECTION, Origin::Local, code);
     }
 
     pub(super) fn write_reset(&mut self, id: StreamId, code: ErrorCode) {

@@ -5,7 +5,7 @@
 use std::ops::ControlFlow;
 use std::time::Instant;
 
-use super::{Connection, PartialBlock, Phase, Role};
+use super::{Connection, PartialBlock, Role};
 use crate::budget::{CONTINUATIONS, HEADER_BLOCK};
 use crate::error::{ConnectionError, Limit, StreamError};
 use crate::event::Event;
@@ -192,7 +192,7 @@ impl Connection {
         let collector = self.decode(Kind::Request { connect_protocol }, block)?;
         self.budget.useful(block.len());
         let priority = self.take_early_priority(id);
-        if matches!(self.phase, Phase::Draining { .. }) {
+        if id > self.announced_last {
             return self.fail_stream(id, &StreamError::Draining, now);
         }
         let open = self.remote_open as usize + self.lingering.len();
@@ -317,7 +317,7 @@ impl Connection {
         }
         match self.take_response(id, end_stream, collector) {
             Ok(()) => self.end_receiving(id, end_stream),
-            Err(rule) => self.fail_stream(id, &StreamError::Malformed(rule), now),
+            Err(error) => self.fail_stream(id, &error, now),
         }
     }
 
@@ -326,28 +326,39 @@ impl Connection {
         id: StreamId,
         end_stream: bool,
         collector: Collector,
-    ) -> Result<(), Malformed> {
+    ) -> Result<(), StreamError> {
         let (head, declared) = collector.response()?;
         if (100..200).contains(&head.status) {
             if end_stream {
-                return Err(Malformed::Status);
+                return Err(Malformed::Status.into());
+            }
+            if let Some(stream) = self.table.get_mut(id) {
+                stream.informational += 1;
+                if stream.informational > self.config.max_informational {
+                    return Err(StreamError::TooManyInformational);
+                }
             }
             self.events.push_back(Event::InformationalReceived { id, head });
             return Ok(());
         }
         let Some(stream) = self.table.get_mut(id) else { return Ok(()) };
         if stream.reserved {
+            if self.remote_open >= self.config.max_concurrent_streams {
+                return Err(StreamError::TooManyStreams);
+            }
             stream.reserved = false;
+            self.reserved -= 1;
+            self.remote_open += 1;
         }
         let bodyless = stream.head_request || matches!(head.status, 204 | 304);
         let rule = match declared {
-            _ if bodyless => BodyRule::None,
             _ if stream.connect && head.status < 300 => BodyRule::Tunnel,
+            _ if bodyless => BodyRule::None,
             Some(length) => BodyRule::Declared(length),
             None => BodyRule::Free,
         };
         if end_stream && matches!(rule, BodyRule::Declared(length) if length > 0) {
-            return Err(Malformed::BodyLength);
+            return Err(Malformed::BodyLength.into());
         }
         if let RecvHalf::Open(receiving) = &mut stream.recv {
             receiving.rule = rule;
@@ -378,12 +389,12 @@ impl Connection {
             None if self.table.gone(id) == Gone::Reset => {}
             _ => return Err(ConnectionError::StreamClosed { frame: "PUSH_PROMISE", id }),
         }
-        if matches!(self.phase, Phase::Draining { .. }) {
+        if promised > self.announced_last {
             return self.fail_stream(promised, &StreamError::Draining, now);
         }
         if !self.config.enable_push
             || self.table.get(id).is_none()
-            || self.remote_open >= self.config.max_concurrent_streams
+            || self.reserved >= self.config.max_reserved_streams
         {
             return self.fail_stream(promised, &StreamError::TooManyStreams, now);
         }
@@ -410,7 +421,7 @@ impl Connection {
         stream.reserved = true;
         stream.head_request = head.method() == "HEAD";
         self.budget.stream_accepted();
-        self.remote_open += 1;
+        self.reserved += 1;
         self.table.insert(stream);
         self.events.push_back(Event::PushPromised { id, promised, head });
         Ok(())

@@ -4,19 +4,19 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::{Connection, Phase, Role};
+use super::closing::{GoAway, MAX_DEBUG, Phase};
+use super::{Connection, Role};
 use crate::budget::SETTINGS_ENTRIES;
 use crate::error::{ConnectionError, ErrorCode, Limit, StreamError};
 use crate::event::{Cause, Event, Origin};
+use crate::flow::MAX_WINDOW;
 use crate::frame::{self, FrameHeader, HEADER_LEN, PREFACE, flag, kind};
 use crate::ids::StreamId;
 use crate::message::Malformed;
 use crate::priority::Priority;
-use crate::settings::{self, Settings};
+use crate::settings::{self, MAX_CUSTOM, Settings};
 use crate::stream::{BodyRule, RecvHalf, SendHalf};
 use crate::table::Gone;
-
-const MAX_WINDOW: i64 = 0x7fff_ffff;
 
 impl Connection {
     /// Takes bytes as they arrive, all of them; keeps only the tail of an incomplete frame.
@@ -167,6 +167,8 @@ impl Connection {
             kind::WINDOW_UPDATE => self.on_window_update(header, payload, now),
             kind::CONTINUATION => self.on_continuation(header, payload, now),
             kind::PRIORITY_UPDATE => self.on_priority_update(header, payload),
+            kind::ALTSVC if self.role == Role::Client => self.on_altsvc(header, payload),
+            kind::ORIGIN if self.role == Role::Client => self.on_origin(header, payload),
             _ => self.budget.unknown_frame(HEADER_LEN + payload.len()),
         }
     }
@@ -315,10 +317,15 @@ impl Connection {
         if payload.len() / 6 > SETTINGS_ENTRIES {
             return Err(ConnectionError::Calm(Limit::Settings));
         }
-        let settings = Settings::decode(payload)?;
+        let mut settings = Settings::decode(payload)?;
+        let wanted = &self.config.remote_custom_settings;
+        settings.custom.retain(|(id, _)| wanted.iter().take(MAX_CUSTOM).any(|other| other == id));
         // In order (§6.5.3): a table that was small in between has lost its entries (RFC 7541 §4.2).
         for size in Settings::table_sizes(payload) {
             self.encoder.set_peer_limit(size);
+        }
+        if !self.settings_seen {
+            self.remote.max_concurrent_streams = u32::MAX;
         }
         self.apply_remote(&settings)?;
         self.settings_seen = true;
@@ -384,16 +391,17 @@ impl Connection {
             return Err(ConnectionError::FrameSize { frame: "GOAWAY", length: header.length });
         };
         let (last, code) = (StreamId::from_wire(last), ErrorCode(code));
-        if self.remote_last.is_some_and(|before| last > before) {
+        let before = self.goaway_received();
+        if before.is_some_and(|(before, _)| last > before) {
             return Err(ConnectionError::GoAwayRaised(last));
         }
-        if self.remote_last.is_some() {
+        if before.is_some() {
             // Twice is graceful (§6.8); without end it is as good as an unknown frame.
             self.budget.unknown_frame(HEADER_LEN + payload.len())?;
         }
-        self.remote_last = Some(last);
         self.record(StreamId::CONNECTION, Origin::Remote, code);
-        let debug = Bytes::copy_from_slice(&debug[..debug.len().min(1024)]);
+        let debug = Bytes::copy_from_slice(&debug[..debug.len().min(MAX_DEBUG)]);
+        self.remote_goaway = Some(Box::new(GoAway { last, code, debug: debug.clone() }));
         self.events.push_back(Event::GoAwayReceived { last, code, debug });
         for id in self.table.ids() {
             if !self.is_remote(id) && id > last {
@@ -490,13 +498,14 @@ impl Connection {
     /// Gives credit to a stream's sender when it is worth a frame.
     pub(super) fn stream_credit(&mut self, id: StreamId) {
         let bounds = self.config.stream_window;
+        let raise = if self.settings_sent.is_empty() { 0 } else { self.pending_raise() };
         let Some(stream) = self.table.get_mut(id) else { return };
         let RecvHalf::Open(receiving) = &stream.recv else { return };
         let remaining = match receiving.rule {
             BodyRule::Declared(length) => Some(length - receiving.received.min(length)),
             BodyRule::Free | BodyRule::AwaitHead | BodyRule::None | BodyRule::Tunnel => None,
         };
-        if let Some(credit) = stream.window.update(bounds, remaining) {
+        if let Some(credit) = stream.window.update(bounds, remaining, raise) {
             self.write_window_update(id, credit);
         }
     }

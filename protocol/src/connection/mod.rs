@@ -1,18 +1,25 @@
 //! The machine of one connection (RFC 9113), both roles.
 //!
 //! `inbound` reads frames, `headers` turns header blocks into messages, `outbound` writes them, `control` keeps
-//! settings, liveness and the way down. No I/O, no clock. Invariants: every stream that was announced has
+//! settings and liveness, `closing` the way down, `extension` ALTSVC and ORIGIN, `view` shows how things stand. No I/O, no clock. Invariants: every stream that was announced has
 //! exactly one [`Event::StreamClosed`]; after the end nothing is emitted and input is ignored.
 
+mod closing;
 mod control;
+mod extension;
 mod headers;
 mod inbound;
 mod outbound;
+mod view;
+
+pub use extension::AltSvcTarget;
+pub use view::{ConnectionState, StreamView};
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::time::Instant;
 
+use self::closing::{GoAway, Phase};
 use crate::budget::{Budget, REPLIES_SOFT};
 use crate::config::Config;
 use crate::error::{ConnectionError, ErrorCode, StreamError, UserError};
@@ -36,43 +43,22 @@ pub enum Role {
     Server,
 }
 
-/// A stream as it stands, for people who look.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StreamView {
-    /// The stream.
-    pub id: StreamId,
-    /// Name of its state in RFC 9113 §5.1: `open`, `half_closed_local`, `half_closed_remote`,
-    /// `reserved_local`, `reserved_remote`, `closed`.
-    pub state: &'static str,
-    /// Octets we may send as far as the stream's window goes; negative after a SETTINGS change (§6.9.2).
-    pub send_window: i64,
-    /// Octets the peer may send.
-    pub recv_window: i64,
-    /// Body octets accepted for sending and not yet framed.
-    pub queued: usize,
-    /// Body octets received and not yet consumed.
-    pub unread: usize,
-    /// Body octets received.
-    pub received: u64,
-    /// Body octets framed.
-    pub sent: u64,
-    /// Its priority.
-    pub priority: Priority,
+/// Who asked for a PING.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum PingKind {
+    /// The application.
+    Owner,
+    /// Whoever watches that the peer lives.
+    Keepalive,
+    /// A graceful close (§6.8).
+    Drain,
 }
 
-/// How far the way down has come (§6.8).
-#[derive(Debug)]
-enum Phase {
-    Open,
-    /// GOAWAY(2^31-1) and PING are out.
-    DrainAnnounced {
-        deadline: Instant,
-    },
-    /// GOAWAY(last) is out.
-    Draining {
-        last: StreamId,
-    },
-    Closed,
+/// A PING whose answer has not come.
+#[derive(Clone, Copy, Debug)]
+struct Ping {
+    payload: [u8; 8],
+    kind: PingKind,
 }
 
 /// A header block whose END_HEADERS has not come (§6.10).
@@ -116,9 +102,11 @@ pub struct Connection {
     last_remote: StreamId,
     /// Next stream we open.
     next_local: u32,
-    /// Streams in the table that the peer opened, and that we opened.
+    /// Streams in the table that the peer opened, and that we opened, without those that are reserved.
     remote_open: u32,
     local_open: u32,
+    /// Promises in the table whose response has not begun.
+    reserved: u32,
     streams_seen: u64,
     /// Closed by a reset while the owner still works on them; they count against the concurrency limit.
     lingering: Vec<StreamId>,
@@ -140,10 +128,12 @@ pub struct Connection {
     remote: InForce,
     /// SETTINGS sent and not acknowledged, oldest first.
     settings_sent: VecDeque<(Settings, Instant)>,
-    /// PINGs of ours that were not answered.
-    pings_waiting: u32,
+    /// PINGs of ours that were not answered, oldest first.
+    pings_sent: VecDeque<Ping>,
+    /// Last stream of our GOAWAY; above it nothing is looked at.
+    announced_last: StreamId,
     /// The peer's GOAWAY.
-    remote_last: Option<StreamId>,
+    remote_goaway: Option<Box<GoAway>>,
     budget: Budget,
     counters: Box<Counters>,
     errors: VecDeque<ErrorRecord>,
@@ -180,23 +170,6 @@ impl Connection {
         self.budget.output_advanced(count, self.output.len());
     }
 
-    /// How many streams are open.
-    pub fn open_streams(&self) -> usize {
-        self.table.len()
-    }
-
-    /// Streams as they stand, by identifier.
-    pub fn streams(&self) -> Vec<StreamView> {
-        let mut views: Vec<_> = self.table.iter().map(Stream::view).collect();
-        views.sort_unstable_by_key(|view| view.id);
-        views
-    }
-
-    /// One stream as it stands.
-    pub fn stream(&self, id: StreamId) -> Option<StreamView> {
-        self.table.get(id).map(Stream::view)
-    }
-
     /// Whether the stream is open, on either side.
     #[inline]
     pub fn is_open(&self, id: StreamId) -> bool {
@@ -206,61 +179,6 @@ impl Connection {
     /// Whether the peer may still send on the stream: no END_STREAM, no reset so far.
     pub fn is_receiving(&self, id: StreamId) -> bool {
         self.table.get(id).is_some_and(|stream| matches!(stream.recv, RecvHalf::Open(_)))
-    }
-
-    /// Settings of ours that the peer has acknowledged.
-    pub fn local_settings(&self) -> &InForce {
-        &self.local
-    }
-
-    /// Settings the peer told us.
-    pub fn remote_settings(&self) -> &InForce {
-        &self.remote
-    }
-
-    /// Counters since the start.
-    pub fn counters(&self) -> &Counters {
-        &self.counters
-    }
-
-    /// RST_STREAM and GOAWAY since the last call, both directions (the latest 1 024).
-    pub fn take_error_records(&mut self) -> Vec<ErrorRecord> {
-        std::mem::take(&mut self.errors).into()
-    }
-
-    /// Octets the connection as a whole may send now.
-    pub fn send_window(&self) -> i64 {
-        self.send_window
-    }
-
-    /// Octets the peer may send on the connection as a whole now.
-    pub fn recv_window(&self) -> i64 {
-        self.recv_window.window()
-    }
-
-    /// Octets charged: unread bodies, queued bodies, output, a frame or block in flight, header tables.
-    pub fn memory(&self) -> usize {
-        self.recv_window.charged()
-            + self.queued_bodies()
-            + self.output.heap()
-            + self.partial_frame.capacity()
-            + self.partial_block.as_ref().map_or(0, |partial| partial.block.capacity())
-            + self.decoder.heap_size()
-            + self.encoder.heap_size()
-            + self.table.heap()
-    }
-
-    /// Body octets queued by streams plus output octets waiting.
-    pub fn queued(&self) -> usize {
-        self.queued_bodies() + self.output.len()
-    }
-
-    fn queued_bodies(&self) -> usize {
-        let queued = |stream: &Stream| match &stream.send {
-            SendHalf::Open(sending) => sending.queued,
-            SendHalf::Closed => 0,
-        };
-        self.table.iter().map(queued).sum()
     }
 
     /// Gives back spare heap; for a connection that has become idle.
@@ -275,6 +193,7 @@ impl Connection {
         self.lingering.shrink_to_fit();
         self.orphans.shrink_to_fit();
         self.settings_sent.shrink_to_fit();
+        self.pings_sent.shrink_to_fit();
         self.early_priorities.shrink_to_fit();
     }
 
@@ -311,6 +230,18 @@ impl Connection {
         }
     }
 
+    /// The next stream we open gets this identifier; those passed over are never used. For tests of peers, and for who
+    /// wants identifiers to run out early.
+    /// # Errors
+    /// [`UserError::InvalidStreamId`] for one of the other side, or lower than the next (§5.1.1).
+    pub fn set_next_stream_id(&mut self, id: StreamId) -> Result<(), UserError> {
+        if self.is_remote(id) || id.is_connection() || id.get() < self.next_local {
+            return Err(UserError::InvalidStreamId(id));
+        }
+        self.next_local = id.get();
+        Ok(())
+    }
+
     /// The peer opened this stream.
     fn is_remote(&self, id: StreamId) -> bool {
         id.is_client() == (self.role == Role::Server)
@@ -331,10 +262,10 @@ impl Connection {
     /// Takes a stream out of the table and tells of it; the one place where a stream is forgotten.
     fn forget(&mut self, id: StreamId, cause: Cause) {
         let Some(stream) = self.table.remove(id) else { return };
-        if self.is_remote(id) {
-            self.remote_open -= 1;
-        } else if !stream.reserved {
-            self.local_open -= 1;
+        match (stream.reserved, self.is_remote(id)) {
+            (true, _) => self.reserved -= 1,
+            (false, true) => self.remote_open -= 1,
+            (false, false) => self.local_open -= 1,
         }
         if let SendHalf::Open(sending) = &stream.send
             && sending.scheduled

@@ -7,7 +7,8 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::{Connection, Phase, Role};
+use super::closing::Phase;
+use super::{Connection, Role};
 use crate::error::UserError;
 use crate::event::Event;
 use crate::fields::Fields;
@@ -62,10 +63,10 @@ impl Connection {
     fn may_open(&self) -> Result<(), UserError> {
         match self.phase {
             Phase::Closed => return Err(UserError::ConnectionClosed),
-            Phase::DrainAnnounced { .. } | Phase::Draining { .. } => return Err(UserError::GoingAway),
+            Phase::DrainAnnounced { .. } | Phase::Draining => return Err(UserError::GoingAway),
             Phase::Open => {}
         }
-        if self.remote_last.is_some() {
+        if self.remote_goaway.is_some() {
             return Err(UserError::GoingAway);
         }
         if self.next_local > StreamId::MAX.get() {
@@ -98,6 +99,7 @@ impl Connection {
         let send = SendHalf::Open(Sending::new(self.remote.initial_window_size));
         let mut stream = Stream::new(promised, send, RecvHalf::Closed, self.local.initial_window_size);
         stream.reserved = true;
+        self.reserved += 1;
         stream.head_request = head.method() == "HEAD";
         self.table.insert(stream);
         self.write_head(kind::PUSH_PROMISE, id, Some(promised), false, |encoder, run| {
@@ -148,6 +150,7 @@ impl Connection {
         check_length(id, declared, 0, end_stream)?;
         if stream.reserved {
             stream.reserved = false;
+            self.reserved -= 1;
             self.local_open += 1;
         }
         if stream.connect

@@ -138,7 +138,7 @@ fn our_own_limit_changes_when_the_peer_acknowledges() {
 #[test]
 fn promises_beyond_our_limit_are_refused() {
     // Reserved streams do not count (§5.1.2), yet each takes memory: a client may refuse any promise (§8.4.2).
-    let config = Config { enable_push: true, max_concurrent_streams: 1, ..Config::default() };
+    let config = Config { enable_push: true, max_reserved_streams: 1, ..Config::default() };
     let mut raw = Raw::client_with(config, &[]);
     let id = raw.ask_get();
     raw.send(frames::push_promise(id, 2, &block::get()));
@@ -155,4 +155,52 @@ fn promises_beyond_our_limit_are_refused() {
             .any(|event| matches!(event, Event::PushPromised { promised, .. } if promised.get() == 6))
     );
     raw.expect_alive();
+}
+
+#[test]
+fn a_promised_response_beyond_our_limit_is_refused_when_it_begins() {
+    let config = Config { enable_push: true, max_concurrent_streams: 1, ..Config::default() };
+    let mut raw = Raw::client_with(config, &[]);
+    let id = raw.ask_get();
+    raw.send(
+        [frames::push_promise(id, 2, &block::get()), frames::push_promise(id, 4, &block::get())].concat(),
+    );
+    raw.expect_fine();
+    assert_eq!(raw.conn.state().streams_reserved, 2, "promises are not streams yet");
+    raw.send(frames::headers(2, &block::status("200"), frames::NONE));
+    raw.send(frames::headers(4, &block::status("200"), frames::NONE));
+    raw.expect_reset(4, ErrorCode::REFUSED_STREAM);
+    raw.send(frames::data(2, b"pushed", frames::END_STREAM));
+    assert_eq!(raw.closed(2), [Cause::EndStream]);
+    let state = raw.conn.state();
+    assert_eq!((state.streams_reserved, state.streams_remote, state.streams_local), (0, 0, 1));
+}
+
+#[test]
+fn two_hundred_promises_may_wait_and_one_more_is_refused() {
+    let mut raw = Raw::client_with(Config { enable_push: true, ..Config::default() }, &[]);
+    let id = raw.ask_get();
+    for promised in 1..=200 {
+        raw.send(frames::push_promise(id, 2 * promised, &block::get()));
+    }
+    raw.expect_fine();
+    raw.send(frames::push_promise(id, 402, &block::get()));
+    raw.expect_reset_of_a_promise(402, ErrorCode::REFUSED_STREAM);
+}
+
+#[test]
+fn a_peer_is_taken_to_allow_a_hundred_streams_until_it_says() {
+    let mut raw = Raw::bare(Role::Client, Config::default());
+    for _ in 0..100 {
+        raw.ask_get();
+    }
+    assert_eq!(raw.act(|conn| conn.send_request(&get(), true)), Err(UserError::TooManyStreams));
+    raw.send([frames::settings(&[]), frames::settings_ack()].concat());
+    raw.ask_get(); // no limit said is none (§6.5.2)
+    let mut raw = Raw::bare(Role::Client, Config { peer_max_concurrent_streams: 1, ..Config::default() });
+    raw.ask_get();
+    assert_eq!(raw.act(|conn| conn.send_request(&get(), true)), Err(UserError::TooManyStreams));
+    raw.send(frames::settings(&[(setting::MAX_CONCURRENT_STREAMS, 2)]));
+    raw.ask_get();
+    assert_eq!(raw.act(|conn| conn.send_request(&get(), true)), Err(UserError::TooManyStreams));
 }

@@ -330,7 +330,7 @@ fn after_close_every_call_says_so() {
     let said = raw.frames.len();
     assert_eq!(raw.frames[said - 1].kind, frames::GOAWAY);
     assert!(raw.act(|conn| conn.send_response(1.into(), &status(200), true)).is_err());
-    raw.act(|conn| conn.ping([1; 8]));
+    assert_eq!(raw.act(|conn| conn.ping([1; 8])), Err(UserError::ConnectionClosed));
     raw.act(|conn| conn.close(ErrorCode::INTERNAL_ERROR, b"again"));
     let now = raw.now;
     raw.act(|conn| conn.drain(now));

@@ -26,18 +26,56 @@ fn an_unknown_frame_in_a_field_block_is_a_connection_error() {
     raw.expect_goaway(ErrorCode::PROTOCOL_ERROR);
 }
 
+fn customs(raw: &Raw) -> Vec<Vec<(u16, u32)>> {
+    let custom = |event: &Event| match event {
+        Event::SettingsReceived { settings } => Some(settings.custom.clone()),
+        _ => None,
+    };
+    raw.events.iter().filter_map(custom).collect()
+}
+
 #[test]
-fn unknown_settings_are_acknowledged_and_given_to_the_owner() {
-    let mut raw = Raw::server();
-    raw.send(frames::settings(&[(0xff, 7), (0x4242, 0xffff_ffff)]));
+fn unknown_settings_are_acknowledged_and_told_to_an_owner_that_asked() {
+    let config = Config { remote_custom_settings: vec![0x4242, 0xff], ..Config::default() };
+    let mut raw = Raw::server_with(config, &[]);
+    raw.send(frames::settings(&[(0xff, 7), (0xfe, 1), (0x4242, 0xffff_ffff)]));
     let acks = raw.of_kind(frames::SETTINGS);
     assert_eq!((acks.len(), acks[0].flags), (1, frames::ACK));
-    let told = raw.events.iter().any(|event| match event {
-        Event::SettingsReceived { settings } => settings.custom == [(0xff, 7), (0x4242, 0xffff_ffff)],
-        _ => false,
-    });
-    assert!(told, "{:?}", raw.events);
+    assert_eq!(customs(&raw), [[(0xff, 7), (0x4242, 0xffff_ffff)]]);
+    raw.send(frames::settings(&[(0xff, 8)]));
+    assert_eq!(raw.conn.remote_settings().custom, [(0xff, 8), (0x4242, 0xffff_ffff)], "the last value wins");
     raw.expect_fine();
+    let mut raw = Raw::server();
+    raw.send(frames::settings(&[(0xff, 7)]));
+    assert_eq!(customs(&raw), [[]], "nobody asked");
+    raw.expect_fine();
+}
+
+#[test]
+fn ten_custom_settings_are_told_and_the_eleventh_is_not() {
+    let ids: Vec<u16> = (0x100..0x10b).collect();
+    let mut raw = Raw::server_with(Config { remote_custom_settings: ids.clone(), ..Config::default() }, &[]);
+    let all: Vec<_> = ids.iter().map(|id| (*id, 1)).collect();
+    raw.send(frames::settings(&all));
+    assert_eq!(customs(&raw), [&all[..10]]);
+    let now = raw.now;
+    let custom = |count: usize| Settings { custom: all[..count].to_vec(), ..Settings::default() };
+    raw.act(|conn| conn.update_settings(custom(10), now)).unwrap();
+    let said = raw.act(|conn| conn.update_settings(custom(11), now));
+    assert_eq!(said, Err(UserError::TooManyCustomSettings(11)));
+}
+
+#[test]
+fn a_custom_setting_with_a_meaning_is_that_setting() {
+    let mut raw = Raw::server();
+    let now = raw.now;
+    let change = Settings { custom: vec![(setting::MAX_FRAME_SIZE, 20_000)], ..Settings::default() };
+    raw.act(|conn| conn.update_settings(change, now)).unwrap();
+    raw.send(frames::settings_ack());
+    assert_eq!(raw.conn.local_settings().max_frame_size, 20_000);
+    let wrong = Settings { custom: vec![(setting::MAX_FRAME_SIZE, 1)], ..Settings::default() };
+    let said = raw.act(|conn| conn.update_settings(wrong, now));
+    assert_eq!(said, Err(UserError::InvalidSetting { id: setting::MAX_FRAME_SIZE, value: 1 }));
 }
 
 #[test]

@@ -264,3 +264,142 @@ fn settings_may_come_between_streams_at_any_time() {
     raw.exchange(3);
     raw.expect_fine();
 }
+
+#[test]
+fn ten_settings_may_wait_for_their_acknowledgement_and_the_eleventh_is_refused() {
+    let mut raw = Raw::server();
+    let now = raw.now;
+    for waiting in 0..10 {
+        assert_eq!(raw.conn.pending_settings(), waiting);
+        raw.act(|conn| conn.update_settings(Settings::default(), now)).unwrap();
+    }
+    let said = raw.act(|conn| conn.update_settings(Settings::default(), now));
+    assert_eq!(said, Err(UserError::TooManySettings(10)));
+    assert_eq!(raw.of_kind(frames::SETTINGS).len(), 10);
+    raw.send(frames::settings_ack());
+    raw.act(|conn| conn.update_settings(Settings::default(), now)).unwrap();
+    raw.expect_fine();
+}
+
+#[test]
+fn a_setting_of_ours_cannot_lift_a_grown_window_past_its_bound() {
+    // The window has grown by a WINDOW_UPDATE, to 200 octets more than it began with.
+    let window = stagedoor_protocol::Window { start: 100, max: 300 };
+    let mut raw = Raw::server_with(Config { stream_window: window, ..Config::default() }, &[]);
+    raw.post(1);
+    while raw.conn.streams()[0].recv_window < 300 {
+        let octets = raw.conn.streams()[0].recv_window as usize;
+        raw.send(frames::data(1, &vec![0; octets], frames::NONE));
+        raw.act(|conn| conn.consume(1.into(), octets));
+    }
+    let now = raw.now;
+    let initial = |size: u32| Settings { initial_window_size: Some(size), ..Settings::default() };
+    let over = 0x7fff_ffff - 200 + 1;
+    let said = raw.act(|conn| conn.update_settings(initial(over), now));
+    assert_eq!(said, Err(UserError::WindowTooLarge { id: 1.into(), initial: over }));
+    raw.act(|conn| conn.update_settings(initial(over - 1), now)).unwrap();
+    raw.send(frames::settings_ack());
+    assert_eq!(raw.conn.streams()[0].recv_window, 0x7fff_ffff);
+    raw.expect_open(1);
+}
+
+#[test]
+fn credit_given_while_settings_are_on_their_way_leaves_room_for_them() {
+    // By the peer's book: 100 octets, raised by our SETTINGS to 2^31-1, and whatever WINDOW_UPDATE follows.
+    let window = stagedoor_protocol::Window { start: 100, max: 1 << 20 };
+    let mut raw = Raw::server_with(Config { stream_window: window, ..Config::default() }, &[]);
+    raw.post(1);
+    let now = raw.now;
+    let change = Settings { initial_window_size: Some(0x7fff_ffff), ..Settings::default() };
+    raw.act(|conn| conn.update_settings(change, now)).unwrap();
+    let mut book = i64::from(0x7fff_ffff);
+    for round in 0..50 {
+        if round == 25 {
+            raw.send(frames::settings_ack());
+        }
+        let octets = raw.conn.streams()[0].recv_window.min(16_384) as usize;
+        raw.frames.clear();
+        raw.send(frames::data(1, &vec![0; octets], frames::NONE));
+        raw.act(|conn| conn.consume(1.into(), octets));
+        book += raw.credit(1) as i64 - octets as i64;
+        assert!(book <= 0x7fff_ffff, "round {round}: {book}");
+    }
+    raw.expect_open(1);
+}
+
+#[test]
+fn what_was_offered_for_good_is_not_taken_back() {
+    let mut raw = Raw::server();
+    let now = raw.now;
+    for (change, id) in [
+        (
+            Settings { enable_connect_protocol: Some(false), ..Settings::default() },
+            setting::ENABLE_CONNECT_PROTOCOL,
+        ),
+        (
+            Settings { no_rfc7540_priorities: Some(false), ..Settings::default() },
+            setting::NO_RFC7540_PRIORITIES,
+        ),
+    ] {
+        let said = raw.act(|conn| conn.update_settings(change, now));
+        assert_eq!(said, Err(UserError::InvalidSetting { id, value: 0 }));
+    }
+    // Never offered, it can be refused still, and then offered.
+    let mut raw = Raw::server_with(Config { enable_connect_protocol: false, ..Config::default() }, &[]);
+    for (offer, passes) in [(false, true), (true, true), (false, false)] {
+        let change = Settings { enable_connect_protocol: Some(offer), ..Settings::default() };
+        let said = raw.act(|conn| conn.update_settings(change, now));
+        assert_eq!(said.is_ok(), passes, "{offer}");
+    }
+}
+
+#[test]
+fn a_peer_that_takes_extended_connect_back_is_a_connection_error() {
+    let mut raw = Raw::client_with(Config::default(), &[(setting::ENABLE_CONNECT_PROTOCOL, 1)]);
+    raw.send(frames::settings(&[(setting::ENABLE_CONNECT_PROTOCOL, 1)]));
+    raw.expect_fine();
+    raw.send(frames::settings(&[(setting::ENABLE_CONNECT_PROTOCOL, 0)]));
+    raw.expect_goaway(ErrorCode::PROTOCOL_ERROR);
+}
+
+#[test]
+fn thirty_two_entries_pass_and_one_more_is_a_connection_error() {
+    for (count, passes) in [(32, true), (33, false)] {
+        let mut raw = Raw::server();
+        raw.send(frames::settings(&vec![(0x4242, 1); count]));
+        if passes { raw.expect_fine() } else { raw.expect_goaway(ErrorCode::ENHANCE_YOUR_CALM) }
+    }
+}
+
+#[test]
+fn packed_settings_are_six_octets_an_entry_and_read_back() {
+    let settings = Settings {
+        enable_push: Some(false),
+        initial_window_size: Some(0x7fff_ffff),
+        custom: vec![(0x4242, 0)],
+        ..Settings::default()
+    };
+    let packed = settings.pack().unwrap();
+    assert_eq!(packed, [0, 2, 0, 0, 0, 0, 0, 4, 0x7f, 0xff, 0xff, 0xff, 0x42, 0x42, 0, 0, 0, 0]);
+    assert_eq!(Settings::unpack(&packed), Ok(settings));
+    assert_eq!((Settings::default().pack(), Settings::unpack(&[])), (Ok(vec![]), Ok(Settings::default())));
+}
+
+#[test]
+fn packed_settings_of_a_wrong_length_or_value_are_refused() {
+    for length in [1, 5, 7, 11] {
+        assert_eq!(Settings::unpack(&vec![0; length]), Err(UserError::SettingsLength(length)));
+    }
+    let (id, value) = (setting::INITIAL_WINDOW_SIZE, 0x8000_0000);
+    assert_eq!(
+        Settings::unpack(&[0, 4, 0x80, 0, 0, 0]),
+        Err(UserError::InvalidSetting { id, value }),
+        "what cannot be sent"
+    );
+    let wrong = Settings { initial_window_size: Some(value), ..Settings::default() };
+    assert_eq!(wrong.pack(), Err(UserError::InvalidSetting { id, value }));
+    assert_eq!(
+        Settings::unpack(&[0, 2, 0, 0, 0, 2]),
+        Err(UserError::InvalidSetting { id: setting::ENABLE_PUSH, value: 2 })
+    );
+}

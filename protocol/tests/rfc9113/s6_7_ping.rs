@@ -50,7 +50,7 @@ fn any_length_but_eight_is_a_connection_error() {
 #[test]
 fn our_ping_is_told_when_it_is_answered() {
     let mut raw = Raw::client();
-    raw.act(|conn| conn.ping(*b"are you?"));
+    raw.act(|conn| conn.ping(*b"are you?")).unwrap();
     let ping = raw.of_kind(frames::PING)[0].clone();
     assert_eq!((ping.flags, &ping.payload[..]), (frames::NONE, &b"are you?"[..]));
     raw.send(frames::ping_ack(*b"are you?"));
@@ -76,4 +76,50 @@ fn an_answer_goes_before_octets_that_wait() {
     let at = raw.frames.iter().position(|frame| frame.kind == frames::PING).unwrap();
     let before: usize = raw.frames[..at].iter().map(|frame| frame.payload.len()).sum();
     assert!(before <= 70_000, "{before} octets went first");
+}
+
+#[test]
+fn ten_pings_may_wait_for_their_answer_and_the_eleventh_is_refused() {
+    let mut raw = Raw::client();
+    for at in 0..10 {
+        assert_eq!(raw.conn.pending_pings(), usize::from(at));
+        raw.act(|conn| conn.ping([at; 8])).unwrap();
+    }
+    assert_eq!(raw.act(|conn| conn.ping([10; 8])), Err(UserError::TooManyPings(10)));
+    assert_eq!(raw.of_kind(frames::PING).len(), 10, "the refused one was not sent");
+    raw.send(frames::ping_ack([3; 8]));
+    raw.act(|conn| conn.ping([10; 8])).unwrap();
+    let told = raw.events.iter().filter(|event| matches!(event, Event::PongReceived { .. })).count();
+    assert_eq!(told, 1);
+}
+
+#[test]
+fn a_keepalive_has_a_place_beside_the_pings_of_the_application() {
+    let mut raw = Raw::server();
+    raw.act(|conn| conn.ping_keepalive(*b"alive???")).unwrap();
+    for at in 0..10 {
+        raw.act(|conn| conn.ping([at; 8])).unwrap();
+    }
+    assert_eq!(raw.act(|conn| conn.ping_keepalive(*b"alive?!?")), Err(UserError::TooManyPings(1)));
+    raw.send(frames::ping_ack(*b"alive???"));
+    raw.act(|conn| conn.ping_keepalive(*b"alive?!?")).unwrap();
+    assert!(raw.events.contains(&Event::PongReceived { payload: *b"alive???" }));
+}
+
+#[test]
+fn an_answer_with_octets_we_never_sent_answers_nothing() {
+    let mut raw = Raw::client();
+    raw.act(|conn| conn.ping(*b"are you?")).unwrap();
+    raw.send(frames::ping_ack(*b"i am not"));
+    assert!(raw.events.is_empty(), "{:?}", raw.events);
+    assert_eq!(raw.conn.pending_pings(), 1);
+    raw.expect_fine();
+}
+
+#[test]
+fn a_closed_connection_sends_no_ping() {
+    let mut raw = Raw::server();
+    raw.act(|conn| conn.close(ErrorCode::NO_ERROR, b""));
+    assert_eq!(raw.act(|conn| conn.ping([0; 8])), Err(UserError::ConnectionClosed));
+    assert_eq!(raw.act(|conn| conn.ping_keepalive([0; 8])), Err(UserError::ConnectionClosed));
 }

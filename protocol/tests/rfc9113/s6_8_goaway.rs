@@ -132,7 +132,7 @@ fn a_graceful_end_says_goaway_twice_with_a_ping_between() {
 #[test]
 fn the_answer_to_another_ping_does_not_shorten_a_graceful_end() {
     let mut raw = Raw::server();
-    raw.act(|conn| conn.ping(*b"keepaliv"));
+    raw.act(|conn| conn.ping(*b"keepaliv")).unwrap();
     let now = raw.now;
     raw.act(|conn| conn.drain(now));
     raw.send(frames::ping_ack(*b"keepaliv"));
@@ -252,4 +252,96 @@ fn a_pair_drains_without_losing_an_answer() {
     assert!(pair.server.conn.is_drained());
     assert!(pair.client.closed().iter().all(|(_, cause)| *cause == Cause::EndStream));
     assert_eq!(pair.client.closed().len(), 5);
+}
+
+#[test]
+fn a_graceful_end_carries_its_text_in_both_goaways() {
+    let mut raw = Raw::server();
+    let now = raw.now;
+    let text = "x".repeat(2_000);
+    raw.act(|conn| conn.drain_with(now, text.as_bytes()));
+    raw.advance(Duration::from_secs(1));
+    let said: Vec<_> = raw.of_kind(frames::GOAWAY).iter().map(|frame| frame.payload.len()).collect();
+    assert_eq!(said, [8 + 1_024, 8 + 1_024], "opaque data has a bound");
+}
+
+#[test]
+fn goaway_alone_leaves_the_session_usable_and_refuses_newer_streams() {
+    let mut raw = Raw::server();
+    raw.post(1);
+    raw.act(|conn| conn.send_goaway(None, b"enough for now")).unwrap();
+    let goaway = raw.of_kind(frames::GOAWAY)[0].clone();
+    assert_eq!(
+        (goaway.u32_at(0), goaway.code(), &goaway.payload[8..]),
+        (1, ErrorCode::NO_ERROR, &b"enough for now"[..])
+    );
+    raw.send(frames::headers(3, &block::get(), frames::END_STREAM));
+    assert!(!raw.opened(3));
+    assert_eq!(raw.of_kind(frames::RST_STREAM)[0].code(), ErrorCode::REFUSED_STREAM);
+    assert_eq!(raw.conn.state().last_processed, 1.into());
+    raw.send(frames::data(1, b"still here", frames::END_STREAM));
+    raw.answer(1);
+    assert_eq!(raw.closed(1), [Cause::EndStream]);
+    assert!(!raw.conn.is_drained() && !raw.conn.is_closed());
+    raw.expect_alive_after_goaway();
+}
+
+#[test]
+fn goaway_may_name_a_stream_that_is_still_to_come() {
+    let mut raw = Raw::server();
+    raw.get(1);
+    raw.act(|conn| conn.send_goaway(Some(StreamId::from(5)), b"")).unwrap();
+    raw.get(3);
+    raw.get(5);
+    raw.send(frames::headers(7, &block::get(), frames::END_STREAM));
+    assert!(!raw.opened(7));
+    // A drain does not raise it again.
+    let now = raw.now;
+    raw.act(|conn| conn.drain(now));
+    raw.advance(Duration::from_secs(1));
+    assert_eq!(goaways(&raw), [(5, ErrorCode::NO_ERROR); 3]);
+}
+
+#[test]
+fn goaway_neither_raises_nor_disowns() {
+    let mut raw = Raw::server();
+    raw.get(1);
+    raw.get(3);
+    let refused = |last: u32, highest: StreamId| {
+        Err(UserError::GoAwayLast { last: last.into(), lowest: 3.into(), highest })
+    };
+    assert_eq!(raw.act(|conn| conn.send_goaway(Some(1.into()), b"")), refused(1, StreamId::MAX));
+    raw.act(|conn| conn.send_goaway(Some(5.into()), b"")).unwrap();
+    assert_eq!(raw.act(|conn| conn.send_goaway(Some(7.into()), b"")), refused(7, 5.into()));
+    raw.act(|conn| conn.send_goaway(None, b"")).unwrap();
+    assert_eq!(goaways(&raw), [(5, ErrorCode::NO_ERROR), (3, ErrorCode::NO_ERROR)]);
+    raw.act(|conn| conn.close(ErrorCode::NO_ERROR, b""));
+    assert_eq!(raw.act(|conn| conn.send_goaway(None, b"")), Err(UserError::ConnectionClosed));
+}
+
+#[test]
+fn a_client_that_said_goaway_takes_no_promise_and_may_ask_on() {
+    let mut raw = Raw::client_with(Config { enable_push: true, ..Config::default() }, &[]);
+    let id = raw.ask_get();
+    raw.act(|conn| conn.send_goaway(None, b"")).unwrap();
+    raw.send(frames::push_promise(id, 2, &block::get()));
+    assert_eq!(raw.of_kind(frames::RST_STREAM)[0].code(), ErrorCode::REFUSED_STREAM);
+    raw.ask_get();
+    raw.expect_alive_after_goaway();
+}
+
+#[test]
+fn the_peers_latest_goaway_stays_readable() {
+    let mut raw = Raw::client();
+    assert_eq!((raw.conn.goaway_received(), raw.conn.goaway_debug()), (None, None));
+    raw.send(frames::goaway(0x7fff_ffff, ErrorCode::NO_ERROR, b"soon"));
+    raw.send(frames::goaway(1, ErrorCode::ENHANCE_YOUR_CALM, b"now"));
+    assert_eq!(raw.conn.goaway_received(), Some((1.into(), ErrorCode::ENHANCE_YOUR_CALM)));
+    assert_eq!(raw.conn.goaway_debug(), Some(&Bytes::from_static(b"now")));
+    raw.act(|conn| conn.close(ErrorCode::NO_ERROR, b""));
+    assert_eq!(
+        raw.conn.goaway_received(),
+        Some((1.into(), ErrorCode::ENHANCE_YOUR_CALM)),
+        "after the end too"
+    );
 }

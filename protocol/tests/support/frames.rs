@@ -12,6 +12,8 @@ pub const PING: u8 = 0x6;
 pub const GOAWAY: u8 = 0x7;
 pub const WINDOW_UPDATE: u8 = 0x8;
 pub const CONTINUATION: u8 = 0x9;
+pub const ALTSVC: u8 = 0xa;
+pub const ORIGIN: u8 = 0xc;
 pub const PRIORITY_UPDATE: u8 = 0x10;
 
 pub const NONE: u8 = 0;
@@ -183,6 +185,22 @@ pub fn priority_update(prioritized: u32, value: &str) -> Vec<u8> {
     let mut payload = prioritized.to_be_bytes().to_vec();
     payload.extend_from_slice(value.as_bytes());
     frame(PRIORITY_UPDATE, NONE, 0, &payload)
+}
+
+pub fn altsvc(id: u32, origin: &str, value: &str) -> Vec<u8> {
+    let mut payload = (origin.len() as u16).to_be_bytes().to_vec();
+    payload.extend_from_slice(origin.as_bytes());
+    payload.extend_from_slice(value.as_bytes());
+    frame(ALTSVC, NONE, id, &payload)
+}
+
+pub fn origin(origins: &[&str]) -> Vec<u8> {
+    let mut payload = Vec::new();
+    for origin in origins {
+        payload.extend_from_slice(&(origin.len() as u16).to_be_bytes());
+        payload.extend_from_slice(origin.as_bytes());
+    }
+    frame(ORIGIN, NONE, 0, &payload)
 }
 
 pub fn unknown(kind: u8, flags: u8, id: u32, payload: &[u8]) -> Vec<u8> {

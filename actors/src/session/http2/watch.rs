@@ -146,7 +146,8 @@ impl Http2 {
             }
             Some(_) => {}
             None if now >= self.watch.last_input + ping => {
-                self.conn.ping(KEEPALIVE);
+                // Refused only while the last one waits, and then the answer to that one will do.
+                self.conn.ping_keepalive(KEEPALIVE).ok();
                 self.watch.pinged = Some(now);
             }
             None => {}
