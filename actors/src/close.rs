@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use actix::prelude::Message;
+use bytes::Bytes;
 use stagedoor_metrics::{AbuseKind, CloseReason, TimeoutKind};
 use stagedoor_protocol::{ConnectionError, ErrorCode, Limit};
 
@@ -22,6 +23,8 @@ pub struct CloseSession {
     pub code: ErrorCode,
     /// Debug text of that GOAWAY, and of the log.
     pub detail: Cow<'static, str>,
+    /// Opaque data of GOAWAY in place of `detail` (RFC 9113 §6.8); at most 1 024 octets of it are sent.
+    pub opaque: Bytes,
     /// Graceful: how long streams may go on; the listener's `drain` where `None`.
     pub grace: Option<Duration>,
 }
@@ -50,7 +53,7 @@ impl CloseSession {
             }
             R::Panic | R::PanicBudget | R::Other => (true, ErrorCode::INTERNAL_ERROR),
         };
-        Self { reason, hard, code, detail: Cow::Borrowed(reason.label()), grace: None }
+        Self { reason, hard, code, detail: Cow::Borrowed(reason.label()), opaque: Bytes::new(), grace: None }
     }
 
     /// The same, cutting streams off now.
@@ -72,6 +75,44 @@ impl CloseSession {
     pub fn with_code(mut self, code: ErrorCode) -> Self {
         self.code = code;
         self
+    }
+
+    /// The same with opaque data in GOAWAY.
+    #[must_use]
+    pub fn with_opaque(mut self, opaque: impl Into<Bytes>) -> Self {
+        self.opaque = opaque.into();
+        self
+    }
+
+    /// Two orders of one turn are one: the reason of the first, the shorter time of both.
+    pub(crate) fn join(first: &mut Option<Self>, later: Self) {
+        let Some(first) = first else {
+            *first = Some(later);
+            return;
+        };
+        if later.hard && !first.hard {
+            let reason = first.reason;
+            *first = Self { reason, ..later };
+        } else if !first.hard
+            && let Some(grace) = later.grace
+        {
+            first.grace = Some(first.grace.map_or(grace, |known| known.min(grace)));
+        }
+    }
+
+    /// What GOAWAY says when streams are cut off, beside its code.
+    pub(crate) fn words(&self) -> &[u8] {
+        if self.opaque.is_empty() { self.detail.as_bytes() } else { &self.opaque }
+    }
+
+    /// The session ends by an error, its own or the peer's, and not because somebody wanted it to.
+    pub fn is_error(&self) -> bool {
+        use CloseReason as R;
+        let by_reason = matches!(
+            self.reason,
+            R::PeerError | R::IoError | R::TlsError | R::HandshakeTimeout | R::KeepaliveTimeout
+        );
+        by_reason || self.code != ErrorCode::NO_ERROR
     }
 
     /// The same with words for people.

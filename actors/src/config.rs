@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use stagedoor_protocol::Window;
 
+use crate::session::board::Outstanding;
+
 /// One listening socket (or several under one name).
 #[derive(Clone)]
 pub struct ListenerConfig {
@@ -58,6 +60,11 @@ impl ListenerConfig {
             settings_timeout: self.timeouts.settings,
             ..stagedoor_protocol::Config::default()
         }
+    }
+
+    /// How many PINGs and SETTINGS of handles may wait for the peer.
+    pub(crate) fn outstanding(&self) -> Outstanding {
+        Outstanding { pings: 10, settings: 10 }
     }
 
     /// The TLS configuration with ALPN (RFC 7301) as `http2` and `http1` say: a client that offers something

@@ -16,7 +16,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::config::ListenerConfig;
 use crate::listener::{Ledger, SessionEnded};
 use crate::service::Service;
-use crate::session::Session;
+use crate::session::{Observer, Session};
 use crate::transport::{Io, Raw};
 
 /// Sessions of one arbiter, over all listeners.
@@ -50,6 +50,7 @@ pub struct Host {
     pub(crate) config: Arc<ListenerConfig>,
     pub(crate) protocol: stagedoor_protocol::Config,
     pub(crate) service: Rc<dyn Service>,
+    pub(crate) observer: RefCell<Option<Rc<dyn Observer>>>,
     pub(crate) listener: ListenerId,
     pub(crate) name: Arc<str>,
     pub(crate) metrics: Metrics,
@@ -68,14 +69,14 @@ impl Host {
     pub fn new(metrics: &Metrics, worker: u16, config: ListenerConfig, service: Rc<dyn Service>) -> Rc<Self> {
         let address = config.bind.first().map_or_else(String::new, SocketAddr::to_string);
         let id = metrics.add_listener(&config.name, &address);
-        Self::of_listener(metrics, id, Arc::new(config), service, Arena::new(worker), None)
+        Self::of_listener(metrics, id, Arc::new(config), (service, None), Arena::new(worker), None)
     }
 
     pub(crate) fn of_listener(
         metrics: &Metrics,
         listener: ListenerId,
         config: Arc<ListenerConfig>,
-        service: Rc<dyn Service>,
+        (service, observer): (Rc<dyn Service>, Option<Rc<dyn Observer>>),
         arena: Rc<Arena>,
         ledger: Option<Arc<Ledger>>,
     ) -> Rc<Self> {
@@ -90,6 +91,7 @@ impl Host {
             on_end: RefCell::new(None),
             config,
             service,
+            observer: RefCell::new(observer),
             listener,
             name,
             shard,
@@ -101,6 +103,12 @@ impl Host {
     /// Whom to tell when a session of this host ended.
     pub fn tell_ends_to(&self, recipient: Recipient<SessionEnded>) {
         *self.on_end.borrow_mut() = Some(recipient);
+    }
+
+    /// Lets `observer` hear what happens on each session that begins from now on, on the session's arbiter.
+    /// Replaces the one there was; a session keeps the observer it began with.
+    pub fn observe(&self, observer: impl Observer) {
+        *self.observer.borrow_mut() = Some(Rc::new(observer));
     }
 
     /// Runs a session over `io` on the calling thread: TLS first where the configuration has it, then the

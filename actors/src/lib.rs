@@ -34,6 +34,9 @@ pub use host::Host;
 pub use listener::SessionEnded;
 pub use server::{BindError, DrainProgress, ServerBuilder, ServerHandle};
 pub use service::{Reply, Request, Response, Service, ServiceFactory};
-pub use session::{ResetStream, Session, SessionInfo};
+pub use session::{
+    Acknowledged, Answer, EventStream, GoAway, Observer, ObserverFactory, Pong, ResetStream, Session,
+    SessionError, SessionEvent, SessionHandle, SessionInfo, SessionSnapshot, SessionStatistics, TlsFacts,
+};
 pub use stream::{CloseStream, Stream};
 pub use view::{SessionView, StreamView};

@@ -17,6 +17,9 @@ use stagedoor_protocol::{ErrorCode, Fields, RequestHead, ResponseHead, StreamId}
 use crate::body::RequestBody;
 use crate::service::Service;
 use crate::session::SessionInfo;
+use crate::session::board::Board;
+use crate::session::events::SessionEvent;
+use crate::session::handle::Command;
 use crate::session::http1::Slot;
 
 /// What a stream says to its session.
@@ -37,6 +40,8 @@ pub(crate) enum ToSession {
     Consumed { id: StreamId, octets: usize },
     /// The handler let go of the request's body, so many octets unread.
     BodyDropped { id: StreamId, unread: usize },
+    /// A handle of the session says something.
+    Command(Box<Command>),
     /// HTTP/1.1: a request came.
     Exchange(Box<Exchange>),
     /// HTTP/1.1: the connection is done with a response, to its last octet or not.
@@ -64,6 +69,8 @@ pub(crate) struct Link {
     pub(crate) service: Rc<dyn Service>,
     /// Never changes.
     pub(crate) info: Rc<SessionInfo>,
+    /// What its handles see.
+    pub(crate) board: Board,
     /// The session's span, parent of its streams' spans.
     pub(crate) span: tracing::Span,
 }
@@ -72,6 +79,7 @@ impl Link {
     pub(crate) fn new(
         service: Rc<dyn Service>,
         info: Rc<SessionInfo>,
+        board: Board,
         span: tracing::Span,
         now: Instant,
     ) -> Self {
@@ -82,6 +90,7 @@ impl Link {
             now: Cell::new(now),
             service,
             info,
+            board,
             span,
         }
     }
@@ -122,6 +131,14 @@ impl Link {
     #[inline]
     pub(crate) fn take(&self) -> Option<ToSession> {
         self.queue.borrow_mut().pop_front()
+    }
+
+    /// Tells those who listen; nothing is made where nobody does.
+    #[inline]
+    pub(crate) fn tell(self: &Rc<Self>, event: impl FnOnce() -> SessionEvent) {
+        if self.board.is_listened() {
+            self.board.publish(self, event());
+        }
     }
 
     /// Gives spare heap back.

@@ -15,7 +15,7 @@ use crate::close::CloseSession;
 use crate::config::ListenerConfig;
 use crate::listener::{Ledger, Loads, Post, StopAccepting, Supervisor, bind};
 use crate::service::ServiceFactory;
-use crate::session::ResetStream;
+use crate::session::{ObserverFactory, ResetStream};
 use crate::view::SessionView;
 use crate::worker::{CloseAll, CloseOne, ResetOne, Serve, Sessions, Worker};
 
@@ -29,6 +29,7 @@ pub struct ServerBuilder {
     metrics: Metrics,
     workers: usize,
     listeners: Vec<(ListenerConfig, ServiceFactory, bool)>,
+    observer: Option<ObserverFactory>,
     fault: Option<Fault>,
 }
 
@@ -64,6 +65,7 @@ impl ServerBuilder {
             metrics,
             workers: workers.clamp(1, usize::from(u16::MAX) - 1),
             listeners: Vec::new(),
+            observer: None,
             fault: None,
         }
     }
@@ -77,6 +79,14 @@ impl ServerBuilder {
         keep_while_draining: bool,
     ) -> Self {
         self.listeners.push((config, service, keep_while_draining));
+        self
+    }
+
+    /// Hears what happens on every session of every listener; one observer for each worker and listener, made and
+    /// called on the worker's arbiter. Without it no event is made.
+    #[must_use]
+    pub fn observe(mut self, observer: ObserverFactory) -> Self {
+        self.observer = Some(observer);
         self
     }
 
@@ -144,6 +154,7 @@ impl ServerBuilder {
                     listener: id,
                     config: Arc::clone(&config),
                     factory: Arc::clone(&factory),
+                    observer: self.observer.clone(),
                     ledger: Arc::clone(&ledger),
                     on_end: supervisor.clone().recipient(),
                 };

@@ -12,7 +12,7 @@ use stagedoor_metrics::RouteId;
 use stagedoor_protocol::{Fields, RequestHead, StreamId};
 
 use crate::body::{Body, RequestBody};
-use crate::session::SessionInfo;
+use crate::session::SessionHandle;
 
 /// Handles requests. One instance per worker: it may be `!Send` and needs no locks.
 pub trait Service: 'static {
@@ -67,8 +67,8 @@ pub struct Request {
     pub body: RequestBody,
     /// The stream it came on (HTTP/1.1: the number of the exchange, counted 1, 3, 5 ...).
     pub stream: StreamId,
-    /// The session it came on.
-    pub session: Rc<SessionInfo>,
+    /// The session it came on: what it is, and what it can be told and asked.
+    pub session: SessionHandle,
 }
 
 /// A response. `date` is added when missing; `content-length` when the body's length is known.

@@ -2,6 +2,7 @@
 //! tests). Decides nothing; counts nothing.
 
 use std::io::{self, IoSlice};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -17,6 +18,16 @@ impl<T: AsyncRead + AsyncWrite + Unpin + 'static> Io for T {}
 pub(crate) enum Raw {
     Tcp(TcpStream),
     Other(Box<dyn Io>),
+}
+
+impl Raw {
+    /// Our end, where it is a socket of ours.
+    pub(crate) fn local(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(stream) => stream.local_addr().ok(),
+            Self::Other(_) => None,
+        }
+    }
 }
 
 /// The stream a session speaks over.

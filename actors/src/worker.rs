@@ -17,7 +17,7 @@ use crate::config::ListenerConfig;
 use crate::host::{Arena, Host};
 use crate::listener::{Ledger, SessionEnded};
 use crate::service::ServiceFactory;
-use crate::session::{Inspect, Session};
+use crate::session::{Inspect, ObserverFactory, Session};
 use crate::transport::Raw;
 use crate::view::SessionView;
 
@@ -69,6 +69,7 @@ pub(crate) struct Serve {
     pub(crate) listener: ListenerId,
     pub(crate) config: Arc<ListenerConfig>,
     pub(crate) factory: ServiceFactory,
+    pub(crate) observer: Option<ObserverFactory>,
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) on_end: Recipient<SessionEnded>,
 }
@@ -81,7 +82,7 @@ impl Handler<Serve> for Worker {
     type Result = ();
 
     fn handle(&mut self, order: Serve, _: &mut Self::Context) {
-        let service = (order.factory)();
+        let service = ((order.factory)(), order.observer.map(|observer| observer()));
         let (arena, ledger) = (Rc::clone(&self.arena), Some(order.ledger));
         let host = Host::of_listener(&self.metrics, order.listener, order.config, service, arena, ledger);
         host.tell_ends_to(order.on_end);

@@ -42,7 +42,7 @@ struct OwnSession<'a> {
 /// `/session`.
 pub(super) fn session(server: &ServerSlot, request: &Request) -> Reply {
     let server = Arc::clone(server);
-    let session = std::rc::Rc::clone(&request.session);
+    let session = request.session.clone();
     let stream = request.stream.get();
     Reply::later(async move {
         let view = match server.get() {

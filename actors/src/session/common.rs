@@ -9,12 +9,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use stagedoor_metrics::{
-    CloseReason, ConnectionResult, Direction, Peer, Protocol, Role, SessionId, SessionState, SessionStats,
+    CloseReason, ConnectionResult, Direction, Outcome, Peer, Protocol, Role, SessionId, SessionState,
+    SessionStats, TimeoutAction, TimeoutKind,
 };
-use stagedoor_protocol::ErrorCode;
+use stagedoor_protocol::{ErrorCode, StreamId};
 use tracing::Span;
 
-use super::SessionInfo;
+use super::board::{Board, Phase};
+use super::events::{SessionEvent, SessionStatistics};
+use super::handle::{SessionInfo, TlsFacts};
+use super::http2::Entry;
 use super::timer::{Due, sooner};
 use crate::close::CloseSession;
 use crate::host::Host;
@@ -40,6 +44,25 @@ pub(crate) struct News {
     pub(crate) cut_off: bool,
 }
 
+/// What is only known where it happens, kept for the end.
+#[derive(Default)]
+pub(crate) struct Life {
+    pub(crate) frames_in: u64,
+    pub(crate) frames_out: u64,
+    pub(crate) streams_peak: u32,
+    pub(crate) ping_rtt: Option<Duration>,
+    streams_ended: u64,
+    streams_nanos: u64,
+}
+
+/// How the socket came to be.
+#[derive(Default)]
+pub(crate) struct Facts {
+    pub(crate) local: Option<SocketAddr>,
+    pub(crate) server_name: Option<String>,
+    pub(crate) tls: Option<TlsFacts>,
+}
+
 /// See the module.
 pub(crate) struct Common {
     pub(crate) host: Rc<Host>,
@@ -51,6 +74,11 @@ pub(crate) struct Common {
     /// When it is old enough to be drained.
     retires: Option<Instant>,
     ending: Option<Ending>,
+    pub(crate) life: Life,
+    /// Once it is known what the session speaks.
+    link: Option<Rc<Link>>,
+    /// The error was told.
+    failed: bool,
     queued: i64,
     accounted: bool,
     finished: bool,
@@ -81,6 +109,9 @@ impl Common {
             opened: now,
             retires,
             ending: None,
+            life: Life::default(),
+            link: None,
+            failed: false,
             queued: 0,
             accounted: false,
             finished: false,
@@ -88,25 +119,108 @@ impl Common {
     }
 
     /// It is known what the session speaks; what its streams need of it.
-    pub(crate) fn opened_as(
-        &mut self,
-        protocol: Protocol,
-        server_name: Option<String>,
-        now: Instant,
-    ) -> Rc<Link> {
+    pub(crate) fn opened_as(&mut self, protocol: Protocol, facts: Facts, now: Instant) -> Rc<Link> {
         self.protocol = protocol;
         self.stats.set_protocol(protocol);
         self.stats.set_state(SessionState::Open);
         self.account(ConnectionResult::Accepted);
+        tracing::debug!(parent: &self.span, protocol = protocol.label(), "session opened");
+        let link = self.link(facts, now);
+        self.link = Some(Rc::clone(&link));
+        link.tell(|| SessionEvent::Opened);
+        link
+    }
+
+    fn link(&self, facts: Facts, now: Instant) -> Rc<Link> {
         let info = SessionInfo {
             id: self.stats.id().to_string(),
             listener: self.host.name.to_string(),
-            protocol: protocol.label(),
+            role: self.stats.role(),
+            protocol: self.protocol.label(),
             peer: self.peer,
-            server_name,
+            local: facts.local,
+            server_name: facts.server_name,
+            tls: facts.tls,
         };
-        tracing::debug!(parent: &self.span, protocol = protocol.label(), "session opened");
-        Rc::new(Link::new(Rc::clone(&self.host.service), Rc::new(info), self.span.clone(), now))
+        let board = Board::new(self.host.observer.borrow().clone(), self.host.config.outstanding());
+        if let Some(ending) = &self.ending {
+            board.ends_for(ending.reason);
+            board.advance(Phase::Draining);
+        }
+        Rc::new(Link::new(Rc::clone(&self.host.service), Rc::new(info), board, self.span.clone(), now))
+    }
+
+    /// Tells those who listen.
+    #[inline]
+    fn tell(&self, event: impl FnOnce() -> SessionEvent) {
+        if let Some(link) = &self.link {
+            link.tell(event);
+        }
+    }
+
+    /// Handles see that the session goes on to this.
+    pub(crate) fn advance(&self, phase: Phase) {
+        if let Some(link) = &self.link {
+            link.board.advance(phase);
+        }
+    }
+
+    /// A timer was due.
+    pub(crate) fn timed(&self, kind: TimeoutKind, action: TimeoutAction, stream: Option<StreamId>) {
+        self.host.cells.timeouts[kind][action].inc();
+        self.tell(|| SessionEvent::Timeout { kind, action, stream });
+    }
+
+    /// Handles and listeners learn of an order to close.
+    pub(crate) fn tell_close(&mut self, order: &CloseSession, cut_off: bool) {
+        if self.link.is_none() && self.host.observer.borrow().is_some() {
+            // Whoever watches the host hears of connections that became nothing, too.
+            self.link = Some(self.link(Facts::default(), crate::clock::now()));
+        }
+        let Some(link) = &self.link else { return };
+        link.board.ends_for(order.reason);
+        link.board.advance(if cut_off { Phase::Closing } else { Phase::Draining });
+        if order.is_error() && !std::mem::replace(&mut self.failed, true) {
+            link.tell(|| {
+                let theirs = link.board.goaway.borrow().as_ref().map(|goaway| goaway.code);
+                let code = if order.reason == CloseReason::PeerError { theirs } else { None };
+                SessionEvent::Error {
+                    reason: order.reason,
+                    code: code.unwrap_or(order.code),
+                    detail: order.detail.to_string(),
+                }
+            });
+        }
+    }
+
+    /// Counts a stream that is over.
+    #[inline]
+    pub(crate) fn stream_ended(&mut self, id: StreamId, entry: &Entry, outcome: Outcome, now: Instant) {
+        let nanos = entry.observe(&self.host, self.protocol, outcome, now);
+        self.life.streams_ended += 1;
+        self.life.streams_nanos += nanos;
+        self.tell(|| SessionEvent::StreamClosed {
+            id,
+            outcome: entry.outcome.unwrap_or(outcome),
+            status: entry.status,
+            lasted: Duration::from_nanos(nanos),
+            octets: (entry.bytes_in, entry.bytes_out),
+        });
+    }
+
+    fn statistics(&self, lasted: Duration) -> SessionStatistics {
+        let life = &self.life;
+        SessionStatistics {
+            lasted,
+            bytes_in: self.stats.bytes_in.get(),
+            bytes_out: self.stats.bytes_out.get(),
+            frames_in: life.frames_in,
+            frames_out: life.frames_out,
+            streams: self.stats.streams_total.get(),
+            streams_peak: life.streams_peak,
+            stream_mean: Duration::from_nanos(life.streams_nanos / life.streams_ended.max(1)),
+            ping_rtt: life.ping_rtt,
+        }
     }
 
     /// Counts the connection and the session once, when it is known what became of it.
@@ -232,6 +346,11 @@ impl Common {
             // One message a session, and sessions are bounded.
             #[allow(clippy::disallowed_methods)]
             listener.do_send(SessionEnded { id, peer: self.peer, reason });
+        }
+        if let Some(link) = self.link.take() {
+            link.board.ends_for(reason);
+            link.tell(|| SessionEvent::Closed { reason, statistics: Box::new(self.statistics(age)) });
+            link.board.advance(Phase::Closed);
         }
         let streams = self.stats.streams_total.get();
         tracing::debug!(parent: &self.span, %reason, age_ms = age.as_millis() as u64, streams,

@@ -8,7 +8,10 @@
 //! orders and panics all come through `begin_close` and end in `Common::finish`, which runs once,
 //! from a drop guard if need be.
 
+pub(crate) mod board;
 mod common;
+pub(crate) mod events;
+pub(crate) mod handle;
 pub(crate) mod http1;
 mod http2;
 mod opening;
@@ -32,27 +35,19 @@ use crate::supervise::words;
 use crate::transport::Raw;
 use crate::view::SessionView;
 
+pub use events::{EventStream, Observer, ObserverFactory, SessionEvent, SessionStatistics};
+pub use handle::{
+    Acknowledged, Answer, GoAway, MAX_OPAQUE, Pong, SessionError, SessionHandle, SessionInfo,
+    SessionSnapshot, TlsFacts,
+};
+
+use board::Phase;
 use common::Common;
 use http1::Http1;
 use http2::Http2;
 use opening::Opening;
 use parting::Parting;
 use timer::{Due, Timer};
-
-/// What a session is, for its streams and for people who look. Never changes.
-#[derive(Debug)]
-pub struct SessionInfo {
-    /// `w-n`.
-    pub id: String,
-    /// Listener it came in by.
-    pub listener: String,
-    /// `h2`, `h2c` or `http/1.1`.
-    pub protocol: &'static str,
-    /// The other end, where it is known.
-    pub peer: Option<SocketAddr>,
-    /// SNI of the TLS handshake.
-    pub server_name: Option<String>,
-}
 
 /// One connection.
 pub struct Session {
@@ -132,11 +127,12 @@ impl Session {
         let news = self.common.note_close(&order, now);
         if news.first {
             if let Some(kind) = timer_of(order.reason) {
-                self.common.host.cells.timeouts[kind][TimeoutAction::Closed].inc();
+                self.common.timed(kind, TimeoutAction::Closed, None);
             }
             tracing::debug!(parent: &self.common.span, reason = %order.reason, detail = %order.detail,
                 hard = order.hard, "session closes");
         }
+        self.common.tell_close(&order, news.cut_off);
         if news.cut_off {
             self.common.stats.set_state(SessionState::Closing);
             self.engine = match std::mem::replace(&mut self.engine, Engine::Gone) {
@@ -156,6 +152,7 @@ impl Session {
 
     /// What is said is said: the half-close follows.
     fn part(&mut self, now: Instant) {
+        self.common.advance(Phase::Closing);
         self.common.stats.set_state(SessionState::Closing);
         self.engine = match std::mem::replace(&mut self.engine, Engine::Gone) {
             Engine::Http2(http2) => Engine::Parting(Box::new(http2.part(&mut self.common, now))),
@@ -181,7 +178,7 @@ impl Session {
 
     fn on_timer(&mut self, due: Due, now: Instant) {
         if self.common.drain_is_over(now) {
-            self.common.host.cells.timeouts[TimeoutKind::Drain][TimeoutAction::Closed].inc();
+            self.common.timed(TimeoutKind::Drain, TimeoutAction::Closed, None);
             let order = self.common.cut_off_order();
             return self.begin_close(order, now);
         }
@@ -208,7 +205,7 @@ impl Session {
                     && next == due
                     && at > now
                 {
-                    self.common.host.cells.timeouts[kind][TimeoutAction::Extended].inc();
+                    self.common.timed(kind, TimeoutAction::Extended, None);
                 }
             }
         }
@@ -293,7 +290,9 @@ impl Session {
             return;
         }
         let now = clock::now();
-        self.common.note_close(&CloseSession::new(reason), now);
+        let order = CloseSession::new(reason).now();
+        self.common.note_close(&order, now);
+        self.common.tell_close(&order, true);
         let engine = std::mem::replace(&mut self.engine, Engine::Gone);
         let streams = catch_unwind(AssertUnwindSafe(|| match engine {
             Engine::Http2(http2) => http2.forsake(&mut self.common, now),

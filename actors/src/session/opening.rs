@@ -16,7 +16,8 @@ use tokio::io::{AsyncRead as _, ReadBuf};
 use tokio_rustls::Accept;
 use tokio_rustls::server::TlsStream;
 
-use super::common::Common;
+use super::common::{Common, Facts};
+use super::handle::TlsFacts;
 use super::http1::Http1;
 use super::http2::Http2;
 use super::parting::Parting;
@@ -88,14 +89,18 @@ impl Opening {
         let nanos = u64::try_from(now.saturating_duration_since(self.since).as_nanos()).unwrap_or(u64::MAX);
         common.host.cells.tls_handshake_duration.observe_nanos(nanos);
         let is_h2 = tls.alpn_protocol() == Some(b"h2");
-        let server_name = tls.server_name().map(str::to_owned);
+        let facts = Facts {
+            local: stream.get_ref().0.local(),
+            server_name: tls.server_name().map(str::to_owned),
+            tls: Some(facts_of(tls)),
+        };
         let io = Transport::Tls(Box::new(stream));
         if is_h2 {
-            let link = common.opened_as(Protocol::H2, server_name, now);
+            let link = common.opened_as(Protocol::H2, facts, now);
             return Step::Become(Engine::Http2(Box::new(Http2::new(io, common, link, now))));
         }
         if common.host.config.http1 {
-            let link = common.opened_as(Protocol::Http1, server_name, now);
+            let link = common.opened_as(Protocol::Http1, facts, now);
             return Step::Become(Engine::Http1(Box::new(Http1::new(io, Bytes::new(), common, link, now))));
         }
         self.refuse(io, "no ALPN")
@@ -143,15 +148,16 @@ impl Opening {
         let State::Looking(io, seen) = std::mem::replace(&mut self.state, State::Gone) else {
             return Step::Gone;
         };
+        let facts = Facts { local: io.local(), ..Facts::default() };
         let io = Transport::Plain(io);
         if is_preface && common.host.config.http2 {
-            let link = common.opened_as(Protocol::H2c, None, now);
+            let link = common.opened_as(Protocol::H2c, facts, now);
             let mut http2 = Http2::new(io, common, link, now);
             http2.preload(&seen, now);
             return Step::Become(Engine::Http2(Box::new(http2)));
         }
         if !is_preface && common.host.config.http1 {
-            let link = common.opened_as(Protocol::Http1, None, now);
+            let link = common.opened_as(Protocol::Http1, facts, now);
             let http1 = Http1::new(io, Bytes::from(seen), common, link, now);
             return Step::Become(Engine::Http1(Box::new(http1)));
         }
@@ -198,6 +204,21 @@ impl Opening {
 
     pub(crate) fn deadline(&self) -> Option<(Instant, Due)> {
         Some((self.until, Due::Absolute))
+    }
+}
+
+/// What the handshake agreed on, for people.
+fn facts_of(tls: &rustls::ServerConnection) -> TlsFacts {
+    let cipher = tls.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str());
+    TlsFacts {
+        version: match tls.protocol_version() {
+            Some(rustls::ProtocolVersion::TLSv1_3) => "TLSv1.3",
+            Some(rustls::ProtocolVersion::TLSv1_2) => "TLSv1.2",
+            _ => "unknown",
+        },
+        // rustls marks the suites of TLS 1.3; IANA does not.
+        cipher: cipher.unwrap_or("unknown").replace("TLS13_", "TLS_"),
+        alpn: tls.alpn_protocol().map(|alpn| String::from_utf8_lossy(alpn).into_owned()),
     }
 }
 

@@ -20,6 +20,7 @@ use tracing::Span;
 
 use crate::link::{Link, ToSession, take_request};
 use crate::service::{Reply, Request};
+use crate::session::SessionHandle;
 
 pub(crate) use exchange::Exchange;
 pub(crate) use finish::{Answer, answer};
@@ -68,7 +69,7 @@ impl Actor for Stream {
         let _entered = span.enter();
         let service = &self.link.service;
         let route = service.route(&head);
-        let session = Rc::clone(&self.link.info);
+        let session = SessionHandle::new(Rc::clone(&self.link));
         let later = match service.call(Request { head, body, stream: self.id, session }) {
             Reply::Ready(response) => match answer(response, self.method, self.link.now()) {
                 Answer::Whole(head, body) => {

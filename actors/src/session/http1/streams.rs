@@ -1,6 +1,7 @@
 //! Exchanges of an HTTP/1.1 connection as streams: born, answered, counted.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
@@ -14,6 +15,8 @@ use crate::convert;
 use crate::link::{Exchange, ToSession, hand_over};
 use crate::service::Response;
 use crate::session::common::Common;
+use crate::session::events::SessionEvent;
+use crate::session::handle::Command;
 use crate::session::http2::Entry;
 use crate::stream::{Answer, CloseStream, Stream, answer};
 use crate::supervise::{Exit, Hatched, hatch_polled};
@@ -54,6 +57,12 @@ impl Http1 {
                     // The source of the body failed.
                     self.cut(id, outcome, CloseReason::IoError);
                 }
+                ToSession::Command(command) => {
+                    // A handle asks nothing else of HTTP/1.1.
+                    if let Command::Close(order) = *command {
+                        CloseSession::join(&mut self.order, order);
+                    }
+                }
                 ToSession::Written { id, whole } => self.written(id, whole, common, now),
                 ToSession::Consumed { .. } | ToSession::BodyDropped { .. } => {}
             }
@@ -71,6 +80,7 @@ impl Http1 {
         self.head_since = None;
         common.host.cells.stream_opened(self.protocol());
         common.stats.streams_total.inc();
+        common.life.streams_peak = 1;
         let method = head.as_ref().map_or(Method::Other, |head| Method::from_token(head.method().as_bytes()));
         let mut entry = Entry::new(now, method);
         entry.receiving = !body.is_empty();
@@ -83,6 +93,7 @@ impl Http1 {
         };
         entry.alive = true;
         self.streams.insert(id, entry);
+        self.link.tell(|| SessionEvent::StreamOpened { id, head: Arc::new(head.clone()) });
         let actors = &common.host.actors()[ActorKind::Stream];
         actors.started.inc();
         actors.alive.inc();
@@ -115,6 +126,7 @@ impl Http1 {
         entry.route = route;
         entry.status = status;
         entry.answered = Some(now);
+        self.link.tell(|| SessionEvent::StreamAnswered { id, status });
         self.slot(id).cloned()
     }
 
@@ -166,7 +178,7 @@ impl Http1 {
         let Some(mut entry) = self.remove(id) else { return };
         if !entry.closed {
             entry.bytes_in = received;
-            entry.observe(&common.host, self.protocol(), outcome, now);
+            common.stream_ended(id, &entry, outcome, now);
         }
         if entry.alive {
             entry.closed = true;

@@ -99,8 +99,9 @@ impl Entry {
         self.ended = true;
     }
 
-    /// Counts the stream: once, when it ends.
-    pub(crate) fn observe(&self, host: &Host, protocol: Protocol, outcome: Outcome, now: Instant) {
+    /// Counts the stream: once, when it ends. Says how long it lived, in nanoseconds.
+    #[inline]
+    pub(crate) fn observe(&self, host: &Host, protocol: Protocol, outcome: Outcome, now: Instant) -> u64 {
         let outcome = self.outcome.unwrap_or(outcome);
         host.cells.stream_closed(protocol, outcome);
         let mut routes = host.routes.borrow_mut();
@@ -109,9 +110,11 @@ impl Entry {
             cells.request(self.method, self.status);
             cells.response_start.observe_nanos(nanos(self.opened, answered));
         }
-        cells.request_duration.observe_nanos(nanos(self.opened, now));
+        let lived = nanos(self.opened, now);
+        cells.request_duration.observe_nanos(lived);
         cells.request_body_bytes.observe_value(self.bytes_in);
         cells.response_body_bytes.observe_value(self.bytes_out);
+        lived
     }
 }
 

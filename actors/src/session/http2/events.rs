@@ -1,6 +1,7 @@
 //! What the machine says, handed out to streams.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Context;
 use std::time::Instant;
 
@@ -9,12 +10,13 @@ use stagedoor_metrics::{ActorKind, CloseReason, Method, Outcome, RouteId};
 use stagedoor_protocol::{Cause, ErrorCode, Event, Fields, Origin, RequestHead, ResponseHead, StreamId};
 
 use super::entry::Entry;
-use super::watch::KEEPALIVE;
 use super::{Early, Http2};
 use crate::body::{BodyError, Inbound, RequestBody};
 use crate::close::CloseSession;
 use crate::link::{ToSession, hand_over};
 use crate::session::common::Common;
+use crate::session::events::SessionEvent;
+use crate::session::handle::GoAway;
 use crate::stream::{CloseStream, Stream};
 use crate::supervise::{Exit, Hatched, hatch_polled};
 
@@ -40,13 +42,16 @@ impl Http2 {
                     self.enter(id, entry);
                     self.whole(id, RouteId::UNMATCHED, plain(431, "header fields too large\n", now), now);
                 }
-                Event::PongReceived { payload } if payload == KEEPALIVE => {
-                    if let Some(asked) = self.watch.pinged.take() {
-                        let nanos = now.saturating_duration_since(asked).as_nanos();
-                        common.host.cells.h2_ping_rtt.observe_nanos(nanos as u64);
-                    }
+                Event::PongReceived { payload } => self.pong(payload, common, now),
+                Event::PingReceived { payload } => self.link.tell(|| SessionEvent::Ping { payload }),
+                Event::SettingsReceived { settings } => self.told_settings(settings),
+                Event::SettingsAcknowledged => {
+                    let after = self.desk.settings_acknowledged(&self.conn, &self.link.board, now);
+                    let settings = || self.conn.local_settings().clone();
+                    self.link.tell(|| SessionEvent::LocalSettings { settings: settings(), after });
                 }
-                Event::GoAwayReceived { code, .. } => {
+                Event::GoAwayReceived { code, last, debug } => {
+                    self.told_goaway(GoAway { code, last, opaque: debug });
                     let reason = match code {
                         ErrorCode::NO_ERROR => CloseReason::ClientGoaway,
                         _ => CloseReason::PeerError,
@@ -75,6 +80,9 @@ impl Http2 {
     ) {
         common.host.cells.stream_opened(self.protocol);
         self.tally.opened(common);
+        let open = self.streams.len() as u32 + 1;
+        common.life.streams_peak = common.life.streams_peak.max(open);
+        self.link.tell(|| SessionEvent::StreamOpened { id, head: Arc::new(head.clone()) });
         let method = Method::from_token(head.method().as_bytes());
         let mut entry = Entry::new(now, method);
         entry.alive = true;
@@ -127,7 +135,7 @@ impl Http2 {
         mut entry: Entry,
         route: RouteId,
         (head, body): (ResponseHead, Bytes),
-        common: &Common,
+        common: &mut Common,
         now: Instant,
     ) {
         entry.answer(route, head.status, body.len(), now);
@@ -137,10 +145,14 @@ impl Http2 {
         match self.give_whole(id, &head, body) {
             // Over before anyone could ask for it: it never enters the table, and its StreamClosed finds none.
             Ok(()) if !self.conn.is_open(id) => {
-                entry.observe(&common.host, self.protocol, Outcome::Complete, now);
+                self.link.tell(|| SessionEvent::StreamAnswered { id, status: head.status });
+                common.stream_ended(id, &entry, Outcome::Complete, now);
                 self.left(now);
             }
-            Ok(()) => self.enter(id, entry),
+            Ok(()) => {
+                self.link.tell(|| SessionEvent::StreamAnswered { id, status: head.status });
+                self.enter(id, entry);
+            }
             Err(error) => {
                 self.enter(id, entry);
                 self.misused(id, &error, now);
@@ -212,7 +224,7 @@ impl Http2 {
             Cause::Unprocessed => (Outcome::Refused, ErrorCode::REFUSED_STREAM),
             Cause::ConnectionClosed => (Outcome::SessionClosed, ErrorCode::CANCEL),
         };
-        entry.observe(&common.host, self.protocol, outcome, now);
+        common.stream_ended(id, &entry, outcome, now);
         if entry.alive {
             // Its place counts until the handler has really stopped.
             entry.closed = true;

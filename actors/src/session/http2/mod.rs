@@ -9,6 +9,7 @@
 //! its actor is gone; `release_stream` is called then, so that a peer which resets streams cannot make more
 //! handlers run than it may have streams (CVE-2023-44487).
 
+mod commands;
 mod entry;
 mod events;
 mod replies;
@@ -37,6 +38,7 @@ use crate::supervise::Brood;
 use crate::transport::Transport;
 use crate::view::{SessionView, StreamView};
 
+use commands::Desk;
 pub(crate) use entry::{Entry, Streams};
 use tally::Tally;
 use watch::Watch;
@@ -66,6 +68,7 @@ pub(crate) struct Http2 {
     streams: Streams,
     brood: Brood<Stream, StreamId>,
     watch: Watch,
+    desk: Desk,
     tally: Tally,
     protocol: Protocol,
     /// Streams answered to the end while the peer still sends.
@@ -85,6 +88,7 @@ impl Http2 {
         Self {
             io,
             conn: Connection::new(Role::Server, common.host.protocol.clone(), now),
+            desk: Desk::new(&link.board),
             link,
             streams: Streams::default(),
             brood: Brood::default(),
@@ -295,7 +299,7 @@ impl Http2 {
     /// Cuts the session off: GOAWAY with the code, every stream told once.
     pub(crate) fn abort(&mut self, common: &mut Common, order: &CloseSession, now: Instant) {
         if !self.conn.is_closed() {
-            self.conn.close(order.code, order.detail.as_bytes());
+            self.conn.close(order.code, order.words());
         }
         self.leaving = Some(now + common.host.config.timeouts.linger);
         self.tell_all(common, now);
@@ -317,6 +321,8 @@ impl Http2 {
             common.host.actors()[stagedoor_metrics::ActorKind::Stream].alive.dec();
         }
         while self.link.take().is_some() {}
+        self.desk = Desk::default();
+        self.count_frames(common);
         self.order = None;
         self.link.end_turn();
     }
@@ -339,8 +345,18 @@ impl Http2 {
         self.conn.reset_stream(id, code).is_ok()
     }
 
+    /// The machine's counters go with it.
+    fn count_frames(&self, common: &mut Common) {
+        let counters = self.conn.counters();
+        common.life.frames_in = counters.frames_in.iter().sum();
+        common.life.frames_out = counters.frames_out.iter().sum();
+    }
+
     /// The socket, for the half-close.
     pub(crate) fn part(self, common: &mut Common, now: Instant) -> Parting {
+        // What was ordered too late is dropped, and so says that it failed.
+        while self.link.take().is_some() {}
+        self.count_frames(common);
         common.queued(0);
         let until = self.leaving.unwrap_or(now + common.host.config.timeouts.linger);
         Parting::new(self.io, Bytes::new(), until)

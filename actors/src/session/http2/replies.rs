@@ -8,6 +8,7 @@ use stagedoor_protocol::{ErrorCode, ResponseHead, StreamId, UserError};
 
 use super::Http2;
 use crate::link::ToSession;
+use crate::session::events::SessionEvent;
 use crate::stream::CloseStream;
 
 impl Http2 {
@@ -31,7 +32,10 @@ impl Http2 {
                 entry.answered = Some(now);
                 entry.parts().flow = Some(flow);
                 match self.conn.send_response(id, &head, false) {
-                    Ok(()) => self.grant(id),
+                    Ok(()) => {
+                        self.link.tell(|| SessionEvent::StreamAnswered { id, status: head.status });
+                        self.grant(id);
+                    }
                     Err(error) => self.misused(id, &error, now),
                 }
             }
@@ -81,6 +85,7 @@ impl Http2 {
                     self.stirred = true;
                 }
             }
+            ToSession::Command(command) => self.command(*command, now),
             ToSession::Exchange(_) | ToSession::Written { .. } => {}
         }
     }
@@ -104,8 +109,9 @@ impl Http2 {
 
     #[inline]
     pub(super) fn send_whole(&mut self, id: StreamId, head: &ResponseHead, body: Bytes, now: Instant) {
-        if let Err(error) = self.give_whole(id, head, body) {
-            self.misused(id, &error, now);
+        match self.give_whole(id, head, body) {
+            Ok(()) => self.link.tell(|| SessionEvent::StreamAnswered { id, status: head.status }),
+            Err(error) => self.misused(id, &error, now),
         }
     }
 
@@ -137,6 +143,7 @@ impl Http2 {
             return;
         }
         tracing::error!(parent: &self.link.span, stream = id.get(), %error, "a response cannot be sent");
+        self.link.tell(|| SessionEvent::FrameError { stream: id, error: error.clone() });
         let Some(entry) = self.streams.get_mut(&id) else { return };
         entry.outcome.get_or_insert(Outcome::ResetByUs);
         let head_refused = matches!(error, UserError::InvalidField(_) | UserError::InvalidStatus(_));

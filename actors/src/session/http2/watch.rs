@@ -185,7 +185,7 @@ impl Http2 {
             }
         }
         for id in stalled {
-            common.host.cells.timeouts[TimeoutKind::WriteStall][TimeoutAction::Closed].inc();
+            common.timed(TimeoutKind::WriteStall, TimeoutAction::Closed, Some(id));
             if let Some(entry) = self.streams.get_mut(&id) {
                 entry.outcome.get_or_insert(Outcome::Timeout);
             }
@@ -200,6 +200,7 @@ impl Http2 {
         self.watch.sweep = None;
         self.conn.shrink();
         self.link.shrink();
+        self.desk.shrink();
         self.brood.shrink();
         self.streams.shrink_to_fit();
         self.early.shrink_to_fit();

@@ -1,0 +1,155 @@
+//! What a session shows its handles: cells that its turn writes and a handle reads, on one thread.
+//!
+//! Decides nothing and sends nothing; orders go over the [`Link`](crate::link::Link). Invariants: a phase only
+//! moves on; after [`SessionEvent::Closed`] nothing is told; while nobody listens an event is not even made.
+
+use std::cell::{Cell, RefCell};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+
+use stagedoor_metrics::CloseReason;
+use stagedoor_protocol::settings::InForce;
+
+use super::events::{Ear, Observer, SessionEvent};
+use super::handle::{GoAway, SessionHandle};
+use crate::link::Link;
+use crate::supervise::words;
+
+/// How far a session has come, as its handles see it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Phase {
+    Open,
+    /// It takes no new streams; those it has go on.
+    Draining,
+    /// Streams are cut off, the socket parts: orders are not heard any more.
+    Closing,
+    /// The socket is gone.
+    Closed,
+}
+
+/// How many questions of ours may wait for the peer at once.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Outstanding {
+    pub(crate) pings: u32,
+    pub(crate) settings: u32,
+}
+
+/// Settings in force.
+#[derive(Default)]
+pub(crate) struct Agreed {
+    pub(crate) local: InForce,
+    pub(crate) remote: InForce,
+}
+
+/// See the module.
+pub(crate) struct Board {
+    phase: Cell<Phase>,
+    reason: Cell<Option<CloseReason>>,
+    pub(crate) goaway: RefCell<Option<Box<GoAway>>>,
+    pub(crate) agreed: RefCell<Agreed>,
+    /// Unanswered PINGs of handles.
+    pub(crate) pings: Cell<u32>,
+    /// Unacknowledged SETTINGS, the first ones of the session included.
+    pub(crate) settings: Cell<u32>,
+    pub(crate) limits: Outstanding,
+    payload: Cell<u64>,
+    listened: Cell<bool>,
+    observer: Option<Rc<dyn Observer>>,
+    ears: RefCell<Vec<Rc<Ear>>>,
+}
+
+impl Board {
+    pub(crate) fn new(observer: Option<Rc<dyn Observer>>, limits: Outstanding) -> Self {
+        Self {
+            phase: Cell::new(Phase::Open),
+            reason: Cell::new(None),
+            goaway: RefCell::default(),
+            agreed: RefCell::default(),
+            pings: Cell::new(0),
+            settings: Cell::new(0),
+            limits,
+            payload: Cell::new(0),
+            listened: Cell::new(observer.is_some()),
+            observer,
+            ears: RefCell::default(),
+        }
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        self.phase.get()
+    }
+
+    /// Moves on; never back.
+    pub(crate) fn advance(&self, phase: Phase) {
+        self.phase.set(self.phase.get().max(phase));
+    }
+
+    /// Why the session ends, once that is decided.
+    pub(crate) fn reason(&self) -> Option<CloseReason> {
+        self.reason.get()
+    }
+
+    /// The first reason stays.
+    pub(crate) fn ends_for(&self, reason: CloseReason) {
+        if self.reason.get().is_none() {
+            self.reason.set(Some(reason));
+        }
+    }
+
+    /// What a PING carries whose asker does not care: no two of a session are the same.
+    pub(crate) fn next_payload(&self) -> [u8; 8] {
+        let number = self.payload.get();
+        self.payload.set(number.wrapping_add(1));
+        (number | 1 << 63).to_be_bytes()
+    }
+
+    /// Someone wants to hear what happens.
+    #[inline]
+    pub(crate) fn is_listened(&self) -> bool {
+        self.listened.get()
+    }
+
+    pub(crate) fn subscribe(&self, ear: &Rc<Ear>) {
+        if self.phase() == Phase::Closed {
+            return ear.end();
+        }
+        self.ears.borrow_mut().push(Rc::clone(ear));
+        self.listened.set(true);
+    }
+
+    /// Tells everybody who listens. What an observer does wrong is its own affair.
+    #[cold]
+    pub(crate) fn publish(&self, link: &Rc<Link>, event: SessionEvent) {
+        if !self.listened.get() {
+            return;
+        }
+        let last = matches!(event, SessionEvent::Closed { .. });
+        if last {
+            self.advance(Phase::Closed);
+            self.listened.set(false);
+        }
+        if let Some(observer) = &self.observer {
+            let handle = SessionHandle::new(Rc::clone(link));
+            let heard = catch_unwind(AssertUnwindSafe(|| observer.observe(&handle, &event)));
+            if let Err(payload) = heard {
+                let words = words(&*payload);
+                tracing::error!(parent: &link.span, panic = words, "an observer of sessions panicked");
+            }
+        }
+        let mut ears = self.ears.take();
+        // Only its stream holds an ear beside this list: without it nobody hears.
+        ears.retain(|ear| Rc::strong_count(ear) > 1);
+        for ear in &ears {
+            ear.push(event.clone());
+            if last {
+                ear.end();
+            }
+        }
+        if !last {
+            // An observer may have subscribed meanwhile.
+            ears.append(&mut self.ears.borrow_mut());
+            self.listened.set(self.observer.is_some() || !ears.is_empty());
+            *self.ears.borrow_mut() = ears;
+        }
+    }
+}

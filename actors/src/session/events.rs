@@ -1,0 +1,273 @@
+//! What happens on a session, for whoever wants to hear it: an [`EventStream`] from a handle, or an
+//! [`Observer`] for every session of a host.
+//!
+//! Who does not ask pays one look at a flag: no event is made for nobody. Order: [`SessionEvent::Opened`] first,
+//! an error before the end, [`SessionEvent::Closed`] exactly once and nothing after it.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::Stream;
+use stagedoor_metrics::{CloseReason, Outcome, TimeoutAction, TimeoutKind};
+use stagedoor_protocol::settings::InForce;
+use stagedoor_protocol::{ErrorCode, RequestHead, Settings, StreamId, UserError};
+
+use super::handle::SessionHandle;
+
+/// Something that happened on a session.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum SessionEvent {
+    /// It is known what the session speaks (after TLS and the first octets); before any stream.
+    Opened,
+    /// The peer's SETTINGS are in force.
+    RemoteSettings {
+        /// What the frame said; settings without a meaning here under `custom`.
+        changed: Settings,
+        /// All that is in force now.
+        settings: InForce,
+    },
+    /// The peer acknowledged SETTINGS of ours: they are in force.
+    LocalSettings {
+        /// All that is in force now.
+        settings: InForce,
+        /// From the frame to its acknowledgement; `None` for the SETTINGS a session begins with.
+        after: Option<Duration>,
+    },
+    /// The peer said GOAWAY (RFC 9113 §6.8): it opens and takes no more streams.
+    GoAway {
+        /// Why.
+        code: ErrorCode,
+        /// Highest stream of ours it looked at or may look at.
+        last: StreamId,
+        /// Its opaque data; often words for people.
+        opaque: Bytes,
+    },
+    /// The peer sent a PING; it was answered.
+    Ping {
+        /// Its payload.
+        payload: [u8; 8],
+    },
+    /// A timer was due: of the session, or of one of its streams.
+    Timeout {
+        /// Which.
+        kind: TimeoutKind,
+        /// It ended what it watched, or octets had moved and it waits on.
+        action: TimeoutAction,
+        /// The stream, where it watched one.
+        stream: Option<StreamId>,
+    },
+    /// A frame of ours could not be sent: the application asked for what cannot be.
+    FrameError {
+        /// The stream it was for.
+        stream: StreamId,
+        /// What is wrong with it.
+        error: UserError,
+    },
+    /// A stream began.
+    StreamOpened {
+        /// Which.
+        id: StreamId,
+        /// Its request.
+        head: Arc<RequestHead>,
+    },
+    /// The final head of a stream was sent (server) or received (client).
+    StreamAnswered {
+        /// Which.
+        id: StreamId,
+        /// Its status.
+        status: u16,
+    },
+    /// A stream is over: once for each that began.
+    StreamClosed {
+        /// Which.
+        id: StreamId,
+        /// How it ended.
+        outcome: Outcome,
+        /// Status of its final head; 0 when there was none.
+        status: u16,
+        /// From its first frame to its end.
+        lasted: Duration,
+        /// Octets of its body received and sent.
+        octets: (u64, u64),
+    },
+    /// The session ends by an error. [`SessionEvent::Closed`] follows when the socket is gone.
+    Error {
+        /// The reason that is counted.
+        reason: CloseReason,
+        /// The code of GOAWAY, the peer's or ours.
+        code: ErrorCode,
+        /// For people.
+        detail: String,
+    },
+    /// The session is over and its socket closed: the last event.
+    Closed {
+        /// The reason of the first order to close.
+        reason: CloseReason,
+        /// What the session did in its life.
+        statistics: Box<SessionStatistics>,
+    },
+    /// An [`EventStream`] was read too slowly: so many events before the next one are lost.
+    Lagged {
+        /// How many.
+        missed: u64,
+    },
+}
+
+/// What a session did in its life.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SessionStatistics {
+    /// From the accepted connection to the closed socket.
+    pub lasted: Duration,
+    /// Octets received, above TLS.
+    pub bytes_in: u64,
+    /// Octets sent, above TLS.
+    pub bytes_out: u64,
+    /// Whole frames received (HTTP/2).
+    pub frames_in: u64,
+    /// Frames sent (HTTP/2).
+    pub frames_out: u64,
+    /// Streams begun.
+    pub streams: u64,
+    /// Most streams open at the same time.
+    pub streams_peak: u32,
+    /// Mean life of a stream that ended; zero without any.
+    pub stream_mean: Duration,
+    /// Round trip of the last PING of ours that was answered.
+    pub ping_rtt: Option<Duration>,
+}
+
+/// Hears what happens on every session of a [`Host`](crate::Host) or listener, on the arbiter of the session
+/// and in the middle of its turn: be brief, send a message to an actor for more.
+///
+/// A closure `Fn(&SessionHandle, &SessionEvent)` is one. A panic of it is logged; the session goes on.
+/// Connections that fail before it is known what they speak (TLS, first octets) are told with
+/// [`SessionEvent::Error`] and [`SessionEvent::Closed`], without [`SessionEvent::Opened`].
+pub trait Observer: 'static {
+    /// Something happened on `session`. Orders given through it are heard in the same turn.
+    fn observe(&self, session: &SessionHandle, event: &SessionEvent);
+}
+
+impl<F: Fn(&SessionHandle, &SessionEvent) + 'static> Observer for F {
+    fn observe(&self, session: &SessionHandle, event: &SessionEvent) {
+        self(session, event);
+    }
+}
+
+/// Makes a worker's own [`Observer`].
+pub type ObserverFactory = Arc<dyn Fn() -> Rc<dyn Observer> + Send + Sync>;
+
+/// Where the events of one subscriber wait.
+pub(crate) struct Ear {
+    waiting: RefCell<VecDeque<SessionEvent>>,
+    limit: usize,
+    missed: Cell<u64>,
+    over: Cell<bool>,
+    waker: Cell<Option<Waker>>,
+}
+
+impl Ear {
+    pub(crate) fn new(limit: usize) -> Rc<Self> {
+        Rc::new(Self {
+            waiting: RefCell::default(),
+            limit: limit.max(1),
+            missed: Cell::new(0),
+            over: Cell::new(false),
+            waker: Cell::new(None),
+        })
+    }
+
+    /// The oldest make room, so that the end is always heard.
+    pub(super) fn push(&self, event: SessionEvent) {
+        let mut waiting = self.waiting.borrow_mut();
+        if waiting.len() == self.limit {
+            waiting.pop_front();
+            self.missed.set(self.missed.get() + 1);
+        }
+        waiting.push_back(event);
+        drop(waiting);
+        self.wake();
+    }
+
+    pub(super) fn end(&self) {
+        self.over.set(true);
+        self.wake();
+    }
+
+    fn wake(&self) {
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+}
+
+/// The events of one session from the moment of [`SessionHandle::events`] on; ends after
+/// [`SessionEvent::Closed`]. Dropping it ends the subscription.
+///
+/// Bounded: what is not read makes room for what is new, and [`SessionEvent::Lagged`] says how many are lost.
+pub struct EventStream(pub(super) Rc<Ear>);
+
+impl EventStream {
+    /// The next event; `None` after the last.
+    pub async fn next(&mut self) -> Option<SessionEvent> {
+        std::future::poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
+    }
+}
+
+impl Stream for EventStream {
+    type Item = SessionEvent;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<SessionEvent>> {
+        let ear = &self.0;
+        let missed = ear.missed.take();
+        if missed > 0 {
+            return Poll::Ready(Some(SessionEvent::Lagged { missed }));
+        }
+        if let Some(event) = ear.waiting.borrow_mut().pop_front() {
+            return Poll::Ready(Some(event));
+        }
+        if ear.over.get() {
+            return Poll::Ready(None);
+        }
+        ear.waker.set(Some(cx.waker().clone()));
+        Poll::Pending
+    }
+}
+
+impl std::fmt::Debug for EventStream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EventStream").field("waiting", &self.0.waiting.borrow().len()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ping(number: u8) -> SessionEvent {
+        SessionEvent::Ping { payload: [number; 8] }
+    }
+
+    #[test]
+    fn who_reads_slowly_misses_the_oldest_and_is_told_how_many() {
+        let ear = Ear::new(2);
+        let mut stream = EventStream(Rc::clone(&ear));
+        (1..=5).for_each(|number| ear.push(ping(number)));
+        ear.end();
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut next = || Pin::new(&mut stream).poll_next(&mut cx);
+        assert!(matches!(next(), Poll::Ready(Some(SessionEvent::Lagged { missed: 3 }))));
+        for number in [4, 5] {
+            assert!(
+                matches!(next(), Poll::Ready(Some(SessionEvent::Ping { payload })) if payload == [number; 8])
+            );
+        }
+        assert!(matches!(next(), Poll::Ready(None)));
+    }
+}
