@@ -11,7 +11,7 @@ use std::time::Duration;
 use common::*;
 use stagedoor_actors::{CloseSession, SessionError, SessionEvent, SessionHandle};
 use stagedoor_metrics::CloseReason;
-use stagedoor_protocol::{ErrorCode, Settings};
+use stagedoor_protocol::{ErrorCode, Settings, UserError};
 use tokio::time::advance;
 
 /// A session in the middle of its life, its handle, and the client on its other end.
@@ -99,6 +99,11 @@ fn ten_settings_may_be_outstanding_and_the_eleventh_is_refused() {
         let (session, mut client) = open(&stage).await;
         let asked: Vec<_> = (1..=10).map(|limit| session.settings(streams(limit)).unwrap()).collect();
         assert_eq!(session.settings(streams(11)).unwrap_err(), SessionError::TooManySettings { limit: 10 });
+        let many = Settings { custom: (0xf000..0xf00b).map(|id| (id, 1)).collect(), ..Settings::default() };
+        assert_eq!(
+            session.settings(many).unwrap_err(),
+            SessionError::Refused(UserError::TooManyCustomSettings(11))
+        );
         for answer in asked {
             client.send(&settings_ack()).await;
             answer.await.unwrap();
@@ -145,6 +150,25 @@ fn ten_pings_may_be_outstanding_the_eleventh_is_refused_and_all_fail_at_the_end(
         }
         stage.ends_once(CloseReason::ClientClosed).await;
         assert_eq!(session.ping(None).unwrap_err(), SessionError::Gone { reason: CloseReason::ClientClosed });
+    });
+}
+
+#[test]
+fn goaway_with_no_error_drains_with_its_opaque_data_in_both_frames() {
+    run_paused(async {
+        let stage = Stage::new(forever().0);
+        let (session, mut client) = open(&stage).await;
+        client.send(&get(1)).await;
+        settle().await;
+        session.goaway(ErrorCode::NO_ERROR, "moving house").unwrap();
+        for last in [0x7fff_ffff, 1] {
+            let goaway = client.until(|frame| frame.kind == 7).await;
+            assert_eq!(goaway.payload[..4], u32::to_be_bytes(last));
+            assert_eq!(&goaway.payload[8..], b"moving house");
+        }
+        client.send(&frame(3, 0, 1, &[0, 0, 0, 8])).await;
+        drop(client);
+        stage.ends_once(CloseReason::Admin).await;
     });
 }
 
@@ -222,12 +246,12 @@ fn the_connection_window_grows_to_what_was_ordered() {
         let stage = Stage::new(hello());
         let (session, mut client) = open(&stage).await;
         client.until(|frame| frame.kind == 8).await; // The one of the start.
-        let before = session.state().unwrap().await.unwrap().recv_window;
+        let before = session.state().unwrap().await.unwrap().connection.recv_window;
         session.set_connection_window(4 << 20).unwrap();
         let update = client.until(|frame| frame.kind == 8).await;
         let credit = u32::from_be_bytes(update.payload[..].try_into().unwrap());
         assert_eq!(before + i64::from(credit), 4 << 20);
-        assert_eq!(session.state().unwrap().await.unwrap().recv_window, 4 << 20);
+        assert_eq!(session.state().unwrap().await.unwrap().connection.recv_window, 4 << 20);
         for octets in [65_534, 1 << 31] {
             assert_eq!(session.set_connection_window(octets), Err(SessionError::InvalidWindow(octets)));
         }

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use stagedoor_metrics::{
     CloseReason, ConnectionResult, Direction, Outcome, Peer, Protocol, Role, SessionId, SessionState,
     SessionStats, TimeoutAction, TimeoutKind,
@@ -32,6 +33,8 @@ struct Ending {
     reason: CloseReason,
     code: ErrorCode,
     hard: bool,
+    /// Opaque data of GOAWAY.
+    opaque: Bytes,
     /// When streams are cut off.
     deadline: Instant,
 }
@@ -241,6 +244,7 @@ impl Common {
                     reason: order.reason,
                     code: order.code,
                     hard: order.hard,
+                    opaque: order.opaque.clone(),
                     deadline: now + grace,
                 });
                 News { first: true, cut_off: order.hard }
@@ -257,6 +261,11 @@ impl Common {
     /// An order to close was heard.
     pub(crate) fn is_ending(&self) -> bool {
         self.ending.is_some()
+    }
+
+    /// What the GOAWAY of a drain carries.
+    pub(crate) fn opaque(&self) -> &[u8] {
+        self.ending.as_ref().map_or(&[], |ending| &ending.opaque)
     }
 
     /// The reason that will be reported, once there is one.

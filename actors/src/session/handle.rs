@@ -16,8 +16,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use stagedoor_metrics::{CloseReason, Protocol, Role};
-use stagedoor_protocol::settings::{self, InForce};
-use stagedoor_protocol::{ErrorCode, Settings, StreamId, UserError};
+use stagedoor_protocol::settings::InForce;
+use stagedoor_protocol::{ConnectionState, ErrorCode, Settings, StreamId, UserError};
 use tokio::sync::oneshot;
 
 use super::board::Phase;
@@ -134,7 +134,16 @@ pub enum SessionError {
     NotServer(&'static str),
     /// What else the protocol does not allow.
     #[error(transparent)]
-    Refused(#[from] UserError),
+    Refused(UserError),
+}
+
+impl From<UserError> for SessionError {
+    fn from(error: UserError) -> Self {
+        match error {
+            UserError::InvalidSetting { id, value } => Self::InvalidSetting { id, value },
+            other => Self::Refused(other),
+        }
+    }
 }
 
 /// SETTINGS of ours are in force.
@@ -153,28 +162,16 @@ pub struct Pong {
     pub payload: [u8; 8],
 }
 
-/// A session as its flow control, tables and queues stand; all sizes in octets.
+/// A session as it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SessionSnapshot {
-    /// Octets the peer may still send on the connection.
-    pub recv_window: i64,
-    /// Octets we may still send on the connection.
-    pub send_window: i64,
-    /// Body octets of streams that wait to be framed, plus octets that wait for the socket.
-    pub queued: usize,
-    /// Memory charged to the session.
-    pub memory: usize,
-    /// Streams open.
-    pub streams: usize,
+    /// Windows, queues, tables, streams and questions, in numbers.
+    pub connection: ConnectionState,
     /// Our settings in force.
     pub local_settings: InForce,
     /// The peer's settings in force.
     pub remote_settings: InForce,
-    /// SETTINGS of ours the peer has not acknowledged.
-    pub pending_settings: u32,
-    /// PINGs of handles the peer has not answered.
-    pub pending_pings: u32,
 }
 
 /// An order or a question, on its way to the session.
@@ -253,15 +250,14 @@ impl SessionHandle {
     /// Changes our settings (SETTINGS, RFC 9113 §6.5); they are in force when the answer has come. The order is
     /// given by this call, whether the answer is awaited or dropped.
     /// # Errors
-    /// [`SessionError::InvalidSetting`], [`SessionError::TooManySettings`] (`max_outstanding_settings` of the
-    /// listener), [`SessionError::NotHttp2`], [`SessionError::Gone`]. The answer fails with `Gone` when the
-    /// session ends unacknowledged.
+    /// [`SessionError::InvalidSetting`], [`SessionError::Refused`] for more than 10 custom settings,
+    /// [`SessionError::TooManySettings`] (`max_outstanding_settings` of the listener),
+    /// [`SessionError::NotHttp2`], [`SessionError::Gone`]. The answer fails with `Gone` when the session ends
+    /// unacknowledged, and at once with what the state of the connection forbids: extended CONNECT taken back
+    /// (RFC 8441 §3), an initial window that lifts one of a stream past 2^31-1 (RFC 9113 §6.9.2).
     pub fn settings(&self, settings: Settings) -> Result<Answer<Acknowledged>, SessionError> {
         let board = &self.open()?.board;
-        settings.check().map_err(|(id, value)| SessionError::InvalidSetting { id, value })?;
-        if self.role == Role::Server && settings.enable_push == Some(true) {
-            return Err(SessionError::InvalidSetting { id: settings::id::ENABLE_PUSH, value: 1 });
-        }
+        let settings = settings.checked(self.role == Role::Server)?;
         let limit = board.limits.settings;
         if board.settings.get() >= limit {
             return Err(SessionError::TooManySettings { limit });

@@ -162,7 +162,7 @@ impl Session {
 
     fn drain_engine(&mut self, now: Instant) {
         match &mut self.engine {
-            Engine::Http2(http2) => http2.drain(now),
+            Engine::Http2(http2) => http2.drain(&self.common, now),
             Engine::Http1(http1) => http1.drain(),
             Engine::Opening(opening) => opening.hurry(now),
             Engine::Parting(_) | Engine::Gone => {}

@@ -56,13 +56,16 @@ impl Desk {
                     answer.send(Err(error.into())).ok();
                 }
             },
-            Command::Ping(payload, answer) => {
-                conn.ping(payload);
-                self.pings.push((payload, answer, now));
-            }
+            Command::Ping(payload, answer) => match conn.ping(payload) {
+                Ok(()) => self.pings.push((payload, answer, now)),
+                Err(error) => {
+                    less(&board.pings);
+                    answer.send(Err(error.into())).ok();
+                }
+            },
             Command::Window(octets) => conn.set_connection_window(octets),
             Command::State(answer) => {
-                answer.send(Ok(state(conn, board))).ok();
+                answer.send(Ok(snapshot(conn))).ok();
             }
             Command::Close(order) => return Some(order),
         }
@@ -105,17 +108,11 @@ impl Desk {
 }
 
 /// The session as it stands.
-pub(crate) fn state(conn: &Connection, board: &Board) -> SessionSnapshot {
+fn snapshot(conn: &Connection) -> SessionSnapshot {
     SessionSnapshot {
-        recv_window: conn.recv_window(),
-        send_window: conn.send_window(),
-        queued: conn.queued(),
-        memory: conn.memory(),
-        streams: conn.open_streams(),
+        connection: conn.state(),
         local_settings: conn.local_settings().clone(),
         remote_settings: conn.remote_settings().clone(),
-        pending_settings: board.settings.get(),
-        pending_pings: board.pings.get(),
     }
 }
 

@@ -333,8 +333,8 @@ impl Http2 {
     }
 
     /// Begins the graceful close.
-    pub(crate) fn drain(&mut self, now: Instant) {
-        self.conn.drain(now);
+    pub(crate) fn drain(&mut self, common: &Common, now: Instant) {
+        self.conn.drain_with(now, common.opaque());
         self.stirred = true;
     }
 
