@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
+use std::time::Instant;
 
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
@@ -210,7 +211,8 @@ struct State {
     taken: u64,
     end: End,
     trailers: Option<Fields>,
-    reader: Option<Waker>,
+    /// Who waits for octets, and since when.
+    reader: Option<(Waker, Instant)>,
 }
 
 #[derive(Default)]
@@ -229,12 +231,15 @@ impl Inbound {
     /// Octets came; true when a reader was woken.
     pub(crate) fn push(&self, data: Bytes, end: bool) -> bool {
         let mut state = self.state.borrow_mut();
+        if end {
+            state.end = End::Ended;
+        } else if data.is_empty() {
+            // No news, and no progress.
+            return false;
+        }
         if !data.is_empty() {
             state.unread += data.len();
             state.chunks.push_back(data);
-        }
-        if end {
-            state.end = End::Ended;
         }
         Self::wake(&mut state)
     }
@@ -257,12 +262,12 @@ impl Inbound {
     }
 
     fn wake(state: &mut State) -> bool {
-        state.reader.take().map(Waker::wake).is_some()
+        state.reader.take().map(|(reader, _)| reader.wake()).is_some()
     }
 
-    /// A handler waits for octets.
-    pub(crate) fn is_waiting(&self) -> bool {
-        self.state.borrow().reader.is_some()
+    /// Since when a handler waits for octets.
+    pub(crate) fn waits_since(&self) -> Option<Instant> {
+        self.state.borrow().reader.as_ref().map(|(_, since)| *since)
     }
 
     fn is_over(&self) -> bool {
@@ -291,7 +296,8 @@ impl Inbound {
             End::Ended => Poll::Ready(None),
             End::Failed(error) => Poll::Ready(Some(Err(error.clone()))),
             End::Open => {
-                state.reader = Some(cx.waker().clone());
+                let since = state.reader.take().map_or_else(|| self.link.now(), |(_, since)| since);
+                state.reader = Some((cx.waker().clone(), since));
                 Poll::Pending
             }
         }

@@ -147,7 +147,7 @@ impl Default for Windows {
     }
 }
 
-/// Deadlines. Zero switches `min_rate` and `hard` off.
+/// Deadlines. Zero switches `idle`, `stall`, `stream_idle`, `hard`, `min_rate` and `keepalive_ping` off.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Timeouts {
     /// TLS handshake, absolute.
@@ -163,9 +163,19 @@ pub struct Timeouts {
     /// A session without streams ends after this long; control frames do not renew it.
     pub idle: Duration,
     /// Queued octets that have not moved, or an unfinished body of declared length that is silent, for this long.
+    /// Judged for the session (its socket) and for each stream (its windows).
     pub stall: Duration,
-    /// PING after this long without input while streams are open.
+    /// A stream on which nothing moves in either direction, whoever could, is reset after this long. Off.
+    pub stream_idle: Duration,
+    /// A stream is reset at this age, whatever it does. Off.
+    pub hard: Duration,
+    /// Octets a second that a body must make while it waits for the peer: an average over 10 s, or, where we
+    /// send, over the time of 32 KiB if that is longer. Off.
+    pub min_rate: u64,
+    /// PING after this long without a sign of life while streams are open.
     pub keepalive_ping: Duration,
+    /// The same while no stream is open. It does not renew `idle`. Off.
+    pub keepalive_without_streams: bool,
     /// The PING must be answered in this time.
     pub keepalive_timeout: Duration,
     /// How long a session's streams may go on after `CloseSession` with a graceful reason.
@@ -184,10 +194,27 @@ impl Default for Timeouts {
             unknown_protocol: Duration::from_secs(10),
             idle: Duration::from_secs(120),
             stall: Duration::from_secs(60),
+            stream_idle: Duration::ZERO,
+            hard: Duration::ZERO,
+            min_rate: 0,
+            keepalive_without_streams: false,
             keepalive_ping: Duration::from_secs(60),
             keepalive_timeout: Duration::from_secs(20),
             drain: Duration::from_secs(30),
             linger: Duration::from_secs(1),
         }
     }
+}
+
+/// Deadlines a stream has of its own. `None` leaves the listener's in force, zero switches one off.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StreamTimeouts {
+    /// As [`Timeouts::stream_idle`].
+    pub idle: Option<Duration>,
+    /// As [`Timeouts::stall`].
+    pub stall: Option<Duration>,
+    /// As [`Timeouts::hard`]: counted from the opening of the stream.
+    pub hard: Option<Duration>,
+    /// As [`Timeouts::min_rate`], octets a second.
+    pub min_rate: Option<u64>,
 }

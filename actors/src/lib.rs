@@ -29,7 +29,7 @@ pub mod view;
 
 pub use body::{Body, BodyError, RequestBody};
 pub use close::CloseSession;
-pub use config::{Limits, ListenerConfig, MaxAge, Timeouts, Windows};
+pub use config::{Limits, ListenerConfig, MaxAge, StreamTimeouts, Timeouts, Windows};
 pub use host::Host;
 pub use listener::SessionEnded;
 pub use server::{BindError, DrainProgress, ServerBuilder, ServerHandle};

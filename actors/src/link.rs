@@ -15,6 +15,7 @@ use stagedoor_metrics::{Outcome, RouteId};
 use stagedoor_protocol::{ErrorCode, Fields, RequestHead, ResponseHead, StreamId};
 
 use crate::body::RequestBody;
+use crate::config::StreamTimeouts;
 use crate::service::Service;
 use crate::session::SessionInfo;
 use crate::session::board::Board;
@@ -36,6 +37,9 @@ pub(crate) enum ToSession {
     SendTrailers { id: StreamId, fields: Fields },
     /// The stream cannot go on.
     Reset { id: StreamId, code: ErrorCode, outcome: Outcome },
+    /// The stream has deadlines of its own from now on.
+    #[allow(dead_code)] // Said by the handle of a stream.
+    Deadlines { id: StreamId, own: Box<StreamTimeouts> },
     /// The handler has read octets of the request's body.
     Consumed { id: StreamId, octets: usize },
     /// The handler let go of the request's body, so many octets unread.

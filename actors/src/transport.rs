@@ -33,13 +33,78 @@ impl Raw {
 /// The stream a session speaks over.
 pub(crate) enum Transport {
     Plain(Raw),
-    Tls(Box<TlsStream<Raw>>),
+    Tls(Box<TlsStream<Below>>),
 }
 
 impl Transport {
     /// Octets may stay inside after a write until `poll_flush`.
     pub(crate) fn buffers(&self) -> bool {
         !matches!(self, Self::Plain(Raw::Tcp(_)))
+    }
+
+    /// Octets that went out below TLS, which takes more than it has sent; `None` without TLS.
+    pub(crate) fn below(&self) -> Option<u64> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Tls(tls) => Some(tls.get_ref().0.sent),
+        }
+    }
+}
+
+/// A stream below TLS, its outgoing octets counted.
+pub(crate) struct Below {
+    io: Raw,
+    sent: u64,
+}
+
+impl Below {
+    pub(crate) fn new(io: Raw) -> Self {
+        Self { io, sent: 0 }
+    }
+
+    fn count(&mut self, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(Ok(count)) = &result {
+            self.sent += *count as u64;
+        }
+        result
+    }
+}
+
+impl AsyncRead for Below {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Below {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.io).poll_write(cx, octets);
+        self.count(result)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.io).poll_write_vectored(cx, slices);
+        self.count(result)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
     }
 }
 

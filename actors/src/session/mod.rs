@@ -15,6 +15,7 @@ pub(crate) mod handle;
 pub(crate) mod http1;
 mod http2;
 mod opening;
+mod pace;
 mod parting;
 mod timer;
 

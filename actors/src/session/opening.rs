@@ -25,7 +25,7 @@ use super::timer::Due;
 use super::{Engine, Step};
 use crate::close::CloseSession;
 use crate::scratch;
-use crate::transport::{Raw, Transport};
+use crate::transport::{Below, Raw, Transport};
 
 /// What every HTTP/2 client says first (RFC 9113 §3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -47,7 +47,7 @@ pub(crate) struct Opening {
 }
 
 enum State {
-    Tls(Box<Accept<Raw>>),
+    Tls(Box<Accept<Below>>),
     /// The first octets, as long as they could become the preface.
     Looking(Raw, Vec<u8>),
     /// It speaks what we do not: the refusal goes out.
@@ -59,7 +59,7 @@ impl Opening {
     pub(crate) fn new(io: Raw, common: &Common, now: Instant) -> Self {
         let timeouts = &common.host.config.timeouts;
         let (state, time) = match &common.host.tls {
-            Some(tls) => (State::Tls(Box::new(tls.accept(io))), timeouts.handshake),
+            Some(tls) => (State::Tls(Box::new(tls.accept(Below::new(io)))), timeouts.handshake),
             None => (State::Looking(io, Vec::new()), timeouts.preface),
         };
         Self { state, since: now, until: now + time, hurried: false }
@@ -78,7 +78,7 @@ impl Opening {
     }
 
     /// The TLS handshake is done: ALPN decides.
-    fn shaken(&mut self, stream: TlsStream<Raw>, common: &mut Common, now: Instant) -> Step {
+    fn shaken(&mut self, stream: TlsStream<Below>, common: &mut Common, now: Instant) -> Step {
         let tls = stream.get_ref().1;
         let version = match tls.protocol_version() {
             Some(rustls::ProtocolVersion::TLSv1_3) => TlsVersion::V13,

@@ -16,8 +16,6 @@ pub(crate) enum Due {
     Absolute,
     /// No stream open.
     Idle,
-    /// Octets that do not move.
-    Stall,
     /// PING, or its answer.
     Keepalive,
     /// Greatest age.
@@ -26,6 +24,8 @@ pub(crate) enum Due {
     Drain,
     /// Spare heap of an idle session.
     Shrink,
+    /// The streams are looked at, or a backlog: what they find they count themselves.
+    Look,
 }
 
 impl Due {
@@ -33,9 +33,8 @@ impl Due {
     pub(crate) fn kind(self) -> Option<TimeoutKind> {
         match self {
             Self::Idle => Some(TimeoutKind::Idle),
-            Self::Stall => Some(TimeoutKind::WriteStall),
             Self::Keepalive => Some(TimeoutKind::Keepalive),
-            Self::Absolute | Self::MaxAge | Self::Drain | Self::Shrink => None,
+            Self::Absolute | Self::MaxAge | Self::Drain | Self::Shrink | Self::Look => None,
         }
     }
 }

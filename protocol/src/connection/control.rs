@@ -2,7 +2,7 @@
 //! deadlines. The way down is [`super::closing`]'s business.
 
 use std::collections::VecDeque;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::closing::Phase;
 use super::{Connection, Ping, PingKind, Role};
@@ -253,6 +253,16 @@ impl Connection {
     fn header_deadline(&self) -> Option<Instant> {
         let block = self.partial_block.as_ref().map(|partial| partial.since);
         block.or(self.partial_since).map(|since| since + self.config.header_timeout)
+    }
+
+    /// Our owner did not read from the peer for `time`: what the peer may have sent meanwhile is not late by that.
+    pub fn postpone_deadlines(&mut self, time: Duration) {
+        let settings = self.settings_sent.iter_mut().map(|(_, sent)| sent);
+        let block = self.partial_block.as_mut().map(|partial| &mut partial.since);
+        let parts = [self.preface_deadline.as_mut(), self.partial_since.as_mut(), block];
+        for at in parts.into_iter().flatten().chain(settings) {
+            *at += time;
+        }
     }
 
     /// Acts on deadlines that have passed: preface, header block, SETTINGS acknowledgement, the PING of a drain.

@@ -164,6 +164,11 @@ impl Connection {
         self.output.slices(slices)
     }
 
+    /// Octets waiting for the socket.
+    pub fn output_len(&self) -> usize {
+        self.output.len()
+    }
+
     /// The socket took `count` octets, at most as many as were handed out.
     pub fn advance_output(&mut self, count: usize) {
         self.output.advance(count);

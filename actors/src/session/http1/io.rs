@@ -26,7 +26,6 @@ pub(crate) struct Meter {
     received: Cell<u64>,
     sent: Cell<u64>,
     now: Cell<Instant>,
-    last_received: Cell<Instant>,
     blocked: Cell<Option<Instant>>,
     ended: Cell<Option<Instant>>,
     failed: Cell<Option<io::ErrorKind>>,
@@ -40,7 +39,6 @@ impl Meter {
             received: Cell::new(0),
             sent: Cell::new(0),
             now: Cell::new(now),
-            last_received: Cell::new(now),
             blocked: Cell::new(None),
             ended: Cell::new(None),
             failed: Cell::new(None),
@@ -57,10 +55,6 @@ impl Meter {
 
     pub(super) fn sent(&self) -> u64 {
         self.sent.get()
-    }
-
-    pub(super) fn last_received(&self) -> Instant {
-        self.last_received.get()
     }
 
     /// Since when the socket takes nothing of what hyper has for it.
@@ -104,7 +98,6 @@ impl Meter {
         match &read {
             Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
                 self.received.set(self.received.get() + buffer.filled().len() as u64);
-                self.last_received.set(self.now.get());
             }
             Poll::Ready(Ok(())) if buffer.capacity() > 0 && self.ended.get().is_none() => {
                 self.ended.set(Some(self.now.get()));

@@ -19,17 +19,19 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use hyper::server::conn::http1::{Builder, Connection};
-use stagedoor_metrics::{CloseReason, Outcome, Protocol};
+use stagedoor_metrics::{CloseReason, Outcome, Protocol, TimeoutAction, TimeoutKind};
 use stagedoor_protocol::StreamId;
 
 use super::Step;
 use super::common::Common;
 use super::http2::{Entry, Streams};
 use super::opening::HURRY;
+use super::pace::{Lookout, Sight, Verdict, on};
 use super::parting::Parting;
 use super::timer::{Due, sooner};
 use super::{Engine, SessionState};
 use crate::close::CloseSession;
+use crate::config::StreamTimeouts;
 use crate::link::Link;
 use crate::stream::Stream;
 use crate::supervise::Brood;
@@ -65,6 +67,7 @@ pub(crate) struct Http1 {
     at_rest: u64,
     idle_since: Option<Instant>,
     head_since: Option<Instant>,
+    lookout: Lookout,
     order: Option<CloseSession>,
     /// Responses hyper has whole; they are complete when the socket has them.
     written: Vec<StreamId>,
@@ -101,6 +104,7 @@ impl Http1 {
             at_rest: 0,
             idle_since: Some(now),
             head_since: begun.then_some(now),
+            lookout: Lookout::new(&common.host.config.timeouts),
             order: None,
             written: Vec::new(),
             broken: None,
@@ -150,6 +154,7 @@ impl Http1 {
             }
         }
         self.watch_head(now);
+        self.look_around(common, now);
         match self.order.take() {
             Some(order) => Step::Close(order),
             None => Step::Wait,
@@ -201,14 +206,18 @@ impl Http1 {
         order: &CloseSession,
         now: Instant,
     ) -> Engine {
-        let at_rest = self.streams.is_empty();
+        // Its request was too slow, and no answer has begun.
+        let unanswered = self.streams.values().all(|entry| entry.answered.is_none());
+        let late =
+            !self.streams.is_empty() && self.streams.values().all(|e| e.outcome == Some(Outcome::Timeout));
         self.tell_all(common, now);
         let until = now + common.host.config.timeouts.linger;
         drop(self.conn.take());
         let Some(io) = self.meter.take_back() else { return Engine::Gone };
         common.stats.set_state(SessionState::Closing);
         let rest = match order.reason {
-            CloseReason::HeaderTimeout if at_rest => Bytes::from_static(TOO_SLOW),
+            CloseReason::HeaderTimeout if unanswered => Bytes::from_static(TOO_SLOW),
+            _ if late && unanswered => Bytes::from_static(TOO_SLOW),
             _ => Bytes::new(),
         };
         Engine::Parting(Box::new(Parting::new(io, rest, until)))
@@ -257,10 +266,10 @@ impl Http1 {
         let timeouts = &common.host.config.timeouts;
         let head = self.head_since.map(|since| (since + self.head_time(common), Due::Absolute));
         let idle = self.idle_since.filter(|_| !common.is_ending());
-        let idle = idle.map(|since| (since + timeouts.idle, Due::Idle));
+        let idle = idle.zip(on(timeouts.idle)).map(|(since, idle)| (since + idle, Due::Idle));
         let gone = self.half_closed().map(|since| (since + timeouts.drain, Due::Drain));
-        let stall = self.stalls_since().map(|since| (since + timeouts.stall, Due::Stall));
-        sooner(sooner(gone, head), sooner(idle, stall))
+        let look = self.lookout.next().map(|at| (at, Due::Look));
+        sooner(sooner(gone, head), sooner(idle, look))
     }
 
     /// How long a request head may take; a drain does not wait for a client that dawdles.
@@ -275,13 +284,56 @@ impl Http1 {
         self.meter.ended().filter(|_| !self.streams.is_empty())
     }
 
-    /// Since when octets wait that do not move: ours for the socket, or the peer's for a handler that reads.
-    fn stalls_since(&self) -> Option<Instant> {
-        let reading = self.slots.iter().any(|(_, slot)| slot.waits_for_declared());
-        let silent = reading.then(|| self.meter.last_received());
-        match (self.meter.blocked(), silent) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (one, None) | (None, one) => one,
+    /// The end of a turn: looks at the exchange if it is time, else sees to it that it is looked at soon.
+    fn look_around(&mut self, common: &Common, now: Instant) {
+        if self.streams.is_empty() {
+            return self.lookout.rest();
+        }
+        if !self.lookout.is_due(now) {
+            return;
+        }
+        let mut next: Option<Instant> = None;
+        for (id, entry) in self.streams.iter_mut().filter(|(_, entry)| !entry.closed) {
+            let Some((_, slot)) = self.slots.iter().find(|(known, _)| known == id) else { continue };
+            let tunnel = entry.is_tunnel();
+            let blocked = self.meter.blocked().filter(|_| !tunnel);
+            let sight = Sight {
+                opened: entry.opened,
+                received: slot.received(),
+                sent: self.meter.sent(),
+                answered: entry.answered.is_some(),
+                queued: blocked.is_some(),
+                refused: blocked,
+                awaited: slot.waits_since().filter(|_| !tunnel),
+            };
+            let pace = &mut entry.parts().pace;
+            let verdict = pace.look(&sight, self.lookout.limits, now, |kind| {
+                common.timed(kind, TimeoutAction::Extended, Some(*id));
+            });
+            match verdict {
+                Verdict::Fine(at) => next = [next, at].into_iter().flatten().min(),
+                Verdict::Over(kind) => {
+                    entry.outcome.get_or_insert(Outcome::Timeout);
+                    let order = match kind {
+                        TimeoutKind::Idle => CloseSession::new(CloseReason::IdleTimeout),
+                        TimeoutKind::WriteStall => CloseSession::new(CloseReason::WriteStall),
+                        kind => {
+                            common.timed(kind, TimeoutAction::Closed, Some(*id));
+                            CloseSession::new(CloseReason::Limit).with_detail(kind.label())
+                        }
+                    };
+                    self.order.get_or_insert(order.now());
+                }
+            }
+        }
+        self.lookout.looked(next);
+    }
+
+    /// The exchange asks for deadlines of its own.
+    fn deadlines(&mut self, id: StreamId, own: StreamTimeouts, now: Instant) {
+        if let Some(entry) = self.streams.get_mut(&id).filter(|entry| !entry.closed) {
+            entry.parts().pace.ask(own);
+            self.lookout.heed(&own, now);
         }
     }
 
@@ -291,17 +343,11 @@ impl Http1 {
         if over(self.head_since, self.head_time(common)) {
             return Some(CloseSession::new(CloseReason::HeaderTimeout));
         }
-        if over(self.stalls_since(), timeouts.stall) {
-            for entry in self.streams.values_mut() {
-                entry.outcome.get_or_insert(Outcome::Timeout);
-            }
-            return Some(CloseSession::new(CloseReason::WriteStall));
-        }
         if over(self.half_closed(), timeouts.drain) {
             return Some(CloseSession::new(CloseReason::ClientClosed));
         }
-        (over(self.idle_since, timeouts.idle) && !common.is_ending())
-            .then(|| CloseSession::new(CloseReason::IdleTimeout))
+        let idle = on(timeouts.idle).is_some_and(|idle| over(self.idle_since, idle));
+        (idle && !common.is_ending()).then(|| CloseSession::new(CloseReason::IdleTimeout))
     }
 
     pub(crate) fn view(&self, view: &mut SessionView, now: Instant) {

@@ -42,7 +42,10 @@ impl Service<Request<hyper::body::Incoming>> for Front {
             RequestBody::nothing()
         } else {
             let slot = Rc::clone(&slot);
-            RequestBody::http1(Incoming { body, slot, declared: length.is_some() }, length)
+            RequestBody::http1(
+                Incoming { body, slot, link: Rc::clone(&self.link), declared: length.is_some() },
+                length,
+            )
         };
         let exchange = Exchange { head, body, slot: Rc::clone(&slot) };
         self.link.send(ToSession::Exchange(Box::new(exchange)));
@@ -96,6 +99,7 @@ fn to_head(parts: &http::request::Parts, secure: bool, most: u32) -> Result<Requ
 pub(crate) struct Incoming {
     body: hyper::body::Incoming,
     slot: Rc<Slot>,
+    link: Rc<Link>,
     declared: bool,
 }
 
@@ -116,12 +120,12 @@ impl Incoming {
         loop {
             let frame = match Pin::new(&mut self.body).poll_frame(cx) {
                 Poll::Pending => {
-                    self.slot.set_waiting(self.declared);
+                    self.slot.set_waiting(self.declared.then(|| self.link.now()));
                     return Poll::Pending;
                 }
                 Poll::Ready(frame) => frame,
             };
-            self.slot.set_waiting(false);
+            self.slot.set_waiting(None);
             let frame = match frame {
                 None => return Poll::Ready(None),
                 Some(Err(error)) => return Poll::Ready(Some(Err(BodyError::Broken(error.to_string())))),
@@ -145,6 +149,6 @@ impl Incoming {
 
 impl Drop for Incoming {
     fn drop(&mut self) {
-        self.slot.set_waiting(false);
+        self.slot.set_waiting(None);
     }
 }

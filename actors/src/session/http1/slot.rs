@@ -6,6 +6,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
+use std::time::Instant;
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -25,8 +26,8 @@ pub(crate) struct Slot {
     state: RefCell<State>,
     /// Octets of the request's body.
     received: Cell<u64>,
-    /// The handler waits for octets of a body of declared length.
-    waiting: Cell<bool>,
+    /// Since when the handler waits for octets of a body of declared length.
+    waiting: Cell<Option<Instant>>,
 }
 
 #[derive(Default)]
@@ -119,11 +120,12 @@ impl Slot {
         self.received.set(self.received.get() + octets as u64);
     }
 
-    pub(super) fn set_waiting(&self, waiting: bool) {
-        self.waiting.set(waiting);
+    /// The handler waits for octets at `now`; `None`: not any more.
+    pub(super) fn set_waiting(&self, now: Option<Instant>) {
+        self.waiting.set(now.map(|now| self.waiting.get().unwrap_or(now)));
     }
 
-    pub(super) fn waits_for_declared(&self) -> bool {
+    pub(super) fn waits_since(&self) -> Option<Instant> {
         self.waiting.get()
     }
 

@@ -41,6 +41,7 @@ impl Http1 {
                         entry.route = route;
                     }
                 }
+                ToSession::Deadlines { id, own } => self.deadlines(id, *own, now),
                 ToSession::SendData { id, data, end } => {
                     self.sent(id, data.len(), end);
                     if let Some(slot) = self.slot(id) {

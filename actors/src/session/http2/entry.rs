@@ -13,6 +13,7 @@ use stagedoor_protocol::StreamId;
 use crate::body::Inbound;
 use crate::host::Host;
 use crate::link::Flow;
+use crate::session::pace::Pace;
 use crate::stream::Stream;
 
 /// Streams of a session by id.
@@ -53,8 +54,10 @@ pub(crate) struct Parts {
     pub(crate) flow: Option<Rc<Flow>>,
     /// Declared length of the request's body.
     pub(crate) declared: bool,
-    /// Octets (in, out) when its progress was last looked at, and when they last had changed.
-    pub(crate) mark: Option<((u64, u64), Instant)>,
+    /// How it gets on.
+    pub(crate) pace: Pace,
+    /// Octets of it that were framed, and where in the session's output the last of them ended.
+    pub(crate) framed: Option<(u64, u64)>,
 }
 
 impl Entry {
@@ -87,6 +90,11 @@ impl Entry {
 
     pub(crate) fn parts(&mut self) -> &mut Parts {
         self.parts.get_or_insert_default()
+    }
+
+    /// Octets both ways mean what its ends agreed on: silence is no stall (RFC 9113 §8.5, RFC 8441).
+    pub(crate) fn is_tunnel(&self) -> bool {
+        self.status == 101 || (self.method == Method::Connect && self.status < 300)
     }
 
     /// A whole response is given to the machine.

@@ -92,7 +92,7 @@ impl Http2 {
             link,
             streams: Streams::default(),
             brood: Brood::default(),
-            watch: Watch::new(now),
+            watch: Watch::new(&common.host.config.timeouts, now),
             tally: Tally::default(),
             protocol: common.protocol,
             early: Vec::new(),
@@ -124,8 +124,9 @@ impl Http2 {
 
     fn work(&mut self, common: &mut Common, cx: &mut Context<'_>, now: Instant) -> Step {
         self.replies(now);
-        if let Err(error) = self.read(common, cx, now) {
-            return Step::Close(io_failed(&error));
+        match self.read(common, cx, now) {
+            Ok(dry) => self.judge(common, dry, now),
+            Err(error) => return Step::Close(io_failed(&error)),
         }
         let mut round = 0;
         loop {
@@ -156,21 +157,25 @@ impl Http2 {
         if common.is_ending() && self.conn.is_drained() && self.conn.queued() == 0 {
             return Step::Part;
         }
-        if self.watch.starved && self.conn.wants_input() {
+        if self.watch.starved.is_some() && self.conn.wants_input() {
             cx.waker().wake_by_ref();
         }
+        self.look_around(common, cx, now);
         Step::Wait
     }
 
-    fn read(&mut self, common: &mut Common, cx: &mut Context<'_>, now: Instant) -> io::Result<()> {
-        self.watch.starved = false;
+    /// Reads what is there; true when that is all of it for now.
+    fn read(&mut self, common: &mut Common, cx: &mut Context<'_>, now: Instant) -> io::Result<bool> {
         for _ in 0..READS {
             if self.eof || self.order.is_some() {
-                return Ok(());
+                return Ok(true);
             }
             if !self.conn.wants_input() {
-                self.watch.starved = true;
-                return Ok(());
+                self.watch.starved.get_or_insert(now);
+                return Ok(false);
+            }
+            if let Some(since) = self.watch.starved.take() {
+                self.conn.postpone_deadlines(now.saturating_duration_since(since));
             }
             let mut room = scratch::take();
             let mut buffer = ReadBuf::new(&mut room);
@@ -183,7 +188,7 @@ impl Http2 {
             }
             scratch::put(room);
             match read {
-                Poll::Pending => return Ok(()),
+                Poll::Pending => return Ok(true),
                 Poll::Ready(Err(error)) if is_abrupt_end(&error) => self.eof = true,
                 Poll::Ready(Err(error)) => return Err(error),
                 Poll::Ready(Ok(())) if count == 0 => self.eof = true,
@@ -191,7 +196,7 @@ impl Http2 {
             }
         }
         cx.waker().wake_by_ref();
-        Ok(())
+        Ok(false)
     }
 
     /// Frame by frame: what a frame began is done, where it can be, while it is still in the nearest cache.
@@ -217,37 +222,32 @@ impl Http2 {
     /// Writes what windows and the socket take; true when nothing is left.
     fn flush(&mut self, cx: &mut Context<'_>, now: Instant) -> io::Result<bool> {
         let mut wrote = false;
-        loop {
+        let taken = loop {
             if self.conn.poll_output(now) == 0 {
-                break;
+                break true;
             }
             let mut slices = [IoSlice::new(&[]); SLICES];
             let filled = self.conn.output(&mut slices);
             match Pin::new(&mut self.io).poll_write_vectored(cx, &slices[..filled]) {
-                Poll::Pending => {
-                    self.watch.blocked.get_or_insert(now);
-                    return Ok(false);
-                }
+                Poll::Pending => break false,
                 Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
                 Poll::Ready(Ok(count)) => {
                     self.conn.advance_output(count);
                     self.tally.sent += count as u64;
-                    self.watch.blocked = None;
                     wrote = true;
                 }
                 Poll::Ready(Err(error)) => return Err(error),
             }
+        };
+        if taken && self.io.buffers() && (wrote || self.watch.unflushed) {
+            self.watch.unflushed = Pin::new(&mut self.io).poll_flush(cx)?.is_pending();
         }
-        self.watch.blocked = None;
-        if self.io.buffers() && (wrote || self.watch.unflushed) {
-            let flushed = Pin::new(&mut self.io).poll_flush(cx)?;
-            self.watch.unflushed = flushed.is_pending();
-            if flushed.is_pending() {
-                self.watch.blocked = Some(now);
-                return Ok(false);
-            }
+        if taken && !self.watch.unflushed {
+            self.watch.backlog = None;
+            return Ok(true);
         }
-        Ok(true)
+        self.blocked(wrote, now);
+        Ok(false)
     }
 
     /// Runs the streams that were woken.

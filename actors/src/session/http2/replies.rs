@@ -44,6 +44,7 @@ impl Http2 {
                     entry.route = route;
                 }
             }
+            ToSession::Deadlines { id, own } => self.deadlines(id, *own, now),
             ToSession::SendData { id, data, end } => {
                 let Some(entry) = self.streams.get_mut(&id).filter(|entry| !entry.closed) else {
                     return;
