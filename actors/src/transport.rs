@@ -62,6 +62,11 @@ impl Below {
         Self { io, sent: 0 }
     }
 
+    /// See [`Raw::local`].
+    pub(crate) fn local(&self) -> Option<SocketAddr> {
+        self.io.local()
+    }
+
     fn count(&mut self, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         if let Poll::Ready(Ok(count)) = &result {
             self.sent += *count as u64;
