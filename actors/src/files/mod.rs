@@ -1,4 +1,4 @@
-//! Files as responses (RFC 9110 §8.8, §13, §14): [`FileResponse`] sends one.
+//! Files as responses (RFC 9110 §8.8, §13, §14): [`FileResponse`] sends one, [`Files`] serves a directory.
 //!
 //! Memory is bounded: a body holds one buffer of 128 KiB (256 KiB where the disk has to be asked), and reads on
 //! when the session takes more. No arbiter waits for a disk: what the kernel has at hand is opened and read at
@@ -8,11 +8,17 @@
 mod body;
 mod buffers;
 mod conditions;
+mod directory;
+mod encodings;
+mod listing;
 mod open;
 mod ranges;
 mod response;
+mod target;
 
 pub use body::FileBodyError;
+pub use directory::{Directory, Files};
+pub use encodings::Encoding;
 pub use open::Symlinks;
 pub use ranges::Asked;
 pub use response::{FileError, FileRange, FileResponse, FileSource, Verdict};

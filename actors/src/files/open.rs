@@ -6,8 +6,6 @@
 //!
 //! Invariant: every open is close-on-exec and non-blocking, so a FIFO without a writer holds up nobody.
 
-#![allow(dead_code, reason = "the directory service comes next")]
-
 use std::fs::{File, Metadata};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -109,9 +107,13 @@ pub(super) fn open_beneath(root: &OwnedFd, path: &Path, symlinks: Symlinks, how:
 }
 
 /// Opens the directory `path` for [`open_beneath`].
-pub(super) fn open_root(path: &Path) -> io::Result<OwnedFd> {
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::DIRECTORY;
-    Ok(retry(|| rustix::fs::openat(CWD, path, flags, Mode::empty()))?)
+pub(super) fn open_root(path: &Path, how: How) -> io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::CLOEXEC | OFlags::DIRECTORY;
+    Ok(retry(|| match how {
+        How::Cached => rustix::fs::openat2(CWD, path, flags, Mode::empty(), ResolveFlags::CACHED)
+            .map_err(|errno| if is_final(errno) { errno } else { Errno::AGAIN }),
+        How::Blocking => rustix::fs::openat(CWD, path, flags, Mode::empty()),
+    })?)
 }
 
 /// One component after the other, following no link: for kernels without `openat2`.
@@ -185,7 +187,7 @@ mod tests {
         std::os::unix::fs::symlink("sub/file", at.join("root/inside")).unwrap();
         std::os::unix::fs::symlink("../secret", at.join("root/outside")).unwrap();
         std::os::unix::fs::symlink(at.join("root/sub/file"), at.join("root/absolute")).unwrap();
-        let root = open_root(&at.join("root")).unwrap();
+        let root = open_root(&at.join("root"), How::Blocking).unwrap();
         (dir, root)
     }
 

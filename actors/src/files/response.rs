@@ -420,3 +420,57 @@ fn not_modified(mut fields: Fields) -> Response {
     }
     Response { status: 304, fields, body: Body::Empty }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future as _;
+    use std::task::{Context, Waker};
+
+    use super::*;
+
+    /// Descriptors of this process that are `path`.
+    fn open_on(path: &Path) -> usize {
+        let entries = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
+        entries.filter(|entry| std::fs::read_link(entry.path()).is_ok_and(|target| target == path)).count()
+    }
+
+    #[test]
+    fn a_stream_that_ends_while_its_file_is_opened_leaves_no_descriptor() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().canonicalize().unwrap().join("file");
+        std::fs::write(&path, "octets").unwrap();
+        // One thread in the pool, and it is busy: the open has to wait.
+        let runtime = tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).build().unwrap();
+        runtime.block_on(async {
+            let (go, wait) = std::sync::mpsc::channel::<()>();
+            let busy = tokio::task::spawn_blocking(move || wait.recv().ok());
+            let head = RequestHead::new("GET", "http", "a", "/");
+            let mut reply = Box::pin(async { open_elsewhere(path.clone(), Options::default(), &head).await });
+            assert!(reply.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+            drop(reply);
+            go.send(()).unwrap();
+            busy.await.unwrap();
+            // Behind it in the queue: what was opened for nobody is closed by now.
+            tokio::task::spawn_blocking(|| ()).await.unwrap();
+            assert_eq!(open_on(&path), 0);
+        });
+    }
+
+    #[test]
+    fn errors_say_what_a_client_may_know() {
+        for (error, status, words) in [
+            (FileError::NotFound, 404, "no such file\n"),
+            (FileError::Denied, 403, "the file may not be read\n"),
+            (FileError::Exhausted, 503, "too many open files\n"),
+            (FileError::Io(io::Error::other("/secret/place")), 500, "the file cannot be read\n"),
+        ] {
+            let response = error.response();
+            let Body::Full(body) = response.body else { panic!("words") };
+            assert_eq!((response.status, error.status(), body), (status, status, words.into()));
+        }
+        for (errno, status) in [(Errno::MFILE, 503), (Errno::XDEV, 403), (Errno::LOOP, 403), (Errno::IO, 500)]
+        {
+            assert_eq!(FileError::from(io::Error::from(errno)).status(), status);
+        }
+    }
+}
