@@ -494,7 +494,12 @@ impl Walk {
                 side.heard.insert(id, Heard { ended: true, ..Heard::default() });
             }
             // Not allowed by the client's settings, or on a stream that is a promise itself.
-            Err(UserError::WrongRole | UserError::TooManyStreams | UserError::GoingAway) => {}
+            Err(
+                UserError::PushDisabled
+                | UserError::NestedPush(_)
+                | UserError::TooManyStreams
+                | UserError::GoingAway,
+            ) => {}
             Err(error) => panic!("{error}"),
         }
     }

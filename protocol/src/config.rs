@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::frame::HEADER_LEN;
+
 /// A receive window that starts at one size and grows with consumption (octets).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {
@@ -9,6 +11,34 @@ pub struct Window {
     pub start: u32,
     /// Octets it may grow to; at least `start`.
     pub max: u32,
+}
+
+/// How HEADERS and DATA are padded (RFC 9113 §6.1, §10.7), as far as frame size and windows allow. Padding of DATA
+/// counts against the windows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Padding {
+    /// Not at all.
+    #[default]
+    None,
+    /// To a multiple of 8 octets, the frame header included.
+    Aligned,
+    /// As much as a frame can have: 256 octets.
+    Max,
+}
+
+impl Padding {
+    /// Octets to add to a payload of `length` octets, the one that tells how many included: 0 to 256. `window` is what
+    /// windows leave beside the payload, `frame` the largest payload the peer takes.
+    #[inline]
+    pub(crate) fn extra(self, length: usize, window: i64, frame: u32) -> usize {
+        let wanted = match self {
+            Self::None => return 0,
+            Self::Aligned => (8 - (HEADER_LEN + length) % 8) % 8,
+            Self::Max => 256,
+        };
+        let room = (frame as usize).saturating_sub(length);
+        wanted.min(room).min(window.max(0) as usize)
+    }
 }
 
 /// Settings, windows, limits and deadlines of one connection.
@@ -48,6 +78,12 @@ pub struct Config {
     pub max_outstanding_pings: usize,
     /// SETTINGS of ours that may wait for their acknowledgement at once, the first one included.
     pub max_outstanding_settings: usize,
+    /// Refuse to send a field twice that a message has once. A gateway that passes on what it was given says false.
+    pub strict_single_value_fields: bool,
+    /// Octets a header block we send may take, before compression: name, value and 16 octets a field.
+    pub max_send_header_block: usize,
+    /// Octets that hide how long HEADERS and DATA are.
+    pub padding: Padding,
     /// Unsent body octets a stream may queue before [`crate::Connection::capacity`] is zero.
     pub send_buffer: usize,
     /// Encoded octets kept ready for the socket; bodies are not pulled past it.
@@ -82,6 +118,9 @@ impl Default for Config {
             max_informational: 100,
             max_outstanding_pings: 10,
             max_outstanding_settings: 10,
+            strict_single_value_fields: true,
+            max_send_header_block: 64 << 10,
+            padding: Padding::None,
             send_buffer: 64 << 10,
             output_high_water: 64 << 10,
             preface_timeout: Duration::from_secs(10),

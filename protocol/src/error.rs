@@ -356,7 +356,33 @@ pub enum UserError {
     },
     /// A field name or value that must not be sent (RFC 9110 §5.5, RFC 9113 §8.2).
     #[error("field cannot be sent: {0}")]
-    InvalidField(#[from] crate::message::Malformed),
+    InvalidField(Box<crate::check::FieldError>),
+    /// A field that a message has once, given twice ([`crate::Config::strict_single_value_fields`]).
+    #[error("field {0:?} can be sent once only")]
+    RepeatedField(String),
+    /// A head that may take more octets than [`crate::Config::max_send_header_block`].
+    #[error("header section of up to {octets} octets, at most {limit} are sent")]
+    HeaderBlockTooLarge {
+        /// What it may take at most, before compression.
+        octets: usize,
+        /// Our bound.
+        limit: usize,
+    },
+    /// A body, or trailers, where there can be none: HEAD, 204, 205, 304 (RFC 9110 §6.4.1).
+    #[error("the response on stream {0} has no body")]
+    BodyForbidden(StreamId),
+    /// Trailers in a tunnel (§8.5).
+    #[error("stream {0} is a tunnel, which has no trailers")]
+    TrailersOnTunnel(StreamId),
+    /// The client takes no pushed responses.
+    #[error("the client does not take pushed responses")]
+    PushDisabled,
+    /// A promise on a stream that is itself promised (§6.6).
+    #[error("stream {0} is pushed itself")]
+    NestedPush(StreamId),
+    /// A promised request that is not safe and cacheable, has a body, or says not where it goes (§8.4).
+    #[error("only a GET or HEAD with an authority and without a body can be promised")]
+    UnsafePush,
     /// A status outside 200 to 599 for a final head, or not 100, 102 to 199 for an informational one.
     #[error("status {0} cannot be sent here")]
     InvalidStatus(u16),
@@ -429,4 +455,17 @@ pub enum UserError {
     /// A stream identifier of the other side, or one that is used already (§5.1.1).
     #[error("stream {0} cannot be opened from here")]
     InvalidStreamId(StreamId),
+}
+
+impl UserError {
+    /// The head or the trailers given cannot be sent, whatever the stream; others could be in their place.
+    pub fn is_about_fields(&self) -> bool {
+        matches!(
+            self,
+            Self::InvalidField(_)
+                | Self::RepeatedField(_)
+                | Self::HeaderBlockTooLarge { .. }
+                | Self::InvalidStatus(_)
+        )
+    }
 }

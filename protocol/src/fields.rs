@@ -3,6 +3,8 @@
 //! Order and repetition are kept as sent. Checks nothing: [`crate::message`] does. Each field carries the token of
 //! its name (RFC 7541 appendix A), looked up once, so that checks and the encoder compare numbers.
 
+use std::borrow::Cow;
+
 use crate::hpack;
 
 /// Octets `start..start + len` of an arena, or nothing at all.
@@ -49,6 +51,12 @@ pub struct Field<'a> {
     /// The static table's number for the name, 0 where it has none ([`crate::hpack::token`]).
     pub token: u8,
 }
+
+/// Octets around name and value of a field in a header block, at most: how it is written, an index, two lengths
+/// (RFC 7541 §6.2).
+const FIELD_OVERHEAD: usize = 16;
+/// Octets of a header block beside its fields: changes of the table's size, lengths of pseudo-header fields, a status.
+const BLOCK_OVERHEAD: usize = 128;
 
 /// An ordered list of (name, value) with repeated fields kept.
 #[derive(Clone, Default)]
@@ -138,6 +146,31 @@ impl Fields {
         self.iter().filter(move |field| field.name == name.as_bytes()).map(|field| field.value)
     }
 
+    /// The first value under `name` (lower case), if it is UTF-8.
+    pub fn get_str(&self, name: &str) -> Option<&str> {
+        self.get(name).and_then(|value| std::str::from_utf8(value).ok())
+    }
+
+    /// Every value under `name` (lower case) as one: `cookie` joined by `; ` (RFC 9113 §8.2.3), others by `, `
+    /// (RFC 9110 §5.3). Allocates where there are several. `set-cookie` cannot be joined; take [`Self::get_all`].
+    pub fn joined<'a>(&'a self, name: &'a str) -> Option<Cow<'a, [u8]>> {
+        let mut values = self.get_all(name);
+        let first = values.next()?;
+        let Some(second) = values.next() else { return Some(Cow::Borrowed(first)) };
+        let between: &[u8] = if name == "cookie" { b"; " } else { b", " };
+        let mut whole = [first, between, second].concat();
+        for value in values {
+            whole.extend_from_slice(between);
+            whole.extend_from_slice(value);
+        }
+        Some(Cow::Owned(whole))
+    }
+
+    /// The `cookie` field with its crumbs joined (RFC 9113 §8.2.3); [`Self::iter`] shows them as they came.
+    pub fn cookie(&self) -> Option<Cow<'_, [u8]>> {
+        self.joined("cookie")
+    }
+
     /// Whether a field has this name.
     pub fn contains(&self, name: &str) -> bool {
         self.get(name).is_some()
@@ -170,6 +203,19 @@ impl Fields {
         self.index.is_empty()
     }
 
+    /// Octets these can take in a header block at most, pseudo-header fields that share the arena included; cheap, and
+    /// too high where fields were removed.
+    #[inline]
+    pub(crate) fn encoded_bound(&self) -> usize {
+        self.arena.len() + BLOCK_OVERHEAD + self.index.len() * FIELD_OVERHEAD
+    }
+
+    /// As [`Self::encoded_bound`], from the fields that are there.
+    pub(crate) fn encoded_bound_exactly(&self) -> usize {
+        let field = |field: Field<'_>| field.name.len() + field.value.len() + FIELD_OVERHEAD;
+        BLOCK_OVERHEAD + self.iter().map(field).sum::<usize>()
+    }
+
     /// Octets as SETTINGS_MAX_HEADER_LIST_SIZE counts them: name + value + 32 each (RFC 9113 §6.5.2).
     pub fn list_size(&self) -> usize {
         self.iter().map(|field| field.name.len() + field.value.len() + 32).sum()
@@ -197,12 +243,27 @@ impl std::fmt::Debug for Fields {
     }
 }
 
+impl<N: AsRef<[u8]>, V: AsRef<[u8]>> Extend<(N, V)> for Fields {
+    fn extend<I: IntoIterator<Item = (N, V)>>(&mut self, iter: I) {
+        for (name, value) in iter {
+            self.push(name, value);
+        }
+    }
+}
+
+impl<'a> Extend<Field<'a>> for Fields {
+    /// Sensitive fields stay sensitive.
+    fn extend<I: IntoIterator<Item = Field<'a>>>(&mut self, iter: I) {
+        for field in iter {
+            self.push_entry(field.name, field.value, field.sensitive, hpack::token::of(field.name));
+        }
+    }
+}
+
 impl<N: AsRef<[u8]>, V: AsRef<[u8]>> FromIterator<(N, V)> for Fields {
     fn from_iter<I: IntoIterator<Item = (N, V)>>(iter: I) -> Self {
         let mut fields = Self::new();
-        for (name, value) in iter {
-            fields.push(name, value);
-        }
+        fields.extend(iter);
         fields
     }
 }
@@ -220,6 +281,32 @@ mod tests {
         assert!(!fields.remove("a"));
         fields.set("b", "4");
         assert_eq!(fields.iter().map(|f| (f.name, f.value)).collect::<Vec<_>>(), [(&b"b"[..], &b"4"[..])]);
+    }
+
+    #[test]
+    fn crumbs_and_lists_are_joined_and_stay_as_they_came() {
+        let fields: Fields =
+            [("cookie", "a=1"), ("x", "1"), ("cookie", "b=2"), ("x", "2"), ("cookie", "c=3")]
+                .into_iter()
+                .collect();
+        assert_eq!(fields.cookie().as_deref(), Some(&b"a=1; b=2; c=3"[..]));
+        assert_eq!(fields.joined("x").as_deref(), Some(&b"1, 2"[..]));
+        assert_eq!((fields.joined("y"), fields.len()), (None, 5));
+        let one: Fields = [("cookie", "a=1")].into_iter().collect();
+        assert!(matches!(one.cookie(), Some(Cow::Borrowed(b"a=1"))));
+        assert_eq!((one.get_str("cookie"), one.get_str("x")), (Some("a=1"), None));
+    }
+
+    #[test]
+    fn what_is_added_to_a_list_keeps_its_flag() {
+        let mut secret = Fields::new();
+        secret.push_sensitive("authorization", "x");
+        secret.push("a", "1");
+        let mut fields: Fields = [("b", "2")].into_iter().collect();
+        fields.extend(secret.iter());
+        fields.extend([("c", "3")]);
+        let flags: Vec<_> = fields.iter().map(|field| (field.name, field.sensitive)).collect();
+        assert_eq!(flags, [(&b"b"[..], false), (b"authorization", true), (b"a", false), (b"c", false)]);
     }
 
     #[test]

@@ -12,6 +12,7 @@
 #![forbid(unsafe_code)]
 
 mod budget;
+pub mod check;
 pub mod config;
 pub mod connection;
 pub mod error;
@@ -31,7 +32,7 @@ mod syntax;
 mod table;
 pub mod web_origin;
 
-pub use config::{Config, Window};
+pub use config::{Config, Padding, Window};
 pub use connection::{AltSvcTarget, Connection, ConnectionState, Role, StreamView};
 pub use error::{ConnectionError, ErrorCode, Limit, StreamError, UserError};
 pub use event::{Cause, Counters, ErrorRecord, Event, Origin};

@@ -1,7 +1,7 @@
 //! Messages: heads, and the rules that make one malformed (RFC 9113 §8, RFC 9110 §5, RFC 8441 §4).
 //!
-//! `Collector` takes fields as the decoder emits them and says at the end what they are. It never stops the
-//! decoder: a refused message must still leave the compression tables in step (RFC 9113 §4.3).
+//! `Collector` takes fields as the decoder emits them and says at the end what they are; what may be sent is
+//! [`crate::check`]'s business. It never stops the decoder: a refused message must still leave the compression tables in step (RFC 9113 §4.3).
 
 use crate::fields::{Fields, Span};
 use crate::hpack::{FieldRef, token};
@@ -31,6 +31,9 @@ pub enum Malformed {
     /// A pseudo-header field with a value it cannot have (§8.3.1).
     #[error("invalid value of {0}")]
     PseudoValue(&'static str),
+    /// A pseudo-header field that CONNECT does not have (§8.5).
+    #[error("CONNECT has no {0}")]
+    ConnectPseudo(&'static str),
     /// `host` and `:authority` differ (§8.3.1).
     #[error("host and :authority differ")]
     HostMismatch,
@@ -148,35 +151,97 @@ impl RequestHead {
     }
 
     /// Pseudo-header fields in the order they are sent.
-    pub(crate) fn pseudo(&self) -> impl Iterator<Item = (&'static [u8], &[u8])> + '_ {
+    pub(crate) fn pseudo(&self) -> impl Iterator<Item = (&'static str, &[u8])> + '_ {
         [
-            (&b":method"[..], self.method),
-            (b":scheme", self.scheme),
-            (b":authority", self.authority),
-            (b":path", self.path),
-            (b":protocol", self.protocol),
+            (":method", self.method),
+            (":scheme", self.scheme),
+            (":authority", self.authority),
+            (":path", self.path),
+            (":protocol", self.protocol),
         ]
         .into_iter()
         .filter(|(_, span)| !span.is_absent())
         .map(|(name, span)| (name, self.fields.span(span)))
     }
 
-    /// What §8 asks of a request, before it is sent.
-    pub(crate) fn check(&self, connect_protocol: bool) -> Result<(), Malformed> {
-        let mut again = Collector::new(Kind::Request { connect_protocol }, usize::MAX, usize::MAX);
-        for (name, value) in self.pseudo() {
-            again.field(FieldRef { name, value, token: token::of(name), sensitive: false });
-        }
-        for field in self.fields.iter() {
-            again.field(FieldRef {
-                name: field.name,
-                value: field.value,
-                token: field.token,
-                sensitive: false,
-            });
-        }
-        again.request().map(drop)
+    /// Octets the pseudo-header fields take in a header block at most, beside what every block may take.
+    pub(crate) fn pseudo_octets(&self) -> usize {
+        self.pseudo().map(|(name, value)| name.len() + value.len()).sum()
     }
+
+    /// Whether the pseudo-header fields agree with one another and with `host` (§8.3.1, §8.5; RFC 8441 §4).
+    pub(crate) fn judge(&self, host: Option<&[u8]>) -> Result<(), Malformed> {
+        if self.method.is_absent() {
+            return Err(Malformed::MissingPseudo(":method"));
+        }
+        let text = |span| self.fields.span(span);
+        let absent = Span::is_absent;
+        if let Some(host) = host
+            && !absent(self.authority)
+            // The names of hosts have no case (RFC 3986 §3.2.2).
+            && !host.eq_ignore_ascii_case(text(self.authority))
+        {
+            return Err(Malformed::HostMismatch);
+        }
+        let connect = text(self.method) == b"CONNECT";
+        if connect && absent(self.protocol) {
+            if text(self.authority).is_empty() {
+                return Err(Malformed::MissingPseudo(":authority"));
+            }
+            if text(self.authority).contains(&b'@') {
+                return Err(Malformed::PseudoValue(":authority"));
+            }
+            if !absent(self.scheme) {
+                return Err(Malformed::ConnectPseudo(":scheme"));
+            }
+            if !absent(self.path) {
+                return Err(Malformed::ConnectPseudo(":path"));
+            }
+            return Ok(());
+        }
+        if !absent(self.protocol) && !connect {
+            return Err(Malformed::ExtendedConnect);
+        }
+        if absent(self.scheme) {
+            return Err(Malformed::MissingPseudo(":scheme"));
+        }
+        if absent(self.path) {
+            return Err(Malformed::MissingPseudo(":path"));
+        }
+        if connect && absent(self.authority) {
+            return Err(Malformed::MissingPseudo(":authority"));
+        }
+        // Schemes have no case (RFC 3986 §3.1).
+        let web = match text(self.scheme) {
+            b"http" | b"https" => true,
+            other => other.eq_ignore_ascii_case(b"http") || other.eq_ignore_ascii_case(b"https"),
+        };
+        match text(self.path) {
+            [b'/', ..] => {}
+            b"*" if text(self.method) == b"OPTIONS" => {}
+            _ if web => return Err(Malformed::PseudoValue(":path")),
+            _ => {}
+        }
+        if web && text(self.authority).contains(&b'@') {
+            return Err(Malformed::PseudoValue(":authority"));
+        }
+        Ok(())
+    }
+}
+
+/// Whether a pseudo-header field of a request may have this value (§8.3.1, RFC 8441 §4).
+pub(crate) fn check_pseudo(name: &'static str, value: &[u8]) -> Result<(), Malformed> {
+    let token =
+        |also: fn(u8) -> bool| !value.is_empty() && value.iter().all(|&octet| is_tchar(octet) || also(octet));
+    let valid = match name {
+        ":method" => matches!(value, b"GET" | b"POST" | b"HEAD") || token(|_| false),
+        ":scheme" => is_scheme(value),
+        ":authority" => is_authority(value),
+        ":path" => is_path(value),
+        ":protocol" => token(|octet| octet == b'/'),
+        _ => return Err(Malformed::PseudoField),
+    };
+    if valid { Ok(()) } else { Err(Malformed::PseudoValue(name)) }
 }
 
 /// The head of a response.
@@ -266,50 +331,25 @@ impl Collector {
         if self.regular_seen {
             return Err(Malformed::PseudoField);
         }
-        let store = |head: &mut RequestHead| head.fields.push_span(field.value);
         let head = &mut self.head;
-        match (self.kind, field.name) {
-            (Kind::Request { .. }, b":method") if head.method.is_absent() => {
-                let known = matches!(field.value, b"GET" | b"POST" | b"HEAD");
-                if !known && (field.value.is_empty() || !field.value.iter().all(|&octet| is_tchar(octet))) {
-                    return Err(Malformed::PseudoValue(":method"));
-                }
-                head.method = store(head);
-            }
-            (Kind::Request { .. }, b":scheme") if head.scheme.is_absent() => {
-                if !is_scheme(field.value) {
-                    return Err(Malformed::PseudoValue(":scheme"));
-                }
-                head.scheme = store(head);
-            }
-            (Kind::Request { .. }, b":authority") if head.authority.is_absent() => {
-                if !is_authority(field.value) {
-                    return Err(Malformed::PseudoValue(":authority"));
-                }
-                head.authority = store(head);
-            }
-            (Kind::Request { .. }, b":path") if head.path.is_absent() => {
-                if !is_path(field.value) {
-                    return Err(Malformed::PseudoValue(":path"));
-                }
-                head.path = store(head);
-            }
-            (Kind::Request { connect_protocol }, b":protocol") if head.protocol.is_absent() => {
-                if !connect_protocol {
-                    return Err(Malformed::ExtendedConnect);
-                }
-                if field.value.is_empty()
-                    || !field.value.iter().all(|&octet| is_tchar(octet) || octet == b'/')
-                {
-                    return Err(Malformed::PseudoValue(":protocol"));
-                }
-                head.protocol = store(head);
-            }
+        let (slot, name) = match (self.kind, field.name) {
+            (Kind::Request { .. }, b":method") => (&mut head.method, ":method"),
+            (Kind::Request { .. }, b":scheme") => (&mut head.scheme, ":scheme"),
+            (Kind::Request { .. }, b":authority") => (&mut head.authority, ":authority"),
+            (Kind::Request { .. }, b":path") => (&mut head.path, ":path"),
+            (Kind::Request { connect_protocol: true }, b":protocol") => (&mut head.protocol, ":protocol"),
+            (Kind::Request { .. }, b":protocol") => return Err(Malformed::ExtendedConnect),
             (Kind::Response, b":status") if self.status.is_none() => {
                 self.status = Some(parse_status(field.value)?);
+                return Ok(());
             }
             _ => return Err(Malformed::PseudoField),
+        };
+        if !slot.is_absent() {
+            return Err(Malformed::PseudoField);
         }
+        check_pseudo(name, field.value)?;
+        *slot = head.fields.push_span(field.value);
         Ok(())
     }
 
@@ -367,58 +407,9 @@ impl Collector {
         if let Some(rule) = self.broken {
             return Err(rule);
         }
-        let head = self.head;
-        if head.method.is_absent() {
-            return Err(Malformed::MissingPseudo(":method"));
-        }
-        let text = |span| head.fields.span(span);
-        let absent = Span::is_absent;
-        if !absent(self.host) && !absent(head.authority) {
-            // The names of hosts have no case (RFC 3986 §3.2.2).
-            if !text(self.host).eq_ignore_ascii_case(text(head.authority)) {
-                return Err(Malformed::HostMismatch);
-            }
-        }
-        let connect = text(head.method) == b"CONNECT";
-        if connect && absent(head.protocol) {
-            if text(head.authority).is_empty() {
-                return Err(Malformed::MissingPseudo(":authority"));
-            }
-            if text(head.authority).contains(&b'@') {
-                return Err(Malformed::PseudoValue(":authority"));
-            }
-            if !absent(head.scheme) || !absent(head.path) {
-                return Err(Malformed::PseudoField);
-            }
-            return Ok(head);
-        }
-        if !absent(head.protocol) && !connect {
-            return Err(Malformed::ExtendedConnect);
-        }
-        if absent(head.scheme) {
-            return Err(Malformed::MissingPseudo(":scheme"));
-        }
-        if absent(head.path) {
-            return Err(Malformed::MissingPseudo(":path"));
-        }
-        if connect && absent(head.authority) {
-            return Err(Malformed::MissingPseudo(":authority"));
-        }
-        // Schemes have no case (RFC 3986 §3.1).
-        let web = match text(head.scheme) {
-            b"http" | b"https" => true,
-            other => other.eq_ignore_ascii_case(b"http") || other.eq_ignore_ascii_case(b"https"),
-        };
-        match text(head.path) {
-            [b'/', ..] => {}
-            b"*" if text(head.method) == b"OPTIONS" => {}
-            _ if web => return Err(Malformed::PseudoValue(":path")),
-            _ => {}
-        }
-        if web && text(head.authority).contains(&b'@') {
-            return Err(Malformed::PseudoValue(":authority"));
-        }
-        Ok(head)
+        let host = (!self.host.is_absent()).then(|| self.head.fields.span(self.host));
+        self.head.judge(host)?;
+        Ok(self.head)
     }
 
     /// The fields as a response, with its declared length (§8.3.2).
@@ -437,26 +428,6 @@ impl Collector {
     pub(crate) fn trailers(self) -> Result<Fields, Malformed> {
         self.broken.map_or(Ok(self.head.fields), Err)
     }
-}
-
-/// What fields must be before we send them, by the rules of receipt; tells content-length on the way.
-pub(crate) fn check_fields(fields: &Fields) -> Result<Option<u64>, Malformed> {
-    let mut declared = None;
-    for field in fields.iter() {
-        match field.token {
-            0 if !is_field_name(field.name) => return Err(Malformed::FieldName),
-            0 if is_connection_specific(field.name) => return Err(Malformed::ConnectionSpecific),
-            // The first tokens are the pseudo-header fields.
-            1..=token::STATUS => return Err(Malformed::PseudoField),
-            token::TRANSFER_ENCODING => return Err(Malformed::ConnectionSpecific),
-            token::CONTENT_LENGTH => declared = Some(parse_content_length(field.value)?),
-            _ => {}
-        }
-        if !is_field_value(field.value) {
-            return Err(Malformed::FieldValue);
-        }
-    }
-    Ok(declared)
 }
 
 #[cfg(test)]

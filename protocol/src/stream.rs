@@ -23,6 +23,26 @@ pub(crate) enum Tail {
     Trailers(Fields),
 }
 
+/// What we may send behind our head (RFC 9110 §6.4.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SendRule {
+    /// Any length, and trailers.
+    Free,
+    /// So many octets, by content-length, and trailers.
+    Declared(u64),
+    /// Nothing: HEAD, 204, 205, 304.
+    Nothing,
+    /// Octets of a tunnel, which has no trailers (RFC 9113 §8.5).
+    Tunnel,
+}
+
+impl SendRule {
+    /// By content-length, if there is one.
+    pub(crate) fn declared(length: Option<u64>) -> Self {
+        length.map_or(Self::Free, Self::Declared)
+    }
+}
+
 /// Sending half while it is open.
 #[derive(Debug)]
 pub(crate) struct Sending {
@@ -33,8 +53,8 @@ pub(crate) struct Sending {
     pub(crate) queue: VecDeque<Bytes>,
     pub(crate) queued: usize,
     pub(crate) tail: Tail,
-    /// content-length we sent.
-    pub(crate) declared: Option<u64>,
+    /// What the head we sent says of the body.
+    pub(crate) rule: SendRule,
     /// Octets the owner gave.
     pub(crate) given: u64,
     /// The owner was told there is no capacity and waits.
@@ -51,7 +71,7 @@ impl Sending {
             queue: VecDeque::new(),
             queued: 0,
             tail: Tail::Open,
-            declared: None,
+            rule: SendRule::Free,
             given: 0,
             starved: false,
             scheduled: false,

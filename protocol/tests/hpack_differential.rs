@@ -32,6 +32,19 @@ fn ours(decoder: &mut Decoder, block: &[u8]) -> (Vec<Field>, Result<(), Error>) 
     (fields, result)
 }
 
+/// The fields as our encoder sends them: credentials and short cookies are sensitive unasked, unless they are empty and
+/// so in the static table.
+fn guarded(mut fields: Vec<Field>) -> Vec<Field> {
+    for (name, value, sensitive) in &mut fields {
+        *sensitive |= match &name[..] {
+            b"authorization" | b"proxy-authorization" => !value.is_empty(),
+            b"cookie" => (1..20).contains(&value.len()),
+            _ => false,
+        };
+    }
+    fields
+}
+
 fn encoded(encoder: &mut Encoder, fields: &[Field]) -> Vec<u8> {
     let mut out = Vec::new();
     encoder.begin(&mut out);
@@ -304,6 +317,7 @@ proptest! {
             let block = encoded(&mut encoder, &fields);
             let (seen, result) = ours(&mut decoder, &block);
             prop_assert_eq!(result, Ok(()));
+            let fields = guarded(fields);
             prop_assert_eq!(&seen, &fields);
             let (seen, accepted) = inflater.decode(&block);
             prop_assert!(accepted);
@@ -389,8 +403,9 @@ fn tables_stay_in_step_through_churn_and_resizing() {
         }
         let fields = random_fields(&mut random);
         let block = encoded(&mut encoder, &fields);
-        assert_eq!(inflater.decode(&block), (fields.clone(), true), "round {round}");
-        assert_eq!(ours(&mut of_ours, &block), (fields.clone(), Ok(())), "round {round}");
+        let guarded = guarded(fields.clone());
+        assert_eq!(inflater.decode(&block), (guarded.clone(), true), "round {round}");
+        assert_eq!(ours(&mut of_ours, &block), (guarded, Ok(())), "round {round}");
         assert_eq!(
             (encoder.table_size(), encoder.table_size()),
             (of_ours.table_size(), inflater.table_size())

@@ -9,14 +9,15 @@ use bytes::Bytes;
 
 use super::closing::Phase;
 use super::{Connection, Role};
+use crate::config::Padding;
 use crate::error::UserError;
 use crate::event::Event;
 use crate::fields::Fields;
 use crate::frame::{FrameHeader, HEADER_LEN, flag, kind};
 use crate::hpack;
 use crate::ids::StreamId;
-use crate::message::{RequestHead, ResponseHead, check_fields};
-use crate::stream::{BodyRule, Receiving, RecvHalf, SendHalf, Sending, Stream, Tail};
+use crate::message::{RequestHead, ResponseHead};
+use crate::stream::{BodyRule, Receiving, RecvHalf, SendHalf, SendRule, Sending, Stream, Tail};
 
 /// Octets of one DATA frame, and so of one turn of a stream, whatever larger frames the peer would take.
 const TURN: usize = 16_384;
@@ -25,16 +26,20 @@ impl Connection {
     /// Client: opens a stream with a request.
     /// # Errors
     /// [`UserError::TooManyStreams`] at the peer's concurrency limit, [`UserError::GoingAway`] after GOAWAY,
-    /// [`UserError::InvalidField`] for a head §8 forbids.
+    /// [`UserError::IdsExhausted`], [`UserError::ConnectionClosed`]; those of [`RequestHead::check`] and
+    /// [`UserError::HeaderBlockTooLarge`] for the head; [`UserError::ContentLength`] where content-length promises a
+    /// body and `end_stream` denies it; [`UserError::WrongRole`] on a server.
     pub fn send_request(&mut self, head: &RequestHead, end_stream: bool) -> Result<StreamId, UserError> {
         if self.role == Role::Server {
             return Err(UserError::WrongRole);
         }
         self.may_open()?;
-        head.check(self.remote.enable_connect_protocol)?;
-        let declared = check_fields(head.fields())?.filter(|_| head.method() != "CONNECT");
+        let strict = self.config.strict_single_value_fields;
+        let declared = head.check_to_send(strict, self.remote.enable_connect_protocol)?;
+        self.check_size(head.fields(), || head.pseudo_octets())?;
         let id = StreamId::from_wire(self.next_local);
-        check_length(id, declared, 0, end_stream)?;
+        let rule = if head.method() == "CONNECT" { SendRule::Tunnel } else { SendRule::declared(declared) };
+        check_body(id, rule, 0, end_stream)?;
         self.next_local += 2;
         self.local_open += 1;
         self.streams_seen += 1;
@@ -42,7 +47,7 @@ impl Connection {
             true => SendHalf::Closed,
             false => SendHalf::Open(Sending {
                 head_sent: true,
-                declared,
+                rule,
                 ..Sending::new(self.remote.initial_window_size)
             }),
         };
@@ -53,11 +58,22 @@ impl Connection {
         self.table.insert(stream);
         self.write_head(kind::HEADERS, id, None, end_stream, |encoder, run| {
             for (name, value) in head.pseudo() {
-                encoder.field(name, value, false, run);
+                encoder.field(name.as_bytes(), value, false, run);
             }
             encode_fields(encoder, head.fields(), run);
         });
         Ok(id)
+    }
+
+    /// Whether a header block of these stays within our bound, whatever compression does: the tables of both sides must
+    /// not hear of a block that is not sent. `pseudo` tells the octets of the pseudo-header fields.
+    #[inline]
+    fn check_size(&self, fields: &Fields, pseudo: impl FnOnce() -> usize) -> Result<(), UserError> {
+        if fields.encoded_bound() <= self.config.max_send_header_block {
+            return Ok(());
+        }
+        let (octets, limit) = (fields.encoded_bound_exactly() + pseudo(), self.config.max_send_header_block);
+        if octets <= limit { Ok(()) } else { Err(UserError::HeaderBlockTooLarge { octets, limit }) }
     }
 
     fn may_open(&self) -> Result<(), UserError> {
@@ -81,13 +97,26 @@ impl Connection {
     /// Server: promises the response to a request that was not made, on a stream of its own (§8.4). The
     /// response follows by [`Self::send_response`] on the stream returned.
     /// # Errors
-    /// [`UserError::WrongRole`] where the client does not allow push or `id` is itself a pushed stream.
+    /// [`UserError::PushDisabled`] where the client takes none, [`UserError::NestedPush`] on a pushed stream,
+    /// [`UserError::UnsafePush`] for what cannot be promised, [`UserError::Ended`] and [`UserError::StreamGone`] for a
+    /// stream that carries no more of ours, [`UserError::WrongRole`] on a client; else as [`Self::send_request`].
     pub fn send_push(&mut self, id: StreamId, head: &RequestHead) -> Result<StreamId, UserError> {
-        if self.role == Role::Client || !self.remote.enable_push || !id.is_client() {
+        if self.role == Role::Client {
             return Err(UserError::WrongRole);
         }
+        if !self.remote.enable_push {
+            return Err(UserError::PushDisabled);
+        }
+        if !id.is_client() {
+            return Err(UserError::NestedPush(id));
+        }
         self.may_open()?;
-        head.check(false)?;
+        let declared = head.check_to_send(self.config.strict_single_value_fields, false)?;
+        let safe = matches!(head.method(), "GET" | "HEAD") && head.authority().is_some();
+        if !safe || declared.is_some_and(|length| length > 0) {
+            return Err(UserError::UnsafePush);
+        }
+        self.check_size(head.fields(), || head.pseudo_octets())?;
         match self.table.get(id) {
             Some(Stream { send: SendHalf::Open(sending), .. }) if matches!(sending.tail, Tail::Open) => {}
             Some(_) => return Err(UserError::Ended(id)),
@@ -104,7 +133,7 @@ impl Connection {
         self.table.insert(stream);
         self.write_head(kind::PUSH_PROMISE, id, Some(promised), false, |encoder, run| {
             for (name, value) in head.pseudo() {
-                encoder.field(name, value, false, run);
+                encoder.field(name.as_bytes(), value, false, run);
             }
             encode_fields(encoder, head.fields(), run);
         });
@@ -115,10 +144,8 @@ impl Connection {
     /// # Errors
     /// As [`Self::send_response`].
     pub fn send_informational(&mut self, id: StreamId, head: &ResponseHead) -> Result<(), UserError> {
-        if head.status == 101 || !(100..200).contains(&head.status) {
-            return Err(UserError::InvalidStatus(head.status));
-        }
-        check_fields(&head.fields)?;
+        head.check_informational(self.config.strict_single_value_fields)?;
+        self.check_size(&head.fields, || 0)?;
         self.answerable(id)?;
         self.write_response(id, head, false);
         Ok(())
@@ -127,34 +154,37 @@ impl Connection {
     /// Server: the final head.
     /// # Errors
     /// [`UserError::HeadSent`] the second time, [`UserError::StreamGone`] after a reset,
-    /// [`UserError::InvalidStatus`] outside 200 to 999, [`UserError::InvalidField`] for a field §8.2 forbids,
-    /// [`UserError::ContentLength`] where content-length promises a body and `end_stream` denies it.
+    /// those of [`ResponseHead::check`] and [`UserError::HeaderBlockTooLarge`] for the head,
+    /// [`UserError::ContentLength`] where content-length promises a body and `end_stream` denies it,
+    /// [`UserError::TooManyStreams`] for a pushed response at the client's limit, [`UserError::WrongRole`] on a client.
     pub fn send_response(
         &mut self,
         id: StreamId,
         head: &ResponseHead,
         end_stream: bool,
     ) -> Result<(), UserError> {
-        if !(200..1000).contains(&head.status) {
-            return Err(UserError::InvalidStatus(head.status));
-        }
-        let declared = check_fields(&head.fields)?;
+        let declared = head.check_to_send(self.config.strict_single_value_fields)?;
+        self.check_size(&head.fields, || 0)?;
         let (local_open, allowed) = (self.local_open, self.remote.max_concurrent_streams);
         self.answerable(id)?;
         let Some(stream) = self.table.get_mut(id) else { return Err(UserError::StreamGone(id)) };
         if stream.reserved && local_open >= allowed {
             return Err(UserError::TooManyStreams);
         }
-        let bodyless = stream.head_request || matches!(head.status, 204 | 205 | 304);
-        let declared = declared.filter(|_| !bodyless);
-        check_length(id, declared, 0, end_stream)?;
+        let rule = if stream.connect && head.status < 300 {
+            SendRule::Tunnel
+        } else if stream.head_request || matches!(head.status, 204 | 205 | 304) {
+            SendRule::Nothing
+        } else {
+            SendRule::declared(declared)
+        };
+        check_body(id, rule, 0, end_stream)?;
         if stream.reserved {
             stream.reserved = false;
             self.reserved -= 1;
             self.local_open += 1;
         }
-        if stream.connect
-            && head.status < 300
+        if rule == SendRule::Tunnel
             && let RecvHalf::Open(receiving) = &mut stream.recv
         {
             receiving.rule = BodyRule::Tunnel;
@@ -163,7 +193,7 @@ impl Connection {
             send if end_stream => *send = SendHalf::Closed,
             SendHalf::Open(sending) => {
                 sending.head_sent = true;
-                sending.declared = declared;
+                sending.rule = rule;
             }
             SendHalf::Closed => {}
         }
@@ -187,26 +217,18 @@ impl Connection {
         }
     }
 
-    /// The sending half of a stream whose head is out and whose end is not yet given.
-    fn sendable(&mut self, id: StreamId) -> Result<&mut Sending, UserError> {
-        let stream = self.table.get_mut(id).ok_or(UserError::StreamGone(id))?;
-        match &mut stream.send {
-            SendHalf::Open(sending) if !sending.head_sent => Err(UserError::HeadMissing(id)),
-            SendHalf::Open(sending) if matches!(sending.tail, Tail::Open) => Ok(sending),
-            SendHalf::Open(_) | SendHalf::Closed => Err(UserError::Ended(id)),
-        }
-    }
-
     /// Body octets. They leave at once where windows and the output have room and nobody waits, else they are
     /// queued. Never refuses for want of room: ask [`Self::capacity`] first.
     /// # Errors
-    /// [`UserError::StreamGone`], [`UserError::Ended`], [`UserError::HeadMissing`], [`UserError::ContentLength`].
+    /// [`UserError::StreamGone`], [`UserError::Ended`], [`UserError::HeadMissing`]; [`UserError::ContentLength`] for
+    /// more octets than declared, or fewer at the end; [`UserError::BodyForbidden`].
     pub fn send_data(&mut self, id: StreamId, data: Bytes, end_stream: bool) -> Result<(), UserError> {
         let (connection, idle) = (self.send_window, self.scheduler.is_empty());
         let room = self.output.len() < self.config.output_high_water;
-        let sending = self.sendable(id)?;
+        let Some(stream) = self.table.get_mut(id) else { return Err(UserError::StreamGone(id)) };
+        let sending = sendable(stream)?;
         let given = sending.given + data.len() as u64;
-        check_length(id, sending.declared, given, end_stream)?;
+        check_body(id, sending.rule, given, end_stream)?;
         sending.given = given;
         if data.is_empty() && !end_stream {
             return Ok(());
@@ -216,10 +238,14 @@ impl Connection {
             && (data.is_empty()
                 || (idle && room && length <= sending.window && length <= connection && data.len() <= TURN));
         if direct {
-            sending.window -= length;
-            self.send_window -= length;
-            self.write_data(id, data.len(), end_stream);
+            let window = sending.window.min(connection) - length;
+            let extra = self.config.padding.extra(data.len(), window, self.remote.max_frame_size);
+            sending.window -= length + extra as i64;
+            self.send_window -= length + extra as i64;
+            write_data_header(self.output.run(), id, data.len(), extra, end_stream);
+            self.counters.frames_out[usize::from(kind::DATA)] += 1;
             self.output.payload(data);
+            write_padding(self.output.run(), extra);
             self.framed(id, length as u64, end_stream);
             return Ok(());
         }
@@ -253,11 +279,18 @@ impl Connection {
 
     /// Trailers; they follow what is queued and end the stream (§8.1).
     /// # Errors
-    /// As [`Self::send_data`], and [`UserError::InvalidField`].
+    /// As [`Self::send_data`]; those of [`Fields::check_trailers`] and [`UserError::HeaderBlockTooLarge`];
+    /// [`UserError::TrailersOnTunnel`].
     pub fn send_trailers(&mut self, id: StreamId, fields: Fields) -> Result<(), UserError> {
-        check_fields(&fields)?;
-        let sending = self.sendable(id)?;
-        check_length(id, sending.declared, sending.given, true)?;
+        fields.check_trailers(self.config.strict_single_value_fields)?;
+        self.check_size(&fields, || 0)?;
+        let Some(stream) = self.table.get_mut(id) else { return Err(UserError::StreamGone(id)) };
+        let sending = sendable(stream)?;
+        match sending.rule {
+            SendRule::Nothing => return Err(UserError::BodyForbidden(id)),
+            SendRule::Tunnel => return Err(UserError::TrailersOnTunnel(id)),
+            rule @ (SendRule::Free | SendRule::Declared(_)) => check_body(id, rule, sending.given, true)?,
+        }
         if sending.queued > 0 {
             sending.tail = Tail::Trailers(fields);
         } else {
@@ -303,6 +336,7 @@ impl Connection {
     fn frame_turn(&mut self, id: StreamId) {
         let low = self.config.send_buffer / 2;
         let limit = (self.send_window.max(0) as usize).min(TURN);
+        let (padding, frame_limit) = (self.config.padding, self.remote.max_frame_size);
         let Some(stream) = self.table.get_mut(id) else { return };
         let priority = stream.priority;
         let SendHalf::Open(sending) = &mut stream.send else { return };
@@ -314,13 +348,8 @@ impl Connection {
             return;
         }
         let end_stream = size == sending.queued && matches!(sending.tail, Tail::End);
-        let header = FrameHeader {
-            length: size as u32,
-            kind: kind::DATA,
-            flags: if end_stream { flag::END_STREAM } else { 0 },
-            id,
-        };
-        self.output.run().extend_from_slice(&header.octets());
+        let extra = padding.extra(size, sending.window.min(self.send_window) - size as i64, frame_limit);
+        write_data_header(self.output.run(), id, size, extra, end_stream);
         self.counters.frames_out[usize::from(kind::DATA)] += 1;
         let mut left = size;
         while left > 0 {
@@ -331,8 +360,9 @@ impl Connection {
             left -= chunk.len();
             self.output.payload(chunk);
         }
-        sending.window -= size as i64;
-        self.send_window -= size as i64;
+        write_padding(self.output.run(), extra);
+        sending.window -= (size + extra) as i64;
+        self.send_window -= (size + extra) as i64;
         stream.sent += size as u64;
         if sending.starved && sending.queued <= low {
             sending.starved = false;
@@ -350,13 +380,6 @@ impl Connection {
         } else if let Tail::Trailers(fields) = std::mem::replace(&mut sending.tail, Tail::Open) {
             self.write_trailers(id, &fields);
         }
-    }
-
-    fn write_data(&mut self, id: StreamId, length: usize, end_stream: bool) {
-        let flags = if end_stream { flag::END_STREAM } else { 0 };
-        let header = FrameHeader { length: length as u32, kind: kind::DATA, flags, id };
-        self.output.run().extend_from_slice(&header.octets());
-        self.counters.frames_out[usize::from(kind::DATA)] += 1;
     }
 
     #[inline]
@@ -390,7 +413,17 @@ impl Connection {
         let end_stream = if end_stream { flag::END_STREAM } else { 0 };
         let limit = self.remote.max_frame_size as usize;
         if length <= limit {
-            let flags = flag::END_HEADERS | end_stream;
+            let mut flags = flag::END_HEADERS | end_stream;
+            let mut length = length;
+            if self.config.padding != Padding::None && kind == kind::HEADERS {
+                let extra = self.config.padding.extra(length, i64::MAX, self.remote.max_frame_size);
+                if extra > 0 {
+                    run.insert(block, (extra - 1) as u8);
+                    write_padding(run, extra);
+                    flags |= flag::PADDED;
+                    length += extra;
+                }
+            }
             let header = FrameHeader { length: length as u32, kind, flags, id };
             run[start..block].copy_from_slice(&header.octets());
             self.counters.frames_out[usize::from(kind)] += 1;
@@ -407,6 +440,37 @@ impl Connection {
     }
 }
 
+/// The header of a DATA frame with `extra` octets of padding, its length octet included.
+#[inline]
+fn write_data_header(run: &mut Vec<u8>, id: StreamId, size: usize, extra: usize, end_stream: bool) {
+    let flags = if end_stream { flag::END_STREAM } else { 0 };
+    let mut header = FrameHeader { length: (size + extra) as u32, kind: kind::DATA, flags, id };
+    if extra == 0 {
+        return run.extend_from_slice(&header.octets());
+    }
+    header.flags |= flag::PADDED;
+    run.extend_from_slice(&header.octets());
+    run.push((extra - 1) as u8);
+}
+
+/// The octets of padding themselves.
+#[inline]
+fn write_padding(run: &mut Vec<u8>, extra: usize) {
+    if extra > 1 {
+        run.resize(run.len() + extra - 1, 0);
+    }
+}
+
+/// The sending half of a stream whose head is out and whose end is not yet given.
+#[inline]
+fn sendable(stream: &mut Stream) -> Result<&mut Sending, UserError> {
+    match &mut stream.send {
+        SendHalf::Open(sending) if !sending.head_sent => Err(UserError::HeadMissing(stream.id)),
+        SendHalf::Open(sending) if matches!(sending.tail, Tail::Open) => Ok(sending),
+        SendHalf::Open(_) | SendHalf::Closed => Err(UserError::Ended(stream.id)),
+    }
+}
+
 #[inline]
 fn encode_fields(encoder: &mut hpack::Encoder, fields: &Fields, run: &mut Vec<u8>) {
     for field in fields.iter() {
@@ -417,12 +481,14 @@ fn encode_fields(encoder: &mut hpack::Encoder, fields: &Fields, run: &mut Vec<u8
     }
 }
 
+/// Whether `given` octets may have been given so far, and be all.
 #[inline]
-fn check_length(id: StreamId, declared: Option<u64>, sent: u64, end: bool) -> Result<(), UserError> {
-    match declared {
-        Some(declared) if sent > declared || (end && sent < declared) => {
-            Err(UserError::ContentLength { id, sent, declared })
+fn check_body(id: StreamId, rule: SendRule, given: u64, end: bool) -> Result<(), UserError> {
+    match rule {
+        SendRule::Declared(declared) if given > declared || (end && given < declared) => {
+            Err(UserError::ContentLength { id, sent: given, declared })
         }
-        _ => Ok(()),
+        SendRule::Nothing if given > 0 => Err(UserError::BodyForbidden(id)),
+        SendRule::Free | SendRule::Declared(_) | SendRule::Nothing | SendRule::Tunnel => Ok(()),
     }
 }

@@ -52,7 +52,7 @@ impl Encoder {
         }
     }
 
-    /// Appends one field. A sensitive one is never indexed.
+    /// Appends one field. A sensitive one is never indexed, nor are credentials and short cookies.
     #[inline]
     pub fn field(&mut self, name: &[u8], value: &[u8], sensitive: bool, out: &mut Vec<u8>) {
         match static_table::name_token(name) {
@@ -131,8 +131,12 @@ impl Encoder {
         if let Some(index) = static_table::exact_index(token, value) {
             return out.push(INDEXED | index);
         }
-        if NOT_INDEXED & 1 << token != 0 {
-            return literal(WITHOUT_INDEXING, 4, token.into(), value, out);
+        if (NOT_INDEXED | SECRETS) & 1 << token != 0 {
+            match token {
+                token::COOKIE if value.len() >= SHORT_COOKIE => {}
+                _ if SECRETS & 1 << token != 0 => return literal(NEVER_INDEXED, 4, token.into(), value, out),
+                _ => return literal(WITHOUT_INDEXING, 4, token.into(), value, out),
+            }
         }
         let key = u32::from(token) << 16 | mix(value);
         let name = static_table::name_of(token);
@@ -238,6 +242,12 @@ const NOT_INDEXED: u64 = 1 << token::PATH
     | 1 << token::LOCATION
     | 1 << token::SET_COOKIE;
 
+/// Names whose values are secrets that could be guessed one try at a time, were they indexed anywhere on their way
+/// (RFC 7541 §7.1.3), as bits by token.
+const SECRETS: u64 = 1 << token::AUTHORIZATION | 1 << token::PROXY_AUTHORIZATION | 1 << token::COOKIE;
+/// A cookie of so many octets is too long to be guessed; indexing it saves much.
+const SHORT_COOKIE: usize = 20;
+
 /// 15 bits from the length and both ends of a string. Weak on purpose: a hit is compared octet by
 /// octet, and a table full of collisions costs one comparison of 4 096 octets in all.
 #[inline]
@@ -335,6 +345,18 @@ mod tests {
         out.clear();
         encoder.field(b"x-secret", b"secret", true, &mut out);
         assert_eq!(out[..2], [0x1f, 62 - 15]); // the name is public
+    }
+
+    #[test]
+    fn credentials_and_short_cookies_are_never_indexed_unasked() {
+        let mut encoder = Encoder::new();
+        for (name, index) in [("authorization", 23), ("proxy-authorization", 49), ("cookie", 32)] {
+            let out = block(&mut encoder, &[(name, "nineteen octets ---")]);
+            assert_eq!(out[..2], [0x1f, index - 15], "{name}");
+        }
+        assert_eq!(encoder.table_size(), 0);
+        assert_eq!(block(&mut encoder, &[("cookie", "nineteen octets, one")])[0], 0x60);
+        assert_eq!(encoder.table_size(), 6 + 20 + 32);
     }
 
     #[test]

@@ -406,3 +406,19 @@ fn a_pair_exchanges_bodies_and_trailers_both_ways() {
     assert_eq!(pair.client.closed(), [(id, Cause::EndStream)]);
     assert_eq!(pair.server.closed(), [(id, Cause::EndStream)]);
 }
+
+#[test]
+fn a_hundred_informational_heads_pass_and_one_more_resets_the_stream() {
+    let mut raw = Raw::client();
+    let id = raw.ask_get();
+    for _ in 0..100 {
+        raw.send(frames::headers(id, &block::status("103"), frames::NONE));
+    }
+    raw.expect_open(id);
+    raw.send(frames::headers(id, &block::status("103"), frames::NONE));
+    raw.expect_reset_told(id, ErrorCode::ENHANCE_YOUR_CALM);
+    let mut raw = Raw::client_with(Config { max_informational: 0, ..Config::default() }, &[]);
+    let id = raw.ask_get();
+    raw.send(frames::headers(id, &block::status("100"), frames::NONE));
+    raw.expect_reset_told(id, ErrorCode::ENHANCE_YOUR_CALM);
+}

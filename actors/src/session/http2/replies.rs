@@ -147,8 +147,7 @@ impl Http2 {
         self.link.tell(|| SessionEvent::FrameError { stream: id, error: error.clone() });
         let Some(entry) = self.streams.get_mut(&id) else { return };
         entry.outcome.get_or_insert(Outcome::ResetByUs);
-        let head_refused = matches!(error, UserError::InvalidField(_) | UserError::InvalidStatus(_));
-        if head_refused && entry.status != 500 {
+        if error.is_about_fields() && entry.status != 500 {
             entry.status = 500;
             entry.ended = true;
             entry.bytes_out = 0;
