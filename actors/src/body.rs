@@ -4,8 +4,9 @@
 //! to the peer's windows when the handler takes them, and when it lets go of the body unread. A response's
 //! body is polled only while the session takes octets.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
@@ -13,7 +14,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
-use stagedoor_protocol::{ErrorCode, Fields, StreamId};
+use stagedoor_protocol::{ErrorCode, Fields, ResponseHead, StreamId};
 
 use crate::convert;
 use crate::link::{Link, ToSession};
@@ -45,9 +46,22 @@ pub enum Body {
     Full(Bytes),
     /// Produced as capacity comes back; may end with trailers. An error resets the stream (INTERNAL_ERROR).
     Stream(BoxBody),
+    /// Not a body but a tunnel, see [`crate::Tunnel`]; status and fields of the response are left aside.
+    Tunnel(Box<TunnelBody>),
+}
+
+/// A tunnel whose head waits to be sent, and the task that serves it.
+pub struct TunnelBody {
+    pub(crate) head: ToSession,
+    pub(crate) run: Pin<Box<dyn Future<Output = ()>>>,
 }
 
 impl Body {
+    /// Octets known whole; none is [`Body::Empty`].
+    pub fn full(octets: Bytes) -> Self {
+        if octets.is_empty() { Self::Empty } else { Self::Full(octets) }
+    }
+
     /// A body that is polled as the peer takes it.
     pub fn stream<B>(body: B) -> Self
     where
@@ -118,6 +132,13 @@ impl RequestBody {
             Source::Nothing => true,
             Source::Http2(inbound) => inbound.is_over(),
             Source::Http1(incoming) => incoming.is_end_stream(),
+        }
+    }
+
+    /// 100 (Continue) goes out when the body is first waited for.
+    pub(crate) fn ask_for_it(&self) {
+        if let Source::Http2(inbound) = &self.source {
+            inbound.unasked.set(true);
         }
     }
 
@@ -202,6 +223,8 @@ pub(crate) struct Inbound {
     link: Rc<Link>,
     id: StreamId,
     state: RefCell<State>,
+    /// The client waits for 100 (Continue) before it sends.
+    unasked: Cell<bool>,
 }
 
 #[derive(Default)]
@@ -225,7 +248,7 @@ enum End {
 
 impl Inbound {
     pub(crate) fn new(link: Rc<Link>, id: StreamId) -> Self {
-        Self { link, id, state: RefCell::default() }
+        Self { link, id, state: RefCell::default(), unasked: Cell::new(false) }
     }
 
     /// Octets came; true when a reader was woken.
@@ -270,6 +293,11 @@ impl Inbound {
         self.state.borrow().reader.as_ref().map(|(_, since)| *since)
     }
 
+    /// Octets the handler has not taken.
+    pub(crate) fn unread(&self) -> usize {
+        self.state.borrow().unread
+    }
+
     fn is_over(&self) -> bool {
         let state = self.state.borrow();
         state.chunks.is_empty() && state.trailers.is_none() && matches!(state.end, End::Ended)
@@ -298,6 +326,10 @@ impl Inbound {
             End::Open => {
                 let since = state.reader.take().map_or_else(|| self.link.now(), |(_, since)| since);
                 state.reader = Some((cx.waker().clone(), since));
+                if self.unasked.take() {
+                    let head = Box::new(ResponseHead::new(100, Fields::new()));
+                    self.link.send(ToSession::Inform { id: self.id, head });
+                }
                 Poll::Pending
             }
         }

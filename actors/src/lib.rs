@@ -11,6 +11,7 @@ mod clock;
 mod convert;
 mod host;
 mod link;
+mod promise;
 mod scratch;
 mod supervise;
 mod worker;
@@ -18,6 +19,7 @@ mod worker;
 pub mod body;
 pub mod close;
 pub mod config;
+pub mod facade;
 pub mod files;
 pub mod listener;
 pub mod server;
@@ -25,6 +27,7 @@ pub mod service;
 pub mod session;
 pub mod stream;
 pub mod transport;
+pub mod tunnel;
 pub mod view;
 
 pub use body::{Body, BodyError, RequestBody};
@@ -33,10 +36,11 @@ pub use config::{Limits, ListenerConfig, MaxAge, StreamTimeouts, Timeouts, Windo
 pub use host::Host;
 pub use listener::SessionEnded;
 pub use server::{BindError, DrainProgress, ServerBuilder, ServerHandle};
-pub use service::{Reply, Request, Response, Service, ServiceFactory};
+pub use service::{Expectation, Reply, Request, Response, Service, ServiceFactory};
 pub use session::{
     Acknowledged, Answer, EventStream, GoAway, Observer, ObserverFactory, Pong, ResetStream, Session,
     SessionError, SessionEvent, SessionHandle, SessionInfo, SessionSnapshot, SessionStatistics, TlsFacts,
 };
-pub use stream::{CloseStream, Stream};
+pub use stream::{CloseStream, Closed, Phase, Pushed, ServerStream, Stream, StreamHandle, StreamMisuse};
+pub use tunnel::{Tunnel, TunnelTo};
 pub use view::{SessionView, StreamView};

@@ -14,14 +14,16 @@ use bytes::Bytes;
 use stagedoor_metrics::{Outcome, RouteId};
 use stagedoor_protocol::{ErrorCode, Fields, RequestHead, ResponseHead, StreamId};
 
-use crate::body::RequestBody;
+use crate::body::{Inbound, RequestBody};
 use crate::config::StreamTimeouts;
-use crate::service::Service;
+use crate::promise::Promise;
+use crate::service::{Reply, Service};
 use crate::session::SessionInfo;
 use crate::session::board::Board;
 use crate::session::events::SessionEvent;
 use crate::session::handle::Command;
 use crate::session::http1::Slot;
+use crate::stream::{Closed, Phase, StreamMisuse, Watched};
 
 /// What a stream says to its session.
 pub(crate) enum ToSession {
@@ -46,10 +48,43 @@ pub(crate) enum ToSession {
     BodyDropped { id: StreamId, unread: usize },
     /// A handle of the session says something.
     Command(Box<Command>),
+    /// An informational head (1xx).
+    Inform { id: StreamId, head: Box<ResponseHead> },
+    /// The head that makes a tunnel of the stream. HTTP/1.1: what the peer sends goes to `inbound` from then on.
+    SendTunnel { id: StreamId, route: RouteId, head: ResponseHead, flow: Rc<Flow>, inbound: Option<Rc<Inbound>> },
+    /// A response the client did not ask for.
+    Push(Box<Push>),
     /// HTTP/1.1: a request came.
     Exchange(Box<Exchange>),
     /// HTTP/1.1: the connection is done with a response, to its last octet or not.
     Written { id: StreamId, whole: bool },
+}
+
+impl ToSession {
+    /// What the message makes of the stream it speaks of.
+    fn phase(&self) -> Option<(StreamId, Phase)> {
+        Some(match self {
+            Self::SendWhole { id, .. } | Self::SendTrailers { id, .. } | Self::Reset { id, .. } => {
+                (*id, Phase::Ended)
+            }
+            Self::SendHead { id, .. } | Self::SendTunnel { id, .. } => (*id, Phase::HeadSent),
+            Self::SendData { id, end: true, .. } => (*id, Phase::Ended),
+            _ => return None,
+        })
+    }
+}
+
+/// See [`ToSession::Push`].
+pub(crate) struct Push {
+    /// The stream the promise goes out on.
+    pub(crate) parent: StreamId,
+    /// The request that was not made.
+    pub(crate) head: RequestHead,
+    pub(crate) route: RouteId,
+    /// Its answer.
+    pub(crate) reply: Reply,
+    /// Where the stream's identifier is told, or why there is none.
+    pub(crate) told: Promise<Result<StreamId, StreamMisuse>>,
 }
 
 /// What is wrong with a request of HTTP/1.1: the status and the words of its answer.
@@ -69,6 +104,10 @@ pub(crate) struct Link {
     /// The session is in its turn and will look at the queue by itself.
     in_turn: Cell<bool>,
     now: Cell<Instant>,
+    /// The client takes pushed responses (RFC 9113 §8.4).
+    pub(crate) push_allowed: Cell<bool>,
+    /// Streams somebody holds a handle of: their phase is kept up to date.
+    watched: RefCell<Vec<Rc<Watched>>>,
     /// Handles the requests.
     pub(crate) service: Rc<dyn Service>,
     /// Never changes.
@@ -92,6 +131,8 @@ impl Link {
             waker: RefCell::new(Waker::noop().clone()),
             in_turn: Cell::new(false),
             now: Cell::new(now),
+            push_allowed: Cell::new(false),
+            watched: RefCell::default(),
             service,
             info,
             board,
@@ -125,10 +166,68 @@ impl Link {
     /// Says something to the session.
     #[inline]
     pub(crate) fn send(&self, message: ToSession) {
-        self.queue.borrow_mut().push_back(message);
+        let mut queue = self.queue.borrow_mut();
+        queue.push_back(message);
+        drop(queue);
         if !self.in_turn.get() {
             self.waker.borrow().wake_by_ref();
         }
+    }
+
+    /// [`Self::send`] of what changes the phase of a stream that may be watched.
+    #[inline]
+    pub(crate) fn answer(&self, message: ToSession) {
+        if !self.watched.borrow().is_empty()
+            && let Some((id, phase)) = message.phase()
+            && let Some(watched) = self.watched(id)
+        {
+            watched.enter(phase);
+        }
+        self.send(message);
+    }
+
+    /// Ends the body of a stream: END_STREAM rides on its last octets when the session has not seen them yet.
+    pub(crate) fn end(&self, id: StreamId) {
+        let mut queue = self.queue.borrow_mut();
+        if let Some(ToSession::SendData { id: last, end, .. }) = queue.back_mut()
+            && *last == id
+        {
+            *end = true;
+            drop(queue);
+            if let Some(watched) = self.watched(id) {
+                watched.enter(Phase::Ended);
+            }
+            return;
+        }
+        drop(queue);
+        self.answer(ToSession::SendData { id, data: Bytes::new(), end: true });
+    }
+
+    /// From now on the phase of a stream is known to those who hold what is returned.
+    pub(crate) fn watch(&self, id: StreamId) -> Rc<Watched> {
+        if let Some(watched) = self.watched(id) {
+            return watched;
+        }
+        let watched = Rc::new(Watched::new(id));
+        self.watched.borrow_mut().push(Rc::clone(&watched));
+        watched
+    }
+
+    fn watched(&self, id: StreamId) -> Option<Rc<Watched>> {
+        self.watched.borrow().iter().find(|watched| watched.id() == id).cloned()
+    }
+
+    /// A stream is closed: whoever watches it is told.
+    #[inline]
+    pub(crate) fn closed(&self, id: StreamId, closed: impl FnOnce() -> Closed) {
+        if self.watched.borrow().is_empty() {
+            return;
+        }
+        let mut list = self.watched.borrow_mut();
+        let Some(at) = list.iter().position(|watched| watched.id() == id) else { return };
+        let watched = list.swap_remove(at);
+        drop(list);
+        watched.close(closed());
     }
 
     /// The oldest message.
@@ -148,22 +247,31 @@ impl Link {
     /// Gives spare heap back.
     pub(crate) fn shrink(&self) {
         self.queue.borrow_mut().shrink_to_fit();
+        self.watched.borrow_mut().shrink_to_fit();
     }
 }
 
+/// What a stream starts with.
+pub(crate) enum Start {
+    /// A request, to be handled.
+    Request(RequestHead, RequestBody),
+    /// A response that is pushed.
+    Push(RouteId, Reply),
+}
+
 thread_local! {
-    /// The request of the stream that is about to start: it need not travel inside the actor, which is moved.
-    static REQUEST: Cell<Option<(RequestHead, RequestBody)>> = const { Cell::new(None) };
+    /// What the stream that is about to start begins with: it need not travel inside the actor, which is moved.
+    static START: Cell<Option<Start>> = const { Cell::new(None) };
 }
 
-/// Leaves a request for the stream that is polled next on this arbiter.
-pub(crate) fn hand_over(head: RequestHead, body: RequestBody) {
-    REQUEST.set(Some((head, body)));
+/// Leaves a start for the stream that is polled next on this arbiter.
+pub(crate) fn hand_over(start: Start) {
+    START.set(Some(start));
 }
 
-/// The request that was left.
-pub(crate) fn take_request() -> Option<(RequestHead, RequestBody)> {
-    REQUEST.take()
+/// The start that was left.
+pub(crate) fn take_start() -> Option<Start> {
+    START.take()
 }
 
 /// How much of a body its session takes now; the stream's view of the connection's capacity.

@@ -13,6 +13,8 @@ use stagedoor_protocol::{Fields, RequestHead, StreamId};
 
 use crate::body::{Body, RequestBody};
 use crate::session::SessionHandle;
+use crate::stream::{ServerStream, StreamHandle, StreamMisuse};
+use crate::tunnel::{self, Tunnel, TunnelTo};
 
 /// Handles requests. One instance per worker: it may be `!Send` and needs no locks.
 pub trait Service: 'static {
@@ -31,6 +33,15 @@ pub trait Service: 'static {
         }
     }
 
+    /// What a client hears whose request has an `expect` field (RFC 9110 §10.1.1). By default 100-continue goes out
+    /// when the handler first waits for the body, and any other expectation is answered 417.
+    fn expect(&self, head: &RequestHead) -> Expectation {
+        match head.fields().get("expect") {
+            Some(value) if value.eq_ignore_ascii_case(b"100-continue") => Expectation::Continue,
+            _ => Expectation::Fail,
+        }
+    }
+
     /// Answers a request.
     fn call(&self, request: Request) -> Reply;
 }
@@ -38,18 +49,37 @@ pub trait Service: 'static {
 /// Makes a worker's own [`Service`].
 pub type ServiceFactory = Arc<dyn Fn() -> Rc<dyn Service> + Send + Sync>;
 
+/// What is done about an `expect` field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expectation {
+    /// 100 when the handler first waits for the body; none when it answers before.
+    Continue,
+    /// The handler sees to it: [`StreamHandle::informational`] with 100, or a final answer. HTTP/1.1 sends 100
+    /// when the body is waited for all the same.
+    Handler,
+    /// 417 without asking the handler.
+    Fail,
+}
+
 /// An answer, or the promise of one.
 pub enum Reply {
     /// Known at once: no future is allocated.
     Ready(Response),
     /// Known later. Dropped when the stream ends first.
     Later(Pin<Box<dyn Future<Output = Response>>>),
+    /// The handler says it bit by bit through a [`ServerStream`]. Dropped when the stream ends first.
+    Driven(Pin<Box<dyn Future<Output = ()>>>),
 }
 
 impl Reply {
     /// A reply that is computed by `future`.
     pub fn later(future: impl Future<Output = Response> + 'static) -> Self {
         Self::Later(Box::pin(future))
+    }
+
+    /// A reply that `future` sends through a [`ServerStream`] it holds.
+    pub fn driven(future: impl Future<Output = ()> + 'static) -> Self {
+        Self::Driven(Box::pin(future))
     }
 }
 
@@ -69,6 +99,44 @@ pub struct Request {
     pub stream: StreamId,
     /// The session it came on: what it is, and what it can be told and asked.
     pub session: SessionHandle,
+    /// What [`Service::route`] said of it.
+    pub route: RouteId,
+}
+
+impl Request {
+    /// A handle of the stream: informational heads, pushes, resets, its end.
+    pub fn handle(&self) -> StreamHandle {
+        StreamHandle::new(self.session.link(), self.stream, self.route)
+    }
+
+    /// Takes the answer into the handler's own hands, see [`Reply::driven`].
+    pub fn into_stream(self) -> ServerStream {
+        ServerStream::new(self)
+    }
+
+    /// The tunnel the request asks for: CONNECT, extended CONNECT (RFC 8441), or an HTTP/1.1 upgrade.
+    pub fn tunnel(&self) -> Option<TunnelTo<'_>> {
+        tunnel::wanted(&self.head)
+    }
+
+    /// Answers with a tunnel that `run` serves; it runs inside the Stream actor and ends with it. Meant for
+    /// handlers that are not `async`; others may use [`ServerStream::tunnel`].
+    /// # Errors
+    /// [`StreamMisuse::NoTunnel`] where the request asks for none; the fields are at fault otherwise.
+    pub fn accept_tunnel<F, Fut>(self, fields: Fields, run: F) -> Result<Reply, StreamMisuse>
+    where
+        F: FnOnce(Tunnel) -> Fut + 'static,
+        Fut: Future<Output = ()> + 'static,
+    {
+        let tunnel = self.into_stream().tunnel(fields)?;
+        Ok(Reply::driven(run(tunnel)))
+    }
+}
+
+impl std::fmt::Debug for Request {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Request").field("stream", &self.stream).field("head", &self.head).finish_non_exhaustive()
+    }
 }
 
 /// A response. `date` is added when missing; `content-length` when the body's length is known.
@@ -79,25 +147,34 @@ pub struct Response {
     pub fields: Fields,
     /// The body.
     pub body: Body,
+    /// `date` is added where it is missing.
+    pub(crate) dated: bool,
 }
 
 impl Response {
     /// `status` without fields or body.
     pub fn new(status: u16) -> Self {
-        Self { status, fields: Fields::new(), body: Body::Empty }
+        Self { status, fields: Fields::new(), body: Body::Empty, dated: true }
     }
 
     /// 200 with a text body.
     pub fn text(text: impl Into<Bytes>) -> Self {
         // Room for the `content-length` and `date` that are added on the way out.
         let fields = Fields::with_capacity(4, 104);
-        let response = Self { status: 200, fields, body: Body::Full(text.into()) };
+        let response = Self { status: 200, fields, body: Body::Full(text.into()), dated: true };
         response.with_field("content-type", "text/plain; charset=utf-8")
     }
 
     /// Adds a field.
     pub fn with_field(mut self, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Self {
         self.fields.push(name, value);
+        self
+    }
+
+    /// The same without the `date` field we would add.
+    #[must_use]
+    pub fn without_date(mut self) -> Self {
+        self.dated = false;
         self
     }
 

@@ -68,6 +68,7 @@ pub struct RequestHead {
     protocol: Span,
     content_length: Option<u64>,
     priority: Option<Priority>,
+    expects: bool,
 }
 
 impl RequestHead {
@@ -140,14 +141,29 @@ impl RequestHead {
         self.priority
     }
 
+    /// There is an `expect` field (RFC 9110 §10.1.1).
+    pub fn expects(&self) -> bool {
+        self.expects
+    }
+
     /// Regular fields in order.
     pub fn fields(&self) -> &Fields {
         &self.fields
     }
 
-    /// Regular fields, to be changed. `content_length()` and `priority()` keep what was received.
+    /// Regular fields, to be changed. `content_length()`, `priority()` and `expects()` keep what was received
+    /// until [`Self::scan`].
     pub fn fields_mut(&mut self) -> &mut Fields {
         &mut self.fields
+    }
+
+    /// Reads `content_length()`, `priority()` and `expects()` anew off the fields, for heads that were put
+    /// together by hand. A content-length that is no number counts as none.
+    pub fn scan(&mut self) {
+        let length = self.fields.get("content-length");
+        self.content_length = length.and_then(|value| parse_content_length(value).ok());
+        self.priority = self.fields.get("priority").map(Priority::parse);
+        self.expects = self.fields.contains("expect");
     }
 
     /// Pseudo-header fields in the order they are sent.
@@ -376,6 +392,7 @@ impl Collector {
                 }
                 self.host = self.head.fields.push_span(field.value);
             }
+            token::EXPECT => self.head.expects = true,
             _ => {}
         }
         self.head.fields.push_entry(field.name, field.value, field.sensitive, field.token);

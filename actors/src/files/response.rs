@@ -368,7 +368,7 @@ fn send(
             return Err(FileError::NoSeek);
         }
         let body = if bodiless { Body::Empty } else { Body::stream(SpecialBody::new(handle, stat)?) };
-        return Ok(Response { status: head.status, fields: head.fields, body });
+        return Ok(Response { status: head.status, fields: head.fields, body, dated: true });
     }
     let size = stat.len();
     let rest = size.checked_sub(range.offset).ok_or(FileError::PastEnd { length: size })?;
@@ -401,14 +401,14 @@ fn send(
         if request.method() == "HEAD" && !matches!(status, 204 | 205 | 304) {
             fields.push("content-length", length.to_string());
         }
-        return Ok(Response { status, fields, body: Body::Empty });
+        return Ok(Response { status, fields, body: Body::Empty, dated: true });
     }
     // In one message where it is small and at hand: then the file is closed at once, too.
     let body = match whole_now(&handle, offset, length) {
         Some(octets) => Body::Full(octets),
         None => Body::stream(FileBody::new(handle, offset, length)),
     };
-    Ok(Response { status, fields, body })
+    Ok(Response { status, fields, body, dated: true })
 }
 
 /// 304 with what a cache needs to keep what it has (RFC 9110 §15.4.5).
@@ -418,7 +418,7 @@ fn not_modified(mut fields: Fields) -> Response {
             fields.remove(name);
         }
     }
-    Response { status: 304, fields, body: Body::Empty }
+    Response { status: 304, fields, body: Body::Empty, dated: true }
 }
 
 #[cfg(test)]

@@ -242,6 +242,10 @@ impl SessionHandle {
         Self(link)
     }
 
+    pub(crate) fn link(&self) -> &Rc<Link> {
+        &self.0
+    }
+
     /// What the session is.
     pub fn info(&self) -> &SessionInfo {
         &self.0.info

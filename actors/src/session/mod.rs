@@ -18,6 +18,7 @@ mod opening;
 mod pace;
 mod parting;
 mod timer;
+mod upgraded;
 
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -49,6 +50,7 @@ use http2::Http2;
 use opening::Opening;
 use parting::Parting;
 use timer::{Due, Timer};
+use upgraded::Upgraded;
 
 /// One connection.
 pub struct Session {
@@ -63,6 +65,8 @@ enum Engine {
     Opening(Box<Opening>),
     Http2(Box<Http2>),
     Http1(Box<Http1>),
+    /// HTTP/1.1 has become a tunnel.
+    Upgraded(Box<Upgraded>),
     /// The last octets, the half-close, the linger.
     Parting(Box<Parting>),
     /// The socket is closed.
@@ -101,6 +105,7 @@ impl Session {
                 Engine::Opening(opening) => opening.turn(&mut self.common, cx, now),
                 Engine::Http2(http2) => http2.turn(&mut self.common, cx, now),
                 Engine::Http1(http1) => http1.turn(&mut self.common, cx, now),
+                Engine::Upgraded(tunnel) => tunnel.turn(&mut self.common, cx, now),
                 Engine::Parting(parting) => parting.turn(&mut self.common, cx, now),
                 Engine::Gone => Step::Gone,
             };
@@ -143,6 +148,7 @@ impl Session {
                     Engine::Http2(http2)
                 }
                 Engine::Http1(http1) => http1.abort(&mut self.common, &order, now),
+                Engine::Upgraded(tunnel) => tunnel.abort(&mut self.common, &order, now),
                 other @ (Engine::Parting(_) | Engine::Gone) => other,
             };
         } else if news.first {
@@ -166,7 +172,8 @@ impl Session {
             Engine::Http2(http2) => http2.drain(&self.common, now),
             Engine::Http1(http1) => http1.drain(),
             Engine::Opening(opening) => opening.hurry(now),
-            Engine::Parting(_) | Engine::Gone => {}
+            // A tunnel has the time of the drain.
+            Engine::Upgraded(_) | Engine::Parting(_) | Engine::Gone => {}
         }
     }
 
@@ -191,6 +198,7 @@ impl Session {
             Engine::Opening(opening) => opening.on_timer(&mut self.common, now),
             Engine::Http2(http2) => http2.on_timer(&mut self.common, now),
             Engine::Http1(http1) => http1.on_timer(&mut self.common, now),
+            Engine::Upgraded(tunnel) => tunnel.on_timer(&self.common, now),
             Engine::Parting(parting) => {
                 parting.on_timer(&self.common, now);
                 None
@@ -217,6 +225,7 @@ impl Session {
             Engine::Opening(opening) => opening.deadline(),
             Engine::Http2(http2) => http2.deadline(&self.common),
             Engine::Http1(http1) => http1.deadline(&self.common),
+            Engine::Upgraded(tunnel) => tunnel.deadline(&self.common),
             Engine::Parting(parting) => parting.deadline(),
             Engine::Gone => None,
         };
@@ -235,6 +244,7 @@ impl Session {
         match &self.engine {
             Engine::Http2(http2) => http2.view(&mut view, now),
             Engine::Http1(http1) => http1.view(&mut view, now),
+            Engine::Upgraded(tunnel) => tunnel.view(&mut view, now),
             Engine::Opening(_) | Engine::Parting(_) | Engine::Gone => {}
         }
         view
@@ -298,6 +308,7 @@ impl Session {
         let streams = catch_unwind(AssertUnwindSafe(|| match engine {
             Engine::Http2(http2) => http2.forsake(&mut self.common, now),
             Engine::Http1(http1) => http1.forsake(&mut self.common, now),
+            Engine::Upgraded(tunnel) => tunnel.forsake(&mut self.common, now),
             other => drop(other),
         }));
         if streams.is_err() {
@@ -358,7 +369,8 @@ impl Handler<ResetStream> for Session {
     fn handle(&mut self, order: ResetStream, _: &mut Self::Context) -> bool {
         match &mut self.engine {
             Engine::Http2(http2) => http2.cancel(order.id, order.code),
-            Engine::Http1(_) | Engine::Opening(_) | Engine::Parting(_) | Engine::Gone => false,
+            Engine::Http1(_) | Engine::Upgraded(_) | Engine::Opening(_) => false,
+            Engine::Parting(_) | Engine::Gone => false,
         }
     }
 }

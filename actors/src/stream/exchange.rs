@@ -14,7 +14,7 @@ use stagedoor_metrics::{Outcome, RouteId};
 use stagedoor_protocol::{ErrorCode, Fields, ResponseHead};
 
 use super::{Answer, Stream, answer};
-use crate::body::BoxBody;
+use crate::body::{BoxBody, TunnelBody};
 use crate::convert;
 use crate::link::{Flow, ToSession};
 use crate::service::Response;
@@ -23,6 +23,8 @@ use crate::service::Response;
 pub(crate) enum Exchange {
     /// The handler thinks.
     Handler(RouteId, Pin<Box<dyn Future<Output = Response>>>),
+    /// The handler sends by itself.
+    Driven(Pin<Box<dyn Future<Output = ()>>>),
     /// The body flows.
     Body(Sending),
     /// Nothing more to do.
@@ -47,15 +49,17 @@ enum Tail {
 }
 
 impl Exchange {
-    pub(crate) fn handler(route: RouteId, handler: Pin<Box<dyn Future<Output = Response>>>) -> Self {
-        Self::Handler(route, handler)
-    }
-
     /// Sends the head of a response whose body follows.
     pub(crate) fn body(stream: &Stream, route: RouteId, head: ResponseHead, body: BoxBody) -> Self {
         let flow = Rc::new(Flow::default());
-        stream.link.send(ToSession::SendHead { id: stream.id, route, head, flow: Rc::clone(&flow) });
+        stream.link.answer(ToSession::SendHead { id: stream.id, route, head, flow: Rc::clone(&flow) });
         Self::Body(Sending { body, flow, held: Bytes::new(), tail: Tail::More })
+    }
+
+    /// Sends the head of a tunnel and serves it.
+    pub(crate) fn tunnel(stream: &Stream, tunnel: TunnelBody) -> Self {
+        stream.link.answer(tunnel.head);
+        Self::Driven(tunnel.run)
     }
 
     fn poll_exchange(&mut self, stream: &Stream, cx: &mut task::Context<'_>) -> Poll<()> {
@@ -66,14 +70,17 @@ impl Exchange {
             *self = Self::Over;
             *self = match answer(response, stream.method, stream.link.now()) {
                 Answer::Whole(head, body) => {
-                    stream.link.send(ToSession::SendWhole { id: stream.id, route, head, body });
+                    stream.link.answer(ToSession::SendWhole { id: stream.id, route, head, body });
                     return Poll::Ready(());
                 }
                 Answer::Streaming(head, body) => Self::body(stream, route, head, body),
+                Answer::Tunnel(tunnel) => Self::tunnel(stream, *tunnel),
             };
         }
+        // What a handler became may have work at once.
         match self {
             Self::Body(sending) => sending.poll(stream, cx),
+            Self::Driven(handler) => handler.as_mut().poll(cx),
             Self::Handler(..) | Self::Over => Poll::Ready(()),
         }
     }
@@ -94,10 +101,10 @@ impl Sending {
                     }
                     Tail::End => {
                         let data = Bytes::new();
-                        stream.link.send(ToSession::SendData { id: stream.id, data, end: true });
+                        stream.link.answer(ToSession::SendData { id: stream.id, data, end: true });
                     }
                     Tail::Trailers(fields) => {
-                        stream.link.send(ToSession::SendTrailers { id: stream.id, fields });
+                        stream.link.answer(ToSession::SendTrailers { id: stream.id, fields });
                     }
                     Tail::Failed => self.fail(stream),
                 }
@@ -127,7 +134,7 @@ impl Sending {
     fn give(&mut self, stream: &Stream, take: usize, end: bool) {
         let data = self.held.split_to(take);
         self.flow.spend(take);
-        stream.link.send(ToSession::SendData { id: stream.id, data, end });
+        stream.link.answer(ToSession::SendData { id: stream.id, data, end });
     }
 
     /// Takes one frame from the body.

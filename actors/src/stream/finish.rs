@@ -5,9 +5,9 @@ use std::time::Instant;
 use bytes::Bytes;
 use http_body::Body as _;
 use stagedoor_metrics::Method;
-use stagedoor_protocol::ResponseHead;
+use stagedoor_protocol::{Fields, ResponseHead};
 
-use crate::body::{Body, BoxBody};
+use crate::body::{Body, BoxBody, TunnelBody};
 use crate::clock;
 use crate::service::Response;
 
@@ -17,12 +17,14 @@ pub(crate) enum Answer {
     Whole(ResponseHead, Bytes),
     /// The body follows.
     Streaming(ResponseHead, BoxBody),
+    /// A tunnel.
+    Tunnel(Box<TunnelBody>),
 }
 
 /// Adds `content-length` where the length is known and `date` where it is missing; drops a body that may not
 /// be there (HEAD, 204, 205, 304: RFC 9110 §6.4.1).
 pub(crate) fn answer(response: Response, method: Method, now: Instant) -> Answer {
-    let Response { status, mut fields, body } = response;
+    let Response { status, fields, body, dated } = response;
     let is_head = method == Method::Head;
     let bodiless = matches!(status, 204 | 205 | 304);
     let length = match &body {
@@ -30,11 +32,33 @@ pub(crate) fn answer(response: Response, method: Method, now: Instant) -> Answer
         Body::Empty => (!is_head && !bodiless).then_some(0),
         Body::Full(octets) => Some(octets.len() as u64),
         Body::Stream(body) => body.size_hint().exact(),
+        Body::Tunnel(_) => None,
     };
     // RFC 9110 §8.6: none in 204, nor where a tunnel begins; in 205 there is no content.
     let tunnel = method == Method::Connect && (200..300).contains(&status);
     let length = if matches!(status, 204 | 205) || tunnel { None } else { length };
-    let (mut has_length, mut has_date) = (false, false);
+    let head = head_of(status, fields, length, dated, now);
+    match body {
+        Body::Empty => Answer::Whole(head, Bytes::new()),
+        Body::Tunnel(tunnel) => Answer::Tunnel(tunnel),
+        Body::Stream(body) if tunnel => Answer::Streaming(head, body),
+        _ if is_head || bodiless => Answer::Whole(head, Bytes::new()),
+        Body::Full(octets) => Answer::Whole(head, octets),
+        Body::Stream(body) if body.is_end_stream() => Answer::Whole(head, Bytes::new()),
+        Body::Stream(body) => Answer::Streaming(head, body),
+    }
+}
+
+/// A head with `content-length` where `length` is known and `date` where it is wanted, unless `fields` have them.
+#[inline]
+pub(crate) fn head_of(
+    status: u16,
+    mut fields: Fields,
+    length: Option<u64>,
+    dated: bool,
+    now: Instant,
+) -> ResponseHead {
+    let (mut has_length, mut has_date) = (length.is_none(), !dated);
     for field in fields.iter() {
         match field.name.len() {
             4 => has_date |= field.name == b"date",
@@ -51,15 +75,7 @@ pub(crate) fn answer(response: Response, method: Method, now: Instant) -> Answer
     if !has_date {
         clock::with_date(now, |date| fields.push("date", date));
     }
-    let head = ResponseHead::new(status, fields);
-    match body {
-        Body::Empty => Answer::Whole(head, Bytes::new()),
-        Body::Stream(body) if tunnel => Answer::Streaming(head, body),
-        _ if is_head || bodiless => Answer::Whole(head, Bytes::new()),
-        Body::Full(octets) => Answer::Whole(head, octets),
-        Body::Stream(body) if body.is_end_stream() => Answer::Whole(head, Bytes::new()),
-        Body::Stream(body) => Answer::Streaming(head, body),
-    }
+    ResponseHead::new(status, fields)
 }
 
 /// A number in decimal, without the formatting machinery.
@@ -82,7 +98,7 @@ mod tests {
     fn whole(response: Response, method: Method) -> (ResponseHead, Bytes) {
         match answer(response, method, clock::now()) {
             Answer::Whole(head, body) => (head, body),
-            Answer::Streaming(..) => panic!("a whole answer"),
+            Answer::Streaming(..) | Answer::Tunnel(_) => panic!("a whole answer"),
         }
     }
 

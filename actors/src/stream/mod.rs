@@ -10,20 +10,27 @@
 
 mod exchange;
 mod finish;
+mod handle;
+mod server;
 
 use std::rc::Rc;
 
 use actix::prelude::*;
-use stagedoor_metrics::Method;
-use stagedoor_protocol::{ErrorCode, StreamId};
+use stagedoor_metrics::{Method, RouteId};
+use stagedoor_protocol::{ErrorCode, RequestHead, StreamId};
 use tracing::Span;
 
-use crate::link::{Link, ToSession, take_request};
-use crate::service::{Reply, Request};
+use crate::body::RequestBody;
+use crate::link::{Link, Start, ToSession, take_start};
+use crate::service::{Expectation, Reply, Request, Response};
 use crate::session::SessionHandle;
 
+pub use handle::{Closed, Phase, Pushed, StreamHandle, StreamMisuse};
+pub use server::ServerStream;
+
 pub(crate) use exchange::Exchange;
-pub(crate) use finish::{Answer, answer};
+pub(crate) use finish::{Answer, answer, head_of};
+pub(crate) use handle::{Watched, check};
 
 /// Order: this stream is over; handler and body are dropped at once.
 #[derive(Clone, Copy, Debug)]
@@ -64,26 +71,50 @@ impl Actor for Stream {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        let Some((head, body)) = take_request() else { return ctx.stop() };
+        let Some(start) = take_start() else { return ctx.stop() };
         let span = self.span();
         let _entered = span.enter();
-        let service = &self.link.service;
-        let route = service.route(&head);
-        let session = SessionHandle::new(Rc::clone(&self.link));
-        let later = match service.call(Request { head, body, stream: self.id, session }) {
+        let (route, reply) = match start {
+            Start::Request(head, body) => self.ask(head, body),
+            Start::Push(route, reply) => (route, reply),
+        };
+        let later = match reply {
             Reply::Ready(response) => match answer(response, self.method, self.link.now()) {
                 Answer::Whole(head, body) => {
-                    self.link.send(ToSession::SendWhole { id: self.id, route, head, body });
+                    self.link.answer(ToSession::SendWhole { id: self.id, route, head, body });
                     return ctx.stop();
                 }
                 Answer::Streaming(head, body) => Exchange::body(self, route, head, body),
+                Answer::Tunnel(tunnel) => Exchange::tunnel(self, *tunnel),
             },
             Reply::Later(handler) => {
                 self.link.send(ToSession::Routed { id: self.id, route });
-                Exchange::handler(route, handler)
+                Exchange::Handler(route, handler)
+            }
+            Reply::Driven(handler) => {
+                self.link.send(ToSession::Routed { id: self.id, route });
+                Exchange::Driven(handler)
             }
         };
         ctx.spawn(later);
+    }
+}
+
+impl Stream {
+    /// Asks the service.
+    #[inline]
+    fn ask(&self, head: RequestHead, body: RequestBody) -> (RouteId, Reply) {
+        let service = &self.link.service;
+        let route = service.route(&head);
+        if head.expects() {
+            match service.expect(&head) {
+                Expectation::Continue => body.ask_for_it(),
+                Expectation::Handler => {}
+                Expectation::Fail => return (route, Response::new(417).into()),
+            }
+        }
+        let session = SessionHandle::new(Rc::clone(&self.link));
+        (route, service.call(Request { head, body, stream: self.id, session, route }))
     }
 }
 

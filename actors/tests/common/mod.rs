@@ -1,6 +1,8 @@
 //! A session on an in-memory pipe, a client that speaks raw frames, and what to look at afterwards.
 #![allow(dead_code, unreachable_pub)]
 
+pub mod peer;
+
 use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::rc::Rc;

@@ -72,6 +72,11 @@ impl Meter {
         self.failed.get()
     }
 
+    /// Octets read ahead that hyper did not take.
+    pub(super) fn take_seen(&self) -> Bytes {
+        std::mem::take(&mut self.seen.borrow_mut())
+    }
+
     /// Takes the socket out; hyper is gone.
     pub(super) fn take_back(&self) -> Option<Transport> {
         self.io.borrow_mut().take()

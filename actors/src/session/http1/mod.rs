@@ -29,6 +29,7 @@ use super::opening::HURRY;
 use super::pace::{Lookout, Sight, Verdict, on};
 use super::parting::Parting;
 use super::timer::{Due, sooner};
+use super::upgraded::{Switch, Upgraded};
 use super::{Engine, SessionState};
 use crate::close::CloseSession;
 use crate::config::StreamTimeouts;
@@ -53,7 +54,7 @@ const LEAST_BUFFER: usize = 8192;
 
 /// See the module.
 pub(crate) struct Http1 {
-    conn: Option<Pin<Box<Connection<Metered, Front>>>>,
+    conn: Option<Box<Connection<Metered, Front>>>,
     meter: Rc<Meter>,
     link: Rc<Link>,
     streams: Streams,
@@ -73,6 +74,8 @@ pub(crate) struct Http1 {
     written: Vec<StreamId>,
     /// A body could not be ended as it was begun.
     broken: Option<CloseReason>,
+    /// The exchange that becomes a tunnel when its head is written.
+    switching: Option<Switch>,
     stirred: bool,
 }
 
@@ -92,7 +95,7 @@ impl Http1 {
             .auto_date_header(false)
             .serve_connection(Metered::new(Rc::clone(&meter)), front);
         Self {
-            conn: Some(Box::pin(conn)),
+            conn: Some(Box::new(conn)),
             meter,
             link,
             streams: Streams::default(),
@@ -108,6 +111,7 @@ impl Http1 {
             order: None,
             written: Vec::new(),
             broken: None,
+            switching: None,
             stirred: false,
         }
     }
@@ -128,7 +132,7 @@ impl Http1 {
             self.stirred = false;
             self.children(common, cx, now);
             let Some(conn) = &mut self.conn else { return Step::Gone };
-            let over = conn.as_mut().poll(cx);
+            let over = conn.poll_without_shutdown(cx);
             self.replies(common, cx, now);
             if self.meter.blocked().is_none() {
                 while let Some(id) = self.written.pop() {
@@ -136,6 +140,9 @@ impl Http1 {
                 }
             }
             if let Poll::Ready(result) = over {
+                if let Some(switch) = self.switching.take() {
+                    return self.switch(switch);
+                }
                 return Step::Close(self.ended(result.err().as_ref(), common, now));
             }
             if !self.streams.is_empty() {
@@ -159,6 +166,24 @@ impl Http1 {
             Some(order) => Step::Close(order),
             None => Step::Wait,
         }
+    }
+
+    /// HTTP/1.1 is over on this connection, the tunnel begins.
+    fn switch(&mut self, switch: Switch) -> Step {
+        let Some(conn) = self.conn.take() else { return Step::Gone };
+        let parts = conn.into_parts();
+        let seen = [&parts.read_buf[..], &self.meter.take_seen()[..]].concat();
+        let (io, entry) = (self.meter.take_back(), self.streams.remove(&switch.id));
+        let (Some(io), Some(entry)) = (io, entry) else { return Step::Gone };
+        self.slots.clear();
+        let brood = std::mem::take(&mut self.brood);
+        let link = Rc::clone(&self.link);
+        Step::Become(Engine::Upgraded(Box::new(Upgraded::new(io, seen.into(), link, switch, entry, brood))))
+    }
+
+    /// An exchange is about to become a tunnel.
+    fn switches(&self, id: StreamId) -> bool {
+        self.switching.as_ref().is_some_and(|switch| switch.id == id)
     }
 
     /// hyper is done with the connection: why?
@@ -249,7 +274,7 @@ impl Http1 {
     /// No request after this one.
     pub(crate) fn drain(&mut self) {
         if let Some(conn) = &mut self.conn {
-            conn.as_mut().graceful_shutdown();
+            Pin::new(conn.as_mut()).graceful_shutdown();
         }
     }
 

@@ -88,6 +88,7 @@ fn to_head(parts: &http::request::Parts, secure: bool, most: u32) -> Result<Requ
             fields.push(name.as_str(), value.as_bytes());
         }
     }
+    head.scan();
     // Counted as on HTTP/2, so that a limit means the same on both.
     if head.fields().list_size() > most as usize {
         return Err((431, "header fields too large\n"));

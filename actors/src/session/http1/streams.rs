@@ -12,12 +12,13 @@ use stagedoor_protocol::{ErrorCode, StreamId};
 use super::{Http1, Slot};
 use crate::close::CloseSession;
 use crate::convert;
-use crate::link::{Exchange, ToSession, hand_over};
+use crate::link::{Exchange, Start, ToSession, hand_over};
 use crate::service::Response;
 use crate::session::common::Common;
 use crate::session::events::SessionEvent;
 use crate::session::handle::Command;
 use crate::session::http2::Entry;
+use crate::session::upgraded::Switch;
 use crate::stream::{Answer, CloseStream, Stream, answer};
 use crate::supervise::{Exit, Hatched, hatch_polled};
 
@@ -42,6 +43,17 @@ impl Http1 {
                     }
                 }
                 ToSession::Deadlines { id, own } => self.deadlines(id, *own, now),
+                ToSession::SendTunnel { id, route, head, flow, inbound } => {
+                    let Some(slot) = self.answered(id, route, head.status, now) else { continue };
+                    slot.whole(head, Bytes::new());
+                    self.switching = inbound.map(|inbound| Switch { id, flow, inbound, ended: false });
+                }
+                ToSession::SendData { id, end, .. } if self.switches(id) => {
+                    // It was given no room yet: this can only be the end.
+                    if let Some(switch) = &mut self.switching {
+                        switch.ended |= end;
+                    }
+                }
                 ToSession::SendData { id, data, end } => {
                     self.sent(id, data.len(), end);
                     if let Some(slot) = self.slot(id) {
@@ -65,6 +77,8 @@ impl Http1 {
                     }
                 }
                 ToSession::Written { id, whole } => self.written(id, whole, common, now),
+                // A handle says NotHttp2 before these are sent.
+                ToSession::Inform { .. } | ToSession::Push(_) => {}
                 ToSession::Consumed { .. } | ToSession::BodyDropped { .. } => {}
             }
             self.stirred = true;
@@ -98,7 +112,7 @@ impl Http1 {
         let actors = &common.host.actors()[ActorKind::Stream];
         actors.started.inc();
         actors.alive.inc();
-        hand_over(head, body);
+        hand_over(Start::Request(head, body));
         match hatch_polled(Stream::new(id, Rc::clone(&self.link), method), id, cx) {
             Hatched::Over(exit) => {
                 self.replies(common, cx, now);
@@ -147,6 +161,7 @@ impl Http1 {
         match answer(response, Method::Get, now) {
             Answer::Whole(head, body) => slot.whole(head, body),
             Answer::Streaming(head, _) => slot.whole(head, Bytes::new()),
+            Answer::Tunnel(_) => slot.fail(),
         }
         self.stirred = true;
     }
@@ -166,7 +181,9 @@ impl Http1 {
 
     /// hyper is done with the response of an exchange.
     fn written(&mut self, id: StreamId, whole: bool, common: &mut Common, now: Instant) {
-        if whole {
+        if self.switches(id) {
+            // Its head is written; the exchange goes on as a tunnel.
+        } else if whole {
             self.written.push(id);
         } else {
             self.closed(id, Outcome::ResetByPeer, common, now);
@@ -180,6 +197,9 @@ impl Http1 {
         if !entry.closed {
             entry.bytes_in = received;
             common.stream_ended(id, &entry, outcome, now);
+            let whole = entry.outcome.unwrap_or(outcome) == Outcome::Complete;
+            let code = if whole { ErrorCode::NO_ERROR } else { ErrorCode::CANCEL };
+            self.link.closed(id, || entry.closed_as(outcome, code));
         }
         if entry.alive {
             entry.closed = true;
@@ -214,6 +234,7 @@ impl Http1 {
                 self.order.get_or_insert_with(|| CloseSession::new(CloseReason::PanicBudget));
             }
         }
+        let switches = self.switches(id);
         let Some(entry) = self.streams.get_mut(&id) else { return };
         entry.alive = false;
         if entry.closed {
@@ -223,7 +244,7 @@ impl Http1 {
         if let Some(parts) = &mut entry.parts {
             parts.addr = None;
         }
-        if entry.ended {
+        if entry.ended || switches {
             return;
         }
         let outcome = if exit.panic.is_some() { Outcome::Panic } else { Outcome::ResetByUs };

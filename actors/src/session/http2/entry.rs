@@ -8,13 +8,13 @@ use std::time::Instant;
 
 use actix::prelude::*;
 use stagedoor_metrics::{Method, Outcome, Protocol, RouteId};
-use stagedoor_protocol::StreamId;
+use stagedoor_protocol::{ErrorCode, StreamId};
 
 use crate::body::Inbound;
 use crate::host::Host;
 use crate::link::Flow;
 use crate::session::pace::Pace;
-use crate::stream::Stream;
+use crate::stream::{Closed, Stream};
 
 /// Streams of a session by id.
 pub(crate) type Streams = HashMap<StreamId, Entry, BuildHasherDefault<IdHasher>>;
@@ -105,6 +105,12 @@ impl Entry {
         self.answered = Some(now);
         self.bytes_out += octets as u64;
         self.ended = true;
+    }
+
+    /// Its end, for those who watch it.
+    pub(crate) fn closed_as(&self, outcome: Outcome, code: ErrorCode) -> Closed {
+        let outcome = self.outcome.unwrap_or(outcome);
+        Closed { outcome, code, complete: outcome == Outcome::Complete }
     }
 
     /// Counts the stream: once, when it ends. Says how long it lived, in nanoseconds.

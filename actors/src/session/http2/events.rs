@@ -13,7 +13,7 @@ use super::entry::Entry;
 use super::{Early, Http2};
 use crate::body::{BodyError, Inbound, RequestBody};
 use crate::close::CloseSession;
-use crate::link::{ToSession, hand_over};
+use crate::link::{Start, ToSession, hand_over};
 use crate::session::common::Common;
 use crate::session::events::SessionEvent;
 use crate::session::handle::GoAway;
@@ -44,7 +44,10 @@ impl Http2 {
                 }
                 Event::PongReceived { payload } => self.pong(payload, common, now),
                 Event::PingReceived { payload } => self.link.tell(|| SessionEvent::Ping { payload }),
-                Event::SettingsReceived { settings } => self.told_settings(settings),
+                Event::SettingsReceived { settings } => {
+                    self.link.push_allowed.set(self.conn.remote_settings().enable_push);
+                    self.told_settings(settings);
+                }
                 Event::SettingsAcknowledged => {
                     let after = self.desk.settings_acknowledged(&self.conn, &self.link.board, now);
                     let settings = || self.conn.local_settings().clone();
@@ -97,9 +100,23 @@ impl Http2 {
             parts.inbound = Some(Rc::clone(&inbound));
             RequestBody::http2(inbound, head.content_length())
         };
+        hand_over(Start::Request(head, body));
+        self.hatch(id, entry, method, common, cx, now);
+    }
+
+    /// Starts the actor of a stream whose start was handed over, and gives it its first poll.
+    #[inline]
+    pub(super) fn hatch(
+        &mut self,
+        id: StreamId,
+        mut entry: Entry,
+        method: Method,
+        common: &mut Common,
+        cx: &mut Context<'_>,
+        now: Instant,
+    ) {
         let actors = &common.host.actors()[ActorKind::Stream];
         actors.started.inc();
-        hand_over(head, body);
         match hatch_polled(Stream::new(id, Rc::clone(&self.link), method), id, cx) {
             Hatched::Over(Exit { panic: None, .. }) => {
                 // Most streams are over in their first poll and have said all in one message.
@@ -147,6 +164,7 @@ impl Http2 {
             Ok(()) if !self.conn.is_open(id) => {
                 self.link.tell(|| SessionEvent::StreamAnswered { id, status: head.status });
                 common.stream_ended(id, &entry, Outcome::Complete, now);
+                self.link.closed(id, || entry.closed_as(Outcome::Complete, ErrorCode::NO_ERROR));
                 self.left(now);
             }
             Ok(()) => {
@@ -225,6 +243,7 @@ impl Http2 {
             Cause::ConnectionClosed => (Outcome::SessionClosed, ErrorCode::CANCEL),
         };
         common.stream_ended(id, &entry, outcome, now);
+        self.link.closed(id, || entry.closed_as(outcome, code));
         if entry.alive {
             // Its place counts until the handler has really stopped.
             entry.closed = true;
@@ -312,5 +331,6 @@ fn plain(status: u16, text: &'static str, now: Instant) -> (ResponseHead, Bytes)
     match crate::stream::answer(response, Method::Get, now) {
         crate::stream::Answer::Whole(head, body) => (head, body),
         crate::stream::Answer::Streaming(head, _) => (head, Bytes::new()),
+        crate::stream::Answer::Tunnel(_) => (ResponseHead::new(status, stagedoor_protocol::Fields::new()), Bytes::new()),
     }
 }

@@ -12,6 +12,7 @@
 mod commands;
 mod entry;
 mod events;
+mod push;
 mod replies;
 mod tally;
 mod watch;
@@ -73,6 +74,8 @@ pub(crate) struct Http2 {
     protocol: Protocol,
     /// Streams answered to the end while the peer still sends.
     early: Vec<Early>,
+    /// Promises whose streams do not run yet.
+    promised: Vec<push::Promised>,
     panics: u32,
     /// The order this session gives itself at the end of the turn.
     order: Option<CloseSession>,
@@ -96,6 +99,7 @@ impl Http2 {
             tally: Tally::default(),
             protocol: common.protocol,
             early: Vec::new(),
+            promised: Vec::new(),
             panics: 0,
             order: None,
             leaving: None,
@@ -258,6 +262,9 @@ impl Http2 {
             self.child_ended(exit, common, now);
         }
         self.replies(now);
+        if !self.promised.is_empty() {
+            self.keep_promises(common, cx, now);
+        }
     }
 
     /// A response that was complete before its request: the rest of the request is not wanted (RFC 9113 §8.1).
@@ -317,6 +324,7 @@ impl Http2 {
         }
         self.children(common, &mut cx, now);
         self.brood = Brood::default();
+        self.promised.clear();
         for _ in self.streams.drain().filter(|(_, entry)| entry.alive) {
             common.host.actors()[stagedoor_metrics::ActorKind::Stream].alive.dec();
         }

@@ -1,5 +1,6 @@
 //! What streams say, put into the machine.
 
+use std::rc::Rc;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -7,7 +8,7 @@ use stagedoor_metrics::{Outcome, RouteId};
 use stagedoor_protocol::{ErrorCode, ResponseHead, StreamId, UserError};
 
 use super::Http2;
-use crate::link::ToSession;
+use crate::link::{Flow, ToSession};
 use crate::session::events::SessionEvent;
 use crate::stream::CloseStream;
 
@@ -23,22 +24,16 @@ impl Http2 {
     pub(super) fn reply(&mut self, message: ToSession, now: Instant) {
         match message {
             ToSession::SendWhole { id, route, head, body } => self.whole(id, route, (head, body), now),
-            ToSession::SendHead { id, route, head, flow } => {
-                let Some(entry) = self.streams.get_mut(&id).filter(|entry| !entry.closed) else {
-                    return;
-                };
-                entry.route = route;
-                entry.status = head.status;
-                entry.answered = Some(now);
-                entry.parts().flow = Some(flow);
-                match self.conn.send_response(id, &head, false) {
-                    Ok(()) => {
-                        self.link.tell(|| SessionEvent::StreamAnswered { id, status: head.status });
-                        self.grant(id);
-                    }
-                    Err(error) => self.misused(id, &error, now),
+            ToSession::SendHead { id, route, head, flow } => self.begin(id, route, &head, flow, now),
+            ToSession::SendTunnel { id, route, head, flow, .. } => self.begin(id, route, &head, flow, now),
+            ToSession::Inform { id, head } => {
+                // Too late is no mistake here: the answer, or the peer, was faster.
+                if let Err(error) = self.conn.send_informational(id, &head) {
+                    tracing::debug!(parent: &self.link.span, stream = id.get(), %error, "not informed");
                 }
+                self.stirred = true;
             }
+            ToSession::Push(push) => self.promise(*push),
             ToSession::Routed { id, route } => {
                 if let Some(entry) = self.streams.get_mut(&id) {
                     entry.route = route;
@@ -88,6 +83,22 @@ impl Http2 {
             }
             ToSession::Command(command) => self.command(*command, now),
             ToSession::Exchange(_) | ToSession::Written { .. } => {}
+        }
+    }
+
+    /// The head of a response whose body follows.
+    fn begin(&mut self, id: StreamId, route: RouteId, head: &ResponseHead, flow: Rc<Flow>, now: Instant) {
+        let Some(entry) = self.streams.get_mut(&id).filter(|entry| !entry.closed) else { return };
+        entry.route = route;
+        entry.status = head.status;
+        entry.answered = Some(now);
+        entry.parts().flow = Some(flow);
+        match self.conn.send_response(id, head, false) {
+            Ok(()) => {
+                self.link.tell(|| SessionEvent::StreamAnswered { id, status: head.status });
+                self.grant(id);
+            }
+            Err(error) => self.misused(id, &error, now),
         }
     }
 
@@ -142,6 +153,10 @@ impl Http2 {
     pub(super) fn misused(&mut self, id: StreamId, error: &UserError, now: Instant) {
         if matches!(error, UserError::StreamGone(_) | UserError::ConnectionClosed) {
             return;
+        }
+        if matches!(error, UserError::TooManyStreams) {
+            // A promise the client has no room for after all.
+            return self.reset(id, ErrorCode::CANCEL);
         }
         tracing::error!(parent: &self.link.span, stream = id.get(), %error, "a response cannot be sent");
         self.link.tell(|| SessionEvent::FrameError { stream: id, error: error.clone() });

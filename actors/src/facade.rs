@@ -1,0 +1,336 @@
+//! The handler a newcomer writes: an `async fn` from a request to a response with the types of the `http` crate.
+//!
+//! A thin layer over [`Service`]: [`handler`] turns such a function into what a listener serves. The same function
+//! answers HTTP/2 and HTTP/1.1. What it cannot say (informational heads, pushes, tunnels, resets) its request's
+//! [`Incoming::handle`] can, and [`crate::ServerStream`] one level below says all of it.
+//! Invariant: a response without trailers costs no frame more than the stream API would send.
+
+use std::convert::Infallible;
+use std::fmt::Display;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderValue, StatusCode, Uri, Version, header};
+use http_body::{Frame, SizeHint};
+use stagedoor_metrics::RouteId;
+use stagedoor_protocol::{Fields, RequestHead, StreamId};
+
+use crate::body::{Body, BodyError, RequestBody};
+use crate::convert;
+use crate::service::{Reply, Request, Response, Service, ServiceFactory};
+use crate::session::SessionHandle;
+use crate::stream::{StreamHandle, StreamMisuse};
+use crate::tunnel::Tunnel;
+
+/// A request: method, URI, version and fields of the `http` crate, and a body that also knows its stream.
+pub type HttpRequest = http::Request<Incoming>;
+
+/// A response of the `http` crate.
+pub type HttpResponse = http::Response<Body>;
+
+/// The body of a request, with backpressure: the peer's windows open as it is read. Dropping it unread tells the
+/// peer to stop.
+pub struct Incoming {
+    body: RequestBody,
+    head: Rc<RequestHead>,
+    stream: StreamId,
+    route: RouteId,
+    session: SessionHandle,
+}
+
+/// `:protocol` of an extended CONNECT (RFC 8441), among a request's extensions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Protocol(pub String);
+
+/// A body that is larger than its reader allows.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CollectError {
+    /// More than so many octets.
+    #[error("the body is larger than {0} octets")]
+    TooLarge(usize),
+    /// It broke.
+    #[error(transparent)]
+    Broken(#[from] BodyError),
+}
+
+impl Incoming {
+    /// The session the request came on.
+    pub fn session(&self) -> &SessionHandle {
+        &self.session
+    }
+
+    /// A handle of the stream: informational heads, pushes, resets, its end.
+    pub fn handle(&self) -> StreamHandle {
+        StreamHandle::new(self.session.link(), self.stream, self.route)
+    }
+
+    /// The next octets; `None` at the end.
+    pub async fn chunk(&mut self) -> Option<Result<Bytes, BodyError>> {
+        self.body.chunk().await
+    }
+
+    /// Trailers, once [`Self::chunk`] has said `None`.
+    pub fn trailers(&mut self) -> Option<http::HeaderMap> {
+        self.body.trailers().map(|fields| convert::to_headers(&fields))
+    }
+
+    /// The whole body, of at most `limit` octets.
+    /// # Errors
+    /// [`CollectError::TooLarge`] as soon as it is known, [`CollectError::Broken`] where the peer goes.
+    pub async fn collect(mut self, limit: usize) -> Result<Bytes, CollectError> {
+        if self.body.content_length().is_some_and(|length| length > limit as u64) {
+            return Err(CollectError::TooLarge(limit));
+        }
+        let mut all = BytesMut::new();
+        let mut first = None;
+        while let Some(chunk) = self.body.chunk().await {
+            let chunk = chunk?;
+            if first.is_none() && all.is_empty() {
+                first = Some(chunk);
+                continue;
+            }
+            all.extend_from_slice(&first.take().unwrap_or_default());
+            all.extend_from_slice(&chunk);
+            if all.len() > limit {
+                return Err(CollectError::TooLarge(limit));
+            }
+        }
+        match first {
+            Some(only) if only.len() > limit => Err(CollectError::TooLarge(limit)),
+            Some(only) => Ok(only),
+            None => Ok(all.freeze()),
+        }
+    }
+
+    /// Answers with a tunnel: for CONNECT, extended CONNECT and HTTP/1.1 upgrades. `run` serves it inside the
+    /// Stream actor; what it returns is for the handler to return.
+    /// # Errors
+    /// [`StreamMisuse::NoTunnel`] where the request asks for none.
+    pub fn tunnel<F, Fut>(self, run: F) -> Result<HttpResponse, StreamMisuse>
+    where
+        F: FnOnce(Tunnel) -> Fut + 'static,
+        Fut: Future<Output = ()> + 'static,
+    {
+        let (head, tunnel) =
+            crate::tunnel::open(&self.handle(), &self.head, self.body, Fields::new(), true)?;
+        let task = crate::body::TunnelBody { head, run: Box::pin(run(tunnel)) };
+        Ok(http::Response::new(Body::Tunnel(Box::new(task))))
+    }
+}
+
+impl std::fmt::Debug for Incoming {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Incoming").field("stream", &self.stream).field("body", &self.body).finish_non_exhaustive()
+    }
+}
+
+impl http_body::Body for Incoming {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// What a handler may return.
+pub trait IntoResponse {
+    /// The response it stands for.
+    fn into_response(self) -> Response;
+}
+
+impl<B: Into<Body>> IntoResponse for http::Response<B> {
+    fn into_response(self) -> Response {
+        let (parts, body) = self.into_parts();
+        let mut response = Response::new(parts.status.as_u16());
+        response.fields = convert::to_fields(&parts.headers);
+        response.body = body.into();
+        response
+    }
+}
+
+impl IntoResponse for Response {
+    fn into_response(self) -> Response {
+        self
+    }
+}
+
+impl IntoResponse for StatusCode {
+    fn into_response(self) -> Response {
+        Response::new(self.as_u16())
+    }
+}
+
+impl IntoResponse for () {
+    fn into_response(self) -> Response {
+        Response::new(204)
+    }
+}
+
+impl IntoResponse for Infallible {
+    fn into_response(self) -> Response {
+        match self {}
+    }
+}
+
+macro_rules! texts {
+    ($($text:ty),*) => {$(
+        impl IntoResponse for $text {
+            fn into_response(self) -> Response {
+                Response::text(self)
+            }
+        }
+
+        impl From<$text> for Body {
+            fn from(text: $text) -> Self {
+                Self::full(text.into())
+            }
+        }
+    )*};
+}
+texts!(&'static str, String);
+
+macro_rules! octets {
+    ($($octets:ty),*) => {$(
+        impl IntoResponse for $octets {
+            fn into_response(self) -> Response {
+                Response::new(200).with_field("content-type", "application/octet-stream").with_body(self.into())
+            }
+        }
+
+        impl From<$octets> for Body {
+            fn from(octets: $octets) -> Self {
+                Self::full(octets.into())
+            }
+        }
+    )*};
+}
+octets!(Bytes, Vec<u8>);
+
+impl From<()> for Body {
+    fn from((): ()) -> Self {
+        Self::Empty
+    }
+}
+
+impl<T: IntoResponse> IntoResponse for (StatusCode, T) {
+    fn into_response(self) -> Response {
+        let mut response = self.1.into_response();
+        response.status = self.0.as_u16();
+        response
+    }
+}
+
+/// `Err` is logged and answered 500; its words stay here.
+impl<T: IntoResponse, E: Display> IntoResponse for Result<T, E> {
+    fn into_response(self) -> Response {
+        match self {
+            Ok(value) => value.into_response(),
+            Err(error) => {
+                tracing::error!(%error, "a handler failed");
+                let mut response = Response::text("internal server error\n");
+                response.status = 500;
+                response
+            }
+        }
+    }
+}
+
+/// Serves every request with `answer`: a factory for [`crate::ServerBuilder::listen`].
+///
+/// ```
+/// use stagedoor_actors::facade::{HttpRequest, HttpResponse, handler};
+///
+/// async fn hello(request: HttpRequest) -> HttpResponse {
+///     http::Response::new(format!("hello, {}\n", request.uri().path()).into())
+/// }
+/// let service = handler(hello);
+/// ```
+pub fn handler<F, Fut>(answer: F) -> ServiceFactory
+where
+    F: Fn(HttpRequest) -> Fut + Clone + Send + Sync + 'static,
+    Fut: Future + 'static,
+    Fut::Output: IntoResponse,
+{
+    Arc::new(move || Rc::new(Function(answer.clone())))
+}
+
+/// [`handler`] for one thread: the function need not be `Send`.
+pub fn local_handler<F, Fut>(answer: F) -> Rc<dyn Service>
+where
+    F: Fn(HttpRequest) -> Fut + 'static,
+    Fut: Future + 'static,
+    Fut::Output: IntoResponse,
+{
+    Rc::new(Function(answer))
+}
+
+struct Function<F>(F);
+
+impl<F, Fut> Service for Function<F>
+where
+    F: Fn(HttpRequest) -> Fut + 'static,
+    Fut: Future + 'static,
+    Fut::Output: IntoResponse,
+{
+    fn call(&self, request: Request) -> Reply {
+        match to_http(request) {
+            Ok(request) => {
+                let answer = (self.0)(request);
+                Reply::later(async move { answer.await.into_response() })
+            }
+            Err(status) => Response::new(status).into(),
+        }
+    }
+}
+
+/// The request with the types of the `http` crate. Cookie crumbs are one field (RFC 9113 §8.2.3).
+fn to_http(request: Request) -> Result<HttpRequest, u16> {
+    let Request { head, body, stream, route, session } = request;
+    let head = Rc::new(head);
+    let (scheme, authority) = (head.scheme(), head.authority());
+    let mut uri = Uri::builder();
+    if let Some(authority) = authority {
+        uri = uri.authority(authority);
+        if head.path().is_some() {
+            uri = uri.scheme(scheme.unwrap_or("http"));
+        }
+    }
+    if let Some(path) = head.path() {
+        uri = uri.path_and_query(path);
+    }
+    let uri = uri.build().map_err(|_| 400u16)?;
+    let version = if session.is_http2() { Version::HTTP_2 } else { Version::HTTP_11 };
+    let protocol = head.protocol().map(|protocol| Protocol(protocol.to_owned()));
+    let incoming = Incoming { body, head: Rc::clone(&head), stream, route, session };
+    let mut http = http::Request::new(incoming);
+    *http.method_mut() = http::Method::from_bytes(head.method().as_bytes()).map_err(|_| 400u16)?;
+    *http.uri_mut() = uri;
+    *http.version_mut() = version;
+    *http.headers_mut() = convert::to_headers(head.fields());
+    if head.fields().get_all("cookie").nth(1).is_some() {
+        let crumbs: Vec<&[u8]> = head.fields().get_all("cookie").collect();
+        if let Ok(cookie) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..])) {
+            http.headers_mut().insert(header::COOKIE, cookie);
+        }
+    }
+    if let Some(protocol) = protocol {
+        http.extensions_mut().insert(protocol);
+    }
+    Ok(http)
+}

@@ -1,0 +1,56 @@
+//! Responses the client did not ask for (RFC 9113 §8.4): the promise goes out at once, in the order of the messages;
+//! the stream that answers it is hatched when the session runs its streams.
+//!
+//! Invariant: a promised stream is an entry like any other: it ends once and is counted once.
+
+use std::task::Context;
+use std::time::Instant;
+
+use stagedoor_metrics::{Method, RouteId};
+use stagedoor_protocol::StreamId;
+
+use super::{Entry, Http2};
+use crate::link::{Push, Start, hand_over};
+use crate::service::Reply;
+use crate::session::common::Common;
+
+/// A promise that is out, and the answer that will keep it.
+pub(super) struct Promised {
+    id: StreamId,
+    method: Method,
+    route: RouteId,
+    reply: Reply,
+}
+
+impl Http2 {
+    /// Sends the promise.
+    pub(super) fn promise(&mut self, push: Push) {
+        let Push { parent, head, route, reply, told } = push;
+        match self.conn.send_push(parent, &head) {
+            Ok(id) => {
+                let method = Method::from_token(head.method().as_bytes());
+                self.promised.push(Promised { id, method, route, reply });
+                told.keep(Ok(id));
+            }
+            Err(error) => {
+                tracing::debug!(parent: &self.link.span, stream = parent.get(), %error, "not pushed");
+                told.keep(Err(error.into()));
+            }
+        }
+        self.stirred = true;
+    }
+
+    /// Starts the streams of promises.
+    pub(super) fn keep_promises(&mut self, common: &mut Common, cx: &mut Context<'_>, now: Instant) {
+        for promised in std::mem::take(&mut self.promised) {
+            let Promised { id, method, route, reply } = promised;
+            common.host.cells.stream_opened(self.protocol);
+            self.tally.opened(common);
+            let mut entry = Entry::new(now, method);
+            entry.alive = true;
+            entry.route = route;
+            hand_over(Start::Push(route, reply));
+            self.hatch(id, entry, method, common, cx, now);
+        }
+    }
+}
