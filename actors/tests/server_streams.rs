@@ -619,6 +619,7 @@ fn a_push_may_take_its_time_and_its_client_may_refuse_it() {
         let event = peer.until(|event| matches!(event, Event::PushPromised { .. })).await;
         let Event::PushPromised { promised, .. } = event else { unreachable!() };
         peer.reset(promised, ErrorCode::CANCEL);
+        peer.flush().await;
         let story = peer.story(id).await;
         assert_eq!(body_of(&story), b"page");
         settle().await;

@@ -10,11 +10,13 @@
 mod answer;
 mod drip;
 mod inspect;
+mod live;
 mod octets;
 mod page;
 mod query;
 mod small;
 mod upload;
+mod ws;
 
 use std::borrow::Cow;
 use std::rc::Rc;
@@ -65,6 +67,9 @@ enum Place<'a> {
     Count,
     Session,
     Panic,
+    Hints,
+    Events,
+    Ws,
 }
 
 impl<'a> Place<'a> {
@@ -81,6 +86,9 @@ impl<'a> Place<'a> {
             "/count" => Self::Count,
             "/session" => Self::Session,
             "/panic" => Self::Panic,
+            "/hints" => Self::Hints,
+            "/events" => Self::Events,
+            "/ws" => Self::Ws,
             _ => return Self::with_parameter(path),
         })
     }
@@ -98,7 +106,10 @@ impl<'a> Place<'a> {
     fn methods(self) -> &'static str {
         match self {
             Self::Echo | Self::Reject | Self::Sha256 | Self::Count => "POST, OPTIONS",
+            Self::Ws => "GET, CONNECT, OPTIONS",
             Self::Page
+            | Self::Hints
+            | Self::Events
             | Self::Bytes(_)
             | Self::Drip
             | Self::Headers
@@ -113,9 +124,12 @@ impl<'a> Place<'a> {
     fn allows(self, method: &str) -> bool {
         let takes_body = matches!(self, Self::Echo | Self::Reject | Self::Sha256 | Self::Count);
         match method {
-            "GET" | "HEAD" => !takes_body,
+            "HEAD" => !takes_body && !matches!(self, Self::Ws),
+            "GET" => !takes_body,
             "POST" => takes_body,
             "OPTIONS" => true,
+            // Extended: a path is there (RFC 8441).
+            "CONNECT" => matches!(self, Self::Ws),
             _ => false,
         }
     }
@@ -162,6 +176,7 @@ impl Service for Demo {
                 // These keep the request: its body is read while the answer is sent.
                 Place::Echo => upload::echo(request).into(),
                 Place::Sha256 => upload::sha256(request),
+                Place::Ws => ws::answer(request),
                 Place::Count => upload::count(request),
                 _ => self.answer(place, query, &request),
             },
@@ -181,7 +196,9 @@ impl Demo {
             Place::Trailers => small::trailers(request).into(),
             Place::Session => inspect::session(&self.server, request),
             Place::Panic => small::panic_when_asked(&query).into(),
-            Place::Reject | Place::Echo | Place::Sha256 | Place::Count => small::reject().into(),
+            Place::Hints => live::hints(request).into(),
+            Place::Events => live::events(request).into(),
+            Place::Reject | Place::Echo | Place::Sha256 | Place::Count | Place::Ws => small::reject().into(),
         }
     }
 }
