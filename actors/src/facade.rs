@@ -115,8 +115,7 @@ impl Incoming {
         F: FnOnce(Tunnel) -> Fut + 'static,
         Fut: Future<Output = ()> + 'static,
     {
-        let (head, tunnel) =
-            crate::tunnel::open(&self.handle(), &self.head, self.body, Fields::new(), true)?;
+        let (head, tunnel) = crate::tunnel::open(&self.handle(), &self.head, self.body, Fields::new(), true)?;
         let task = crate::body::TunnelBody { head, run: Box::pin(run(tunnel)) };
         Ok(http::Response::new(Body::Tunnel(Box::new(task))))
     }
@@ -124,7 +123,10 @@ impl Incoming {
 
 impl std::fmt::Debug for Incoming {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Incoming").field("stream", &self.stream).field("body", &self.body).finish_non_exhaustive()
+        f.debug_struct("Incoming")
+            .field("stream", &self.stream)
+            .field("body", &self.body)
+            .finish_non_exhaustive()
     }
 }
 

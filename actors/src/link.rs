@@ -51,7 +51,13 @@ pub(crate) enum ToSession {
     /// An informational head (1xx).
     Inform { id: StreamId, head: Box<ResponseHead> },
     /// The head that makes a tunnel of the stream. HTTP/1.1: what the peer sends goes to `inbound` from then on.
-    SendTunnel { id: StreamId, route: RouteId, head: ResponseHead, flow: Rc<Flow>, inbound: Option<Rc<Inbound>> },
+    SendTunnel {
+        id: StreamId,
+        route: RouteId,
+        head: ResponseHead,
+        flow: Rc<Flow>,
+        inbound: Option<Rc<Inbound>>,
+    },
     /// A response the client did not ask for.
     Push(Box<Push>),
     /// HTTP/1.1: a request came.

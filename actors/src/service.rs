@@ -135,7 +135,10 @@ impl Request {
 
 impl std::fmt::Debug for Request {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Request").field("stream", &self.stream).field("head", &self.head).finish_non_exhaustive()
+        f.debug_struct("Request")
+            .field("stream", &self.stream)
+            .field("head", &self.head)
+            .finish_non_exhaustive()
     }
 }
 

@@ -2,13 +2,12 @@
 
 use std::convert::Infallible;
 use std::pin::Pin;
-use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::Frame;
-use stagedoor_actors::{Body, Request, Response, SessionInfo, StreamMisuse};
+use stagedoor_actors::{Body, Request, Response, StreamMisuse};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::answer;
@@ -38,14 +37,14 @@ pub(super) fn events(request: &Request) -> Response {
         .with_field("cache-control", "no-store")
         .with_body(Body::stream(Events {
             count: last.unwrap_or(0),
-            session: Rc::clone(&request.session),
+            session: request.session.id.clone(),
             ticks: None,
         }))
 }
 
 struct Events {
     count: u64,
-    session: Rc<SessionInfo>,
+    session: String,
     ticks: Option<Pin<Box<Interval>>>,
 }
 
@@ -66,7 +65,7 @@ impl http_body::Body for Events {
             return Poll::Pending;
         }
         self.count = self.count.wrapping_add(1);
-        let (count, session) = (self.count, &self.session.id);
+        let (count, session) = (self.count, &self.session);
         let event =
             format!("id: {count}\nevent: tick\ndata: {{\"count\":{count},\"session\":\"{session}\"}}\n\n");
         Poll::Ready(Some(Ok(Frame::data(event.into()))))

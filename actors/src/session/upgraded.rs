@@ -267,7 +267,12 @@ impl Upgraded {
     }
 
     /// Ends the tunnel; what is queued still goes out while the session lingers.
-    pub(super) fn abort(mut self: Box<Self>, common: &mut Common, order: &CloseSession, now: Instant) -> Engine {
+    pub(super) fn abort(
+        mut self: Box<Self>,
+        common: &mut Common,
+        order: &CloseSession,
+        now: Instant,
+    ) -> Engine {
         let linger = now + common.host.config.timeouts.linger;
         let graceful = self.entry.closed && order.reason == CloseReason::Upgraded;
         self.tell(common, now);

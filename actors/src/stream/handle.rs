@@ -248,11 +248,7 @@ impl StreamHandle {
     /// At once: [`StreamMisuse::PushDisabled`], [`StreamMisuse::NestedPush`], [`StreamMisuse::UnsafePush`],
     /// [`StreamMisuse::Ended`], [`StreamMisuse::Closed`], [`StreamMisuse::NotHttp2`]. From the future:
     /// [`StreamMisuse::Refused`] where the client's limit of streams is reached or the session is draining.
-    pub fn push(
-        &self,
-        head: RequestHead,
-        reply: impl Into<Reply>,
-    ) -> Result<Pushed, StreamMisuse> {
+    pub fn push(&self, head: RequestHead, reply: impl Into<Reply>) -> Result<Pushed, StreamMisuse> {
         self.may_push()?;
         if !matches!(head.method(), "GET" | "HEAD") || head.fields().contains("content-length") {
             return Err(StreamMisuse::UnsafePush(head.method().to_owned()));

@@ -331,6 +331,8 @@ fn plain(status: u16, text: &'static str, now: Instant) -> (ResponseHead, Bytes)
     match crate::stream::answer(response, Method::Get, now) {
         crate::stream::Answer::Whole(head, body) => (head, body),
         crate::stream::Answer::Streaming(head, _) => (head, Bytes::new()),
-        crate::stream::Answer::Tunnel(_) => (ResponseHead::new(status, stagedoor_protocol::Fields::new()), Bytes::new()),
+        crate::stream::Answer::Tunnel(_) => {
+            (ResponseHead::new(status, stagedoor_protocol::Fields::new()), Bytes::new())
+        }
     }
 }
