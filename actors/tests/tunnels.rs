@@ -160,7 +160,12 @@ fn a_tunnel_its_peer_resets_reads_an_error_and_its_task_is_dropped() {
 fn a_task_that_panics_resets_its_tunnel_alone() {
     run(async {
         let stage = Stage::new(service(|request| {
-            request.accept_tunnel(Fields::new(), |_| async { panic!("inside a tunnel") }).unwrap()
+            request
+                .accept_tunnel(Fields::new(), |tunnel| async move {
+                    let _held = tunnel;
+                    panic!("inside a tunnel")
+                })
+                .unwrap()
         }));
         let mut peer = shaken(&stage).await;
         let id = peer.request(&websocket(), false);
@@ -209,7 +214,8 @@ async fn ask(io: &mut DuplexStream, request: &str) -> String {
     String::from_utf8(head).unwrap().to_lowercase()
 }
 
-const UPGRADE: &str = "GET /chat HTTP/1.1\r\nhost: a\r\nconnection: keep-alive, Upgrade\r\nupgrade: shout\r\n\r\n";
+const UPGRADE: &str =
+    "GET /chat HTTP/1.1\r\nhost: a\r\nconnection: keep-alive, Upgrade\r\nupgrade: shout\r\n\r\n";
 
 #[test]
 fn an_upgrade_is_a_tunnel_too() {
@@ -218,7 +224,10 @@ fn an_upgrade_is_a_tunnel_too() {
         let (_, mut io) = stage.connect();
         let head = ask(&mut io, UPGRADE).await;
         assert!(head.starts_with("http/1.1 101"), "{head}");
-        assert!(head.contains("\r\nupgrade: shout\r\n") && head.contains("\r\nconnection: upgrade\r\n"), "{head}");
+        assert!(
+            head.contains("\r\nupgrade: shout\r\n") && head.contains("\r\nconnection: upgrade\r\n"),
+            "{head}"
+        );
         assert!(head.contains("x-wanted: of shout"), "{head}");
         io.write_all(b"hello").await.unwrap();
         let mut room = [0; 5];
@@ -320,7 +329,12 @@ fn a_tunnel_whose_reader_stops_is_a_stall() {
 fn a_tunnel_that_panics_cuts_the_connection() {
     run(async {
         let stage = Stage::new(service(|request| {
-            request.accept_tunnel(Fields::new(), |_| async { panic!("inside a tunnel") }).unwrap()
+            request
+                .accept_tunnel(Fields::new(), |tunnel| async move {
+                    let _held = tunnel;
+                    panic!("inside a tunnel")
+                })
+                .unwrap()
         }));
         let (_, mut io) = stage.connect();
         io.write_all(UPGRADE.as_bytes()).await.unwrap();

@@ -12,7 +12,7 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::{Buf as _, Bytes};
 use stagedoor_metrics::{ActorKind, CloseReason, Outcome};
@@ -22,11 +22,13 @@ use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 use super::common::Common;
 use super::handle::Command;
 use super::http2::{Entry, io_failed};
+use super::pace::on;
 use super::parting::Parting;
 use super::timer::Due;
 use super::{Engine, Step};
 use crate::body::{BodyError, Inbound};
 use crate::close::CloseSession;
+use crate::config::StreamTimeouts;
 use crate::link::{Flow, Link, ToSession};
 use crate::scratch;
 use crate::stream::{CloseStream, Stream};
@@ -63,6 +65,10 @@ pub(crate) struct Upgraded {
     shut: bool,
     peer_ended: bool,
     blocked: Option<Instant>,
+    /// When octets last moved.
+    moved: Instant,
+    /// Deadlines the handler set.
+    own: StreamTimeouts,
     /// The order a handle gave.
     order: Option<CloseSession>,
 }
@@ -85,13 +91,15 @@ impl Upgraded {
             io,
             link,
             switch,
-            entry,
             brood,
             out: VecDeque::new(),
             queued: 0,
             shut: false,
             peer_ended: false,
             blocked: None,
+            moved: entry.opened,
+            entry,
+            own: StreamTimeouts::default(),
             order: None,
         }
     }
@@ -129,6 +137,7 @@ impl Upgraded {
             if !moved {
                 return Step::Wait;
             }
+            self.moved = now;
         }
         cx.waker().wake_by_ref();
         Step::Wait
@@ -217,6 +226,7 @@ impl Upgraded {
                     self.entry.outcome.get_or_insert(outcome);
                     return Some(code);
                 }
+                ToSession::Deadlines { own, .. } => self.own = *own,
                 ToSession::Command(command) => {
                     // A handle asks nothing else of HTTP/1.1.
                     if let Command::Close(order) = *command {
@@ -306,15 +316,27 @@ impl Upgraded {
         while self.link.take().is_some() {}
     }
 
+    /// The next moment something of the tunnel is due, and why it would end then.
+    fn due(&self, common: &Common) -> Option<(Instant, CloseReason)> {
+        let (timeouts, own) = (&common.host.config.timeouts, &self.own);
+        let after = |since: Instant, time: Duration| on(time).map(|time| since + time);
+        let stall = self.blocked.and_then(|since| after(since, own.stall.unwrap_or(timeouts.stall)));
+        let idle = after(self.moved, own.idle.unwrap_or(timeouts.stream_idle));
+        let hard = after(self.entry.opened, own.hard.unwrap_or(timeouts.hard));
+        let stall = stall.map(|at| (at, CloseReason::WriteStall));
+        let rest = idle.into_iter().chain(hard).min().map(|at| (at, CloseReason::IdleTimeout));
+        stall.into_iter().chain(rest).min_by_key(|(at, _)| *at)
+    }
+
     pub(super) fn deadline(&self, common: &Common) -> Option<(Instant, Due)> {
-        self.blocked.map(|since| (since + common.host.config.timeouts.stall, Due::Stall))
+        self.due(common).map(|(at, _)| (at, Due::Look))
     }
 
     pub(super) fn on_timer(&mut self, common: &Common, now: Instant) -> Option<CloseSession> {
-        let stalled = self.blocked.is_some_and(|since| now >= since + common.host.config.timeouts.stall);
-        stalled.then(|| {
+        let (at, reason) = self.due(common)?;
+        (now >= at).then(|| {
             self.entry.outcome.get_or_insert(Outcome::Timeout);
-            CloseSession::new(CloseReason::WriteStall)
+            CloseSession::new(reason).now()
         })
     }
 

@@ -13,6 +13,7 @@ use std::task::{Context, Poll, Waker};
 use stagedoor_metrics::{Outcome, RouteId};
 use stagedoor_protocol::{ErrorCode, Fields, RequestHead, ResponseHead, StreamId, UserError};
 
+use crate::config::StreamTimeouts;
 use crate::link::{Link, Push, ToSession};
 use crate::promise::{Kept, promise};
 use crate::service::Reply;
@@ -257,6 +258,17 @@ impl StreamHandle {
         let push = Push { parent: self.id(), head, route: self.route, reply: reply.into(), told };
         self.link.send(ToSession::Push(Box::new(push)));
         Ok(Pushed(kept))
+    }
+
+    /// Gives the stream deadlines of its own from now on; what is `None` keeps the listener's.
+    /// # Errors
+    /// [`StreamMisuse::Closed`].
+    pub fn set_timeouts(&self, own: StreamTimeouts) -> Result<(), StreamMisuse> {
+        if self.phase() == Phase::Closed {
+            return Err(self.gone());
+        }
+        self.link.send(ToSession::Deadlines { id: self.id(), own: Box::new(own) });
+        Ok(())
     }
 
     /// Ends the stream now by RST_STREAM with `code`; on HTTP/1.1 the connection is cut.
