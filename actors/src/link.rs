@@ -110,6 +110,8 @@ pub(crate) struct Link {
     /// The session is in its turn and will look at the queue by itself.
     in_turn: Cell<bool>,
     now: Cell<Instant>,
+    /// A field that a message has once is refused the second time (the listener's choice).
+    pub(crate) strict: Cell<bool>,
     /// The client takes pushed responses (RFC 9113 §8.4).
     pub(crate) push_allowed: Cell<bool>,
     /// Streams somebody holds a handle of: their phase is kept up to date.
@@ -137,6 +139,7 @@ impl Link {
             waker: RefCell::new(Waker::noop().clone()),
             in_turn: Cell::new(false),
             now: Cell::new(now),
+            strict: Cell::new(true),
             push_allowed: Cell::new(false),
             watched: RefCell::default(),
             service,

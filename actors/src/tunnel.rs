@@ -11,12 +11,12 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf as _, Bytes};
-use stagedoor_protocol::{Fields, RequestHead, StreamId, UserError};
+use stagedoor_protocol::{Fields, RequestHead, StreamId};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::body::{BodyError, Inbound, RequestBody};
 use crate::link::{Flow, Link, ToSession};
-use crate::stream::{StreamHandle, StreamMisuse, check, head_of};
+use crate::stream::{StreamHandle, StreamMisuse, head_of};
 
 /// See the module.
 pub struct Tunnel {
@@ -158,14 +158,14 @@ pub(crate) fn open(
 ) -> Result<(ToSession, Tunnel), StreamMisuse> {
     let wanted = wanted(request).ok_or(StreamMisuse::NoTunnel)?;
     if fields.contains("content-length") {
-        // RFC 9110 §8.6: neither in 1xx nor in 2xx to CONNECT.
-        return Err(UserError::InvalidField(stagedoor_protocol::message::Malformed::ContentLength).into());
+        return Err(StreamMisuse::TunnelLength);
     }
     let link = Rc::clone(handle.link());
     let upgrades = !link.info.is_http2() && matches!(wanted, TunnelTo::Protocol(_));
     let status = if upgrades { 101 } else { 200 };
-    let mut head = head_of(status, fields, None, dated && !upgrades, link.now());
-    check(&head)?;
+    let mut head = head_of(200, fields, None, dated && !upgrades, link.now());
+    head.check(handle.strict())?;
+    head.status = status;
     if upgrades && let TunnelTo::Protocol(protocol) = wanted {
         head.fields.push("connection", "upgrade");
         head.fields.push("upgrade", protocol);

@@ -245,7 +245,6 @@ fn statuses_are_200_to_599() {
 }
 
 #[test]
-#[ignore = "until the machine's checks can be asked without sending"]
 fn fields_that_cannot_be_sent_are_refused_at_the_call() {
     run(async {
         let bad: [(&str, &str); 9] = [

@@ -112,7 +112,7 @@ fn a_tunnel_has_no_length() {
         let stage = Stage::new(service(|request| {
             let fields: Fields = [("content-length", "3")].into_iter().collect();
             let refused = request.accept_tunnel(fields, |_| async {}).err();
-            assert!(matches!(refused, Some(StreamMisuse::Refused(_))));
+            assert_eq!(refused, Some(StreamMisuse::TunnelLength));
             stagedoor_actors::Reply::Driven(Box::pin(async {}))
         }));
         let mut peer = shaken(&stage).await;

@@ -64,6 +64,9 @@ pub enum StreamMisuse {
     /// The request asks for no tunnel: it is neither CONNECT nor an upgrade.
     #[error("the request asks for no tunnel")]
     NoTunnel,
+    /// A tunnel has no content-length (RFC 9110 §8.6).
+    #[error("a tunnel has no content-length")]
+    TunnelLength,
     /// NO_ERROR would tell the peer that a response which is not whole is (RFC 9113 §8.1).
     #[error("NO_ERROR cannot cut a response short; CANCEL and INTERNAL_ERROR can")]
     NoErrorBeforeEnd,
@@ -152,6 +155,11 @@ impl StreamHandle {
         &self.link
     }
 
+    /// Fields that a message has once are refused the second time.
+    pub(crate) fn strict(&self) -> bool {
+        self.link.strict.get()
+    }
+
     pub(crate) fn route(&self) -> RouteId {
         self.route
     }
@@ -209,7 +217,7 @@ impl StreamHandle {
         }
         self.before_head()?;
         let head = Box::new(ResponseHead::new(status, fields));
-        check(&head)?;
+        head.check_informational(self.strict())?;
         self.link.send(ToSession::Inform { id: self.id(), head });
         Ok(())
     }
@@ -254,6 +262,7 @@ impl StreamHandle {
         if !matches!(head.method(), "GET" | "HEAD") || head.fields().contains("content-length") {
             return Err(StreamMisuse::UnsafePush(head.method().to_owned()));
         }
+        head.check(self.strict())?;
         let (told, kept) = promise();
         let push = Push { parent: self.id(), head, route: self.route, reply: reply.into(), told };
         self.link.send(ToSession::Push(Box::new(push)));
@@ -297,12 +306,6 @@ impl Future for Pushed {
         let gone = Err(StreamMisuse::Closed(ErrorCode::CANCEL));
         Pin::new(&mut self.0).poll(cx).map(|told| told.unwrap_or(gone))
     }
-}
-
-/// What the machine asks of a head, asked before it is queued.
-pub(crate) fn check(head: &ResponseHead) -> Result<(), StreamMisuse> {
-    let _ = head;
-    Ok(())
 }
 
 impl std::fmt::Debug for StreamHandle {

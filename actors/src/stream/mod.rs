@@ -30,7 +30,7 @@ pub use server::ServerStream;
 
 pub(crate) use exchange::Exchange;
 pub(crate) use finish::{Answer, answer, head_of};
-pub(crate) use handle::{Watched, check};
+pub(crate) use handle::Watched;
 
 /// Order: this stream is over; handler and body are dropped at once.
 #[derive(Clone, Copy, Debug)]

@@ -16,7 +16,6 @@ use stagedoor_metrics::Method;
 use stagedoor_protocol::{Fields, RequestHead, ResponseHead, UserError};
 
 use super::finish::head_of;
-use super::handle::check;
 use super::{Phase, StreamHandle, StreamMisuse};
 use crate::body::RequestBody;
 use crate::link::{Flow, ToSession};
@@ -165,7 +164,7 @@ impl ServerStream {
             return Err(StreamMisuse::Status(status));
         }
         let head = head_of(status, fields, length, self.dated, self.handle.link().now());
-        check(&head)?;
+        head.check(self.handle.strict())?;
         Ok(head)
     }
 
@@ -226,7 +225,7 @@ impl ServerStream {
             return self.finish();
         }
         self.begin_body(0, true)?;
-        check(&ResponseHead::new(200, fields.clone()))?;
+        fields.check_trailers(self.handle.strict())?;
         let id = self.id();
         self.handle.link().answer(ToSession::SendTrailers { id, fields });
         Ok(())

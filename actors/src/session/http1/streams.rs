@@ -244,11 +244,18 @@ impl Http1 {
         if let Some(parts) = &mut entry.parts {
             parts.addr = None;
         }
-        if entry.ended || switches {
+        if switches && exit.panic.is_none() {
+            return;
+        }
+        if entry.ended {
             return;
         }
         let outcome = if exit.panic.is_some() { Outcome::Panic } else { Outcome::ResetByUs };
         entry.outcome.get_or_insert(outcome);
+        if switches {
+            // Its task is gone before its head was written.
+            self.switching = None;
+        }
         if entry.answered.is_none() {
             self.refuse(id, 500, "internal server error\n", now);
         } else {
