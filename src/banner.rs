@@ -1,4 +1,4 @@
-//! What `serve` prints before it serves: where, with which certificate, and what to try. Names nothing that
+//! What `serve` and `files` print before they serve: where, with which certificate, and what to try. Names nothing that
 //! does not exist. Knows no sockets; `serve` says what was bound.
 
 use std::fmt::{self, Write as _};
@@ -11,6 +11,7 @@ use stagedoor::devca::Origin;
 
 /// Everything the banner tells.
 pub(crate) struct Banner {
+    pub(crate) shown: Shown,
     pub(crate) workers: usize,
     pub(crate) certificate: Origin,
     pub(crate) ca_pem: PathBuf,
@@ -20,6 +21,13 @@ pub(crate) struct Banner {
     pub(crate) admin: Option<Bound>,
     /// From the start of the process.
     pub(crate) ready_in: Duration,
+}
+
+/// What is served.
+#[derive(Clone)]
+pub(crate) enum Shown {
+    Demo,
+    Files { root: PathBuf, listing: bool },
 }
 
 /// Where a listener is.
@@ -95,7 +103,14 @@ impl Banner {
         let mut line = |head: &str, rest: &str| {
             let _ = writeln!(text, "{head}{rest}");
         };
-        line(&name, &format!("   {} worker{plural}   config: built-in demo", self.workers));
+        let what = match &self.shown {
+            Shown::Demo => "config: built-in demo".to_owned(),
+            Shown::Files { root, listing } => {
+                let listing = if *listing { "on" } else { "off (--listing)" };
+                format!("files: {}   listings {listing}", shown_path(root, home))
+            }
+        };
+        line(&name, &format!("   {} worker{plural}   {what}", self.workers));
         line("  certificate   ", &format!("self-signed for localhost, {age}   {ca}"));
         let mut row = |name: &str, url: String, what: &str| {
             // Counted before it is painted: escape sequences have no width.
@@ -143,6 +158,7 @@ mod tests {
     fn demo() -> Banner {
         let bound = |address: &str, named| Bound::new(&[address.parse().unwrap()], named, None);
         Banner {
+            shown: Shown::Demo,
             workers: 2,
             certificate: Origin::Made,
             ca_pem: "/home/ada/.local/share/stagedoor/dev/ca.pem".into(),
@@ -180,6 +196,19 @@ ready in 41 ms   Ctrl-C drains, twice stops
         assert!(text.contains("https://localhost:8444/      h2, http/1.1   (port 8443 was taken)"), "{text}");
         assert!(text.contains("http://localhost:80/         h2c, http/1.1   on every address"), "{text}");
         assert!(!text.contains("admin") && !text.contains("metrics"), "{text}");
+    }
+
+    #[test]
+    fn a_directory_is_named() {
+        let mut banner = demo();
+        banner.shown = Shown::Files { root: "/home/ada/my site".into(), listing: false };
+        let text = banner.text(Colour::Off, Some(Path::new("/home/ada")));
+        assert!(
+            text.starts_with("stagedoor 0.1.0   2 workers   files: ~/'my site'   listings off (--listing)\n"),
+            "{text}"
+        );
+        banner.shown = Shown::Files { root: "/srv".into(), listing: true };
+        assert!(banner.text(Colour::Off, None).contains("files: /srv   listings on\n"));
     }
 
     #[test]

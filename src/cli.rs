@@ -1,6 +1,7 @@
 //! The command line. Checks each flag by itself; what only the system can tell (a taken port) comes later.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand};
@@ -24,6 +25,8 @@ impl Cli {
 pub(crate) enum Command {
     /// Serve the built-in demo.
     Serve(ServeArgs),
+    /// Serve the files of a directory.
+    Files(FilesArgs),
 }
 
 #[derive(Args, Debug, Default)]
@@ -46,6 +49,31 @@ pub(crate) struct ServeArgs {
     /// No admin listener and so no metrics
     #[arg(long, conflicts_with = "admin")]
     pub(crate) no_observe: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct FilesArgs {
+    /// The directory
+    #[arg(value_name = "DIR")]
+    pub(crate) dir: PathBuf,
+    /// List directories that have no index.html
+    #[arg(long)]
+    pub(crate) listing: bool,
+    /// Where HTTPS is served [default: localhost:8443, or the next free port]
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) listen: Option<Endpoint>,
+    /// Where cleartext HTTP is served [default: localhost:8080, or the next free port]
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) plain: Option<Endpoint>,
+    /// Where admin and metrics are served; loopback only [default: nowhere]
+    #[arg(long, value_name = "ADDR", value_parser = loopback)]
+    pub(crate) admin: Option<SocketAddr>,
+    /// Threads that serve [default: one a core]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) workers: Option<u16>,
+    /// What is logged to stderr: a level or targets with levels, as in info,hyper=debug [default: info]
+    #[arg(long, value_name = "FILTER")]
+    pub(crate) log: Option<String>,
 }
 
 /// An address to serve on: an IP address with a port, or `localhost` for both loopback addresses.
@@ -92,7 +120,7 @@ mod tests {
         let words = ["stagedoor", "serve"].iter().chain(flags);
         match Cli::try_parse_from(words) {
             Ok(cli) => {
-                let Command::Serve(args) = cli.command();
+                let Command::Serve(args) = cli.command() else { panic!("serve") };
                 Ok(args)
             }
             Err(error) => Err(error.to_string()),
@@ -103,6 +131,15 @@ mod tests {
     fn nothing_is_serve() {
         let cli = Cli::try_parse_from(["stagedoor"]).unwrap();
         assert!(matches!(cli.command(), Command::Serve(ServeArgs { public: None, no_observe: false, .. })));
+    }
+
+    #[test]
+    fn files_need_a_directory() {
+        assert!(Cli::try_parse_from(["stagedoor", "files"]).is_err());
+        let cli = Cli::try_parse_from(["stagedoor", "files", "/srv", "--listing", "--plain", "localhost:0"]);
+        let Command::Files(args) = cli.unwrap().command() else { panic!("files") };
+        assert!(args.listing && args.listen.is_none() && args.dir.as_os_str() == "/srv");
+        assert_eq!(args.plain, Some(Endpoint::Localhost(0)));
     }
 
     #[test]

@@ -41,6 +41,7 @@ mod lifecycle;
 mod seen;
 
 pub use lifecycle::{Lifecycle, ServerSlot, Stage};
+pub use stagedoor_actors::files;
 pub use stagedoor_actors::{
     BindError, Body, BodyError, DrainProgress, Limits, ListenerConfig, MaxAge, Reply, Request, RequestBody,
     Response, ServerBuilder, ServerHandle, Service, ServiceFactory, SessionInfo, Timeouts, Windows,

@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use stagedoor::BindError;
 
 use crate::banner::Bound;
-use crate::cli::{Endpoint, ServeArgs};
+use crate::cli::Endpoint;
 use crate::failure::{Exit, Failure};
 
 /// How many ports after the usual one are tried.
@@ -37,16 +37,39 @@ enum Choice {
     BuiltIn(u16),
 }
 
-/// The plans of `serve`: those the user chose first, so that a built-in one gives way to them.
-pub(crate) fn plans(args: &ServeArgs) -> Vec<Plan> {
+/// What a command line says of addresses.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wanted {
+    pub(crate) public: Option<Endpoint>,
+    /// What the flag of `public` is called.
+    pub(crate) public_flag: &'static str,
+    pub(crate) plain: Option<Endpoint>,
+    pub(crate) admin: AdminPlan,
+}
+
+/// What a command line says of the admin address.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum AdminPlan {
+    /// No admin.
+    None,
+    /// The usual place, or near it.
+    BuiltIn,
+    At(SocketAddr),
+}
+
+/// The plans of a command: those the user chose first, so that a built-in one gives way to them.
+pub(crate) fn plans(wanted: &Wanted) -> Vec<Plan> {
     let hosts = loopbacks();
-    let admin = (!args.no_observe).then(|| match args.admin {
-        Some(address) => Plan::chosen("admin", "--admin", Endpoint::Address(address), &hosts),
-        None => Plan::built_in("admin", "--admin", vec![IpAddr::V4(Ipv4Addr::LOCALHOST)], 9901),
-    });
+    let admin = match wanted.admin {
+        AdminPlan::At(address) => Some(Plan::chosen("admin", "--admin", Endpoint::Address(address), &hosts)),
+        AdminPlan::BuiltIn => {
+            Some(Plan::built_in("admin", "--admin", vec![IpAddr::V4(Ipv4Addr::LOCALHOST)], 9901))
+        }
+        AdminPlan::None => None,
+    };
     let mut plans: Vec<_> = [
-        Some(Plan::of("public", "--public", args.public, &hosts, 8443)),
-        Some(Plan::of("plain", "--plain", args.plain, &hosts, 8080)),
+        Some(Plan::of("public", wanted.public_flag, wanted.public, &hosts, 8443)),
+        Some(Plan::of("plain", "--plain", wanted.plain, &hosts, 8080)),
         admin,
     ]
     .into_iter()
@@ -157,6 +180,10 @@ fn free_port() -> u16 {
 mod tests {
     use super::*;
 
+    fn nothing_said() -> Wanted {
+        Wanted { public: None, public_flag: "--public", plain: None, admin: AdminPlan::BuiltIn }
+    }
+
     fn in_use(plan: &Plan) -> BindError {
         BindError {
             listener: plan.name.to_owned(),
@@ -181,8 +208,8 @@ mod tests {
 
     #[test]
     fn an_explicit_port_stays_and_fails() {
-        let args = ServeArgs { plain: Some("127.0.0.1:80".parse().unwrap()), ..ServeArgs::default() };
-        let mut plans = plans(&args);
+        let wanted = Wanted { plain: Some("127.0.0.1:80".parse().unwrap()), ..nothing_said() };
+        let mut plans = plans(&wanted);
         assert_eq!(plans[0].name, "plain", "explicit ones are bound first");
         let taken = in_use(&plans[0]);
         let failure = plans[0].move_on(&taken).unwrap_err();
@@ -204,7 +231,7 @@ mod tests {
 
     #[test]
     fn nothing_observed_means_no_admin() {
-        let args = ServeArgs { no_observe: true, ..ServeArgs::default() };
-        assert!(plans(&args).iter().all(|plan| plan.name != "admin"));
+        let wanted = Wanted { admin: AdminPlan::None, ..nothing_said() };
+        assert!(plans(&wanted).iter().all(|plan| plan.name != "admin"));
     }
 }

@@ -7,6 +7,7 @@ mod allocator;
 mod banner;
 mod cli;
 mod failure;
+mod files;
 mod listen;
 mod log;
 mod resources;
@@ -45,9 +46,15 @@ fn main() -> ExitCode {
 }
 
 fn run(command: Command, started: Instant) -> Result<(), Failure> {
-    let Command::Serve(args) = command;
     let colour = Colour::of_stderr();
     log::log_panics();
-    log::start(args.log.as_deref().unwrap_or("info"), colour == Colour::On)?;
-    serve::run(&args, colour, started)
+    let log = match &command {
+        Command::Serve(args) => &args.log,
+        Command::Files(args) => &args.log,
+    };
+    log::start(log.as_deref().unwrap_or("info"), colour == Colour::On)?;
+    match command {
+        Command::Serve(args) => serve::run(serve::demo(&args), colour, started),
+        Command::Files(args) => serve::run(files::site(&args)?, colour, started),
+    }
 }

@@ -1,22 +1,24 @@
-//! `serve`: certificate, listeners, banner, and then the wait for a signal and the drain.
+//! `serve` and `files`: certificate, listeners, banner, and then the wait for a signal and the drain.
 //!
 //! Order on the way down: readiness fails, the sessions drain, then admin and metrics stop, last of all.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use stagedoor::admin::Admin;
-use stagedoor::demo::Demo;
+use stagedoor::demo::{self, Demo};
 use stagedoor::devca::{self, DevCertificate};
+use stagedoor::files::Directory;
 use stagedoor::{
-    DrainProgress, Lifecycle, Limits, ListenerConfig, Metrics, ServerBuilder, ServerHandle, ServerSlot, Stage,
+    DrainProgress, Lifecycle, Limits, ListenerConfig, Metrics, ServerBuilder, ServerHandle, ServerSlot,
+    ServiceFactory, Stage,
 };
 
-use crate::banner::{Banner, Colour};
+use crate::banner::{Banner, Colour, Shown};
 use crate::cli::ServeArgs;
 use crate::failure::{Exit, Failure};
-use crate::listen::{self, Plan};
+use crate::listen::{self, AdminPlan, Plan, Wanted};
 use crate::resources;
 use crate::say::say;
 use crate::signals::StopSignals;
@@ -27,28 +29,83 @@ const DRAIN: Duration = Duration::from_secs(30);
 /// How long an immediate stop may take.
 const STOP: Duration = Duration::from_secs(5);
 
+/// What a command serves, and where.
+pub(crate) struct Site {
+    pub(crate) content: Content,
+    pub(crate) wanted: Wanted,
+    pub(crate) workers: Option<u16>,
+}
+
+/// What the public and the plain listener serve.
+pub(crate) enum Content {
+    /// The built-in demo.
+    Demo,
+    /// The files of a directory.
+    Files { root: PathBuf, listing: bool, directory: Directory },
+}
+
+/// What `serve` serves.
+pub(crate) fn demo(args: &ServeArgs) -> Site {
+    let admin = match (args.no_observe, args.admin) {
+        (true, _) => AdminPlan::None,
+        (false, Some(address)) => AdminPlan::At(address),
+        (false, None) => AdminPlan::BuiltIn,
+    };
+    let wanted = Wanted { public: args.public, public_flag: "--public", plain: args.plain, admin };
+    Site { content: Content::Demo, wanted, workers: args.workers }
+}
+
+impl Content {
+    fn factory(&self, metrics: &Metrics, server: &ServerSlot, state: &Path) -> ServiceFactory {
+        match self {
+            Self::Demo => {
+                // Without them the rest of the demo is still worth serving.
+                let files = demo::unpack_files(state)
+                    .inspect_err(|error| tracing::warn!(%error, "the demo has no /files/"))
+                    .ok();
+                Demo::factory(metrics, Arc::clone(server), files)
+            }
+            Self::Files { directory, .. } => {
+                const ROUTE: &str = "files";
+                directory.clone().factory(metrics.add_route(ROUTE), ROUTE)
+            }
+        }
+    }
+
+    fn shown(&self) -> Shown {
+        match self {
+            Self::Demo => Shown::Demo,
+            Self::Files { root, listing, .. } => Shown::Files { root: root.clone(), listing: *listing },
+        }
+    }
+}
+
 /// Runs until a signal ends it.
 ///
 /// # Errors
 /// What keeps it from serving.
-pub(crate) fn run(args: &ServeArgs, colour: Colour, started: Instant) -> Result<(), Failure> {
+pub(crate) fn run(site: Site, colour: Colour, started: Instant) -> Result<(), Failure> {
     let sessions = resources::raise_and_count_sessions();
-    let certificate = devca::state_dir().and_then(|dir| devca::load_or_make(&dir)).map_err(no_certificate)?;
-    let workers = match args.workers {
+    let state = devca::state_dir().map_err(no_certificate)?;
+    let certificate = devca::load_or_make(&state).map_err(no_certificate)?;
+    let workers = match site.workers {
         Some(workers) => workers.into(),
         None => std::thread::available_parallelism().map_or(1, usize::from),
     };
     let metrics = Metrics::new("stagedoor");
     metrics.set_build(env!("CARGO_PKG_VERSION"), option_env!("STAGEDOOR_REVISION").unwrap_or("unknown"));
+    let server = ServerSlot::default();
     let gateway = Gateway {
         lifecycle: Lifecycle::new(metrics.clone()),
-        server: ServerSlot::default(),
+        factory: site.content.factory(&metrics, &server, &state),
+        shown: site.content.shown(),
+        server,
         metrics,
         workers,
         sessions,
         certificate,
     };
-    actix_rt::System::new().block_on(gateway.run(args, colour, started))
+    actix_rt::System::new().block_on(gateway.run(&site.wanted, colour, started))
 }
 
 fn no_certificate(error: devca::Error) -> Failure {
@@ -61,6 +118,9 @@ fn no_certificate(error: devca::Error) -> Failure {
 
 struct Gateway {
     lifecycle: Lifecycle,
+    /// Of what is served.
+    factory: ServiceFactory,
+    shown: Shown,
     server: ServerSlot,
     metrics: Metrics,
     workers: usize,
@@ -69,11 +129,11 @@ struct Gateway {
 }
 
 impl Gateway {
-    async fn run(self, args: &ServeArgs, colour: Colour, started: Instant) -> Result<(), Failure> {
+    async fn run(self, wanted: &Wanted, colour: Colour, started: Instant) -> Result<(), Failure> {
         // Before anything is up, so that no signal is lost.
         let mut signals = StopSignals::take()
             .map_err(|error| Failure::new(Exit::Bug, format!("cannot take signals: {error}")))?;
-        let mut plans = listen::plans(args);
+        let mut plans = listen::plans(wanted);
         let server = self.start(&mut plans).await?;
         // Only this function fills the slot.
         let _ = self.server.set(server.clone());
@@ -136,7 +196,7 @@ impl Gateway {
             config.tls =
                 Some(self.certificate.server_config().map_err(|error| no_certificate(error.into()))?);
         }
-        Ok(builder.listen(config, Demo::factory(&self.metrics, Arc::clone(&self.server)), false))
+        Ok(builder.listen(config, Arc::clone(&self.factory), false))
     }
 
     fn banner(&self, server: &ServerHandle, plans: &[Plan], ready_in: Duration) -> Banner {
@@ -147,6 +207,7 @@ impl Gateway {
             plans.iter().find(|plan| plan.name == name).map(|plan| plan.bound(&addresses))
         };
         Banner {
+            shown: self.shown.clone(),
             workers: self.workers,
             certificate: self.certificate.origin,
             ca_pem: self.certificate.ca_pem.clone(),

@@ -5,10 +5,11 @@
 //! save where a panic is what was asked for.
 //!
 //! Invariant: whatever [`Service::route`] calls `demo`, [`Service::call`] answers with something else
-//! than 404.
+//! than 404, save for files that are not there.
 
 mod answer;
 mod drip;
+mod files;
 mod inspect;
 mod live;
 mod octets;
@@ -22,6 +23,7 @@ use std::borrow::Cow;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use stagedoor_actors::files::{Directory, Files};
 use stagedoor_actors::{Reply, Request, Response, Service, ServiceFactory};
 use stagedoor_metrics::{Metrics, RouteId};
 use stagedoor_protocol::RequestHead;
@@ -29,6 +31,7 @@ use stagedoor_protocol::RequestHead;
 use crate::lifecycle::ServerSlot;
 use query::Query;
 
+pub use files::unpack as unpack_files;
 pub use octets::{MOST_OCTETS, octet_at};
 
 /// The name of every known path's route.
@@ -41,13 +44,18 @@ const EVERY_METHOD: &str = "GET, HEAD, POST, OPTIONS";
 pub struct Demo {
     route: RouteId,
     server: ServerSlot,
+    files: Option<Files>,
 }
 
 impl Demo {
-    /// A factory for `ServerBuilder::listen`; `server` is filled once it runs (`/session` asks it).
-    pub fn factory(metrics: &Metrics, server: ServerSlot) -> ServiceFactory {
+    /// A factory for `ServerBuilder::listen`; `server` is filled once it runs (`/session` asks it), `files` are
+    /// those of [`unpack_files`], without which `/files/` says that it has none.
+    pub fn factory(metrics: &Metrics, server: ServerSlot, files: Option<Directory>) -> ServiceFactory {
         let route = metrics.add_route(ROUTE);
-        Arc::new(move || Rc::new(Self { route, server: Arc::clone(&server) }))
+        Arc::new(move || {
+            let files = files.clone().map(Files::new);
+            Rc::new(Self { route, server: Arc::clone(&server), files })
+        })
     }
 }
 
@@ -59,6 +67,8 @@ enum Place<'a> {
     Drip,
     Echo,
     Headers,
+    /// Its own service looks at the path.
+    Files,
     Status(&'a str),
     Delay(&'a str),
     Trailers,
@@ -100,6 +110,10 @@ impl<'a> Place<'a> {
             .map(Self::Bytes)
             .or_else(|| after("/status/").map(Self::Status))
             .or_else(|| after("/delay/").map(Self::Delay))
+            .or_else(|| {
+                let below = after(files::MOUNT)?;
+                (below.is_empty() || below.starts_with('/')).then_some(Self::Files)
+            })
     }
 
     /// The value of `allow`.
@@ -113,6 +127,7 @@ impl<'a> Place<'a> {
             | Self::Bytes(_)
             | Self::Drip
             | Self::Headers
+            | Self::Files
             | Self::Status(_)
             | Self::Delay(_)
             | Self::Trailers
@@ -191,6 +206,10 @@ impl Demo {
             Place::Bytes(octets) => octets::answer(octets, &request.head).into(),
             Place::Drip => drip::answer(&query).into(),
             Place::Headers => inspect::headers(&request.head).into(),
+            Place::Files => match &self.files {
+                Some(files) => files.answer(&request.head),
+                None => answer::text(503, "the files could not be unpacked; the log says why\n").into(),
+            },
             Place::Status(code) => small::status(code).into(),
             Place::Delay(seconds) => small::delay(seconds),
             Place::Trailers => small::trailers(request).into(),
@@ -211,8 +230,11 @@ mod tests {
     fn paths_are_found_and_near_misses_are_not() {
         assert_eq!(Place::find("/"), Some(Place::Page));
         assert_eq!(Place::find("/bytes/12"), Some(Place::Bytes("12")));
+        for path in ["/files", "/files/", "/files/a/b"] {
+            assert_eq!(Place::find(path), Some(Place::Files), "{path}");
+        }
         assert_eq!(Place::find("/status/"), Some(Place::Status("")));
-        for path in ["", "/bytes", "/drip/", "//", "/other/1", "*", "bytes/1"] {
+        for path in ["", "/bytes", "/drip/", "//", "/other/1", "*", "bytes/1", "/filesx", "files/"] {
             assert_eq!(Place::find(path), None, "{path}");
         }
     }

@@ -13,6 +13,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
+use stagedoor_actors::files::Asked;
 use stagedoor_actors::{Body, Response};
 use stagedoor_protocol::RequestHead;
 
@@ -75,56 +76,9 @@ pub(super) fn body(range: Range<u64>) -> Body {
     }
 }
 
-/// What a client wants of `total` octets.
-#[derive(Debug, PartialEq, Eq)]
-enum Asked {
-    Whole,
-    Part(Range<u64>),
-    Nothing,
-}
-
-/// A range counts on GET alone, as one range (RFC 9110 §14.2). An `if-range` cannot hold where no validator was
-/// ever given out (§13.1.5).
+/// No validator is ever given out, so an `if-range` cannot hold (RFC 9110 §13.1.5).
 fn asked_range(head: &RequestHead, total: u64) -> Asked {
-    let fields = head.fields();
-    let mut ranges = fields.get_all("range");
-    match (ranges.next(), ranges.next()) {
-        (Some(range), None) if head.method() == "GET" && !fields.contains("if-range") => {
-            parse_range(range, total)
-        }
-        _ => Asked::Whole,
-    }
-}
-
-/// Reads a `range` value. What is not understood, several ranges included, is as if not sent (§14.2).
-fn parse_range(value: &[u8], total: u64) -> Asked {
-    fn position(text: &str) -> Option<u64> {
-        // More digits than fit are still a valid number, only far behind any end.
-        let digits = !text.is_empty() && text.bytes().all(|octet| octet.is_ascii_digit());
-        digits.then(|| text.parse().unwrap_or(u64::MAX))
-    }
-    let Some((unit, set)) = std::str::from_utf8(value).ok().and_then(|text| text.split_once('=')) else {
-        return Asked::Whole;
-    };
-    let Some((first, last)) = set.trim().split_once('-').filter(|_| unit.eq_ignore_ascii_case("bytes"))
-    else {
-        return Asked::Whole;
-    };
-    let range = match (first, last) {
-        ("", last) => match position(last) {
-            Some(suffix) => total.saturating_sub(suffix)..total,
-            None => return Asked::Whole,
-        },
-        (first, "") => match position(first) {
-            Some(first) => first..total,
-            None => return Asked::Whole,
-        },
-        (first, last) => match (position(first), position(last)) {
-            (Some(first), Some(last)) if first <= last => first..total.min(last.saturating_add(1)),
-            _ => return Asked::Whole,
-        },
-    };
-    if range.start < range.end { Asked::Part(range) } else { Asked::Nothing }
+    if head.fields().contains("if-range") { Asked::Whole } else { Asked::of(head, total) }
 }
 
 /// A body of octets that are not copied.
@@ -160,39 +114,6 @@ impl http_body::Body for Octets {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn asked(value: &str) -> Asked {
-        parse_range(value.as_bytes(), 1000)
-    }
-
-    #[test]
-    fn ranges_are_cut_at_the_end() {
-        assert_eq!(asked("bytes=0-0"), Asked::Part(0..1));
-        assert_eq!(asked("bytes=0-999"), Asked::Part(0..1000));
-        assert_eq!(asked("bytes=0-1000"), Asked::Part(0..1000));
-        assert_eq!(asked("Bytes=990-"), Asked::Part(990..1000));
-        assert_eq!(asked("bytes=-1"), Asked::Part(999..1000));
-        assert_eq!(asked("bytes=-5000"), Asked::Part(0..1000));
-        assert_eq!(asked("bytes=5-99999999999999999999999"), Asked::Part(5..1000));
-    }
-
-    #[test]
-    fn ranges_behind_the_end_are_not_satisfiable() {
-        assert_eq!(asked("bytes=999-"), Asked::Part(999..1000));
-        assert_eq!(asked("bytes=1000-"), Asked::Nothing);
-        assert_eq!(asked("bytes=99999999999999999999999-"), Asked::Nothing);
-        assert_eq!(asked("bytes=-0"), Asked::Nothing);
-        assert_eq!(parse_range(b"bytes=0-", 0), Asked::Nothing);
-    }
-
-    #[test]
-    fn what_is_no_single_range_is_ignored() {
-        for value in
-            ["", "bytes", "bytes=", "bytes=-", "bytes=5-4", "bytes=0-1,3-4", "lines=0-1", "bytes=+1-2"]
-        {
-            assert_eq!(asked(value), Asked::Whole, "{value}");
-        }
-    }
 
     #[test]
     fn if_range_and_other_methods_give_the_whole() {

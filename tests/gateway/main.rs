@@ -1,7 +1,7 @@
 //! The whole gateway over sockets: the compiled binary, real TLS, other people's clients.
 //!
-//! One file an idea: the demo's paths, bodies, faults, drain, start-up, protocol selection, observation, and
-//! programs of others.
+//! One file an idea: the demo's paths, bodies, faults, drain, start-up, protocol selection, observation,
+//! files, and programs of others.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails, in its helpers too")]
 
@@ -12,6 +12,7 @@ mod bodies;
 mod demo;
 mod drain;
 mod faults;
+mod files;
 mod negotiation;
 mod observation;
 mod programs;
