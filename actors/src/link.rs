@@ -40,7 +40,6 @@ pub(crate) enum ToSession {
     /// The stream cannot go on.
     Reset { id: StreamId, code: ErrorCode, outcome: Outcome },
     /// The stream has deadlines of its own from now on.
-    #[allow(dead_code)] // Said by the handle of a stream.
     Deadlines { id: StreamId, own: Box<StreamTimeouts> },
     /// The handler has read octets of the request's body.
     Consumed { id: StreamId, octets: usize },

@@ -287,3 +287,99 @@ impl Pace {
         Verdict::Fine(next)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STALL: Duration = Duration::from_secs(60);
+
+    fn sight(opened: Instant) -> Sight {
+        Sight { opened, received: 0, sent: 0, answered: false, queued: false, refused: None, awaited: None }
+    }
+
+    fn look(pace: &mut Pace, sight: &Sight, limits: Limits, now: Instant) -> Verdict {
+        pace.look(sight, limits, now, |_| {})
+    }
+
+    #[test]
+    fn nothing_runs_for_a_stream_that_waits_for_nobody() {
+        let start = Instant::now();
+        let limits = Limits::of(&Timeouts::default());
+        let late = start + 100 * STALL;
+        assert_eq!(look(&mut Pace::default(), &sight(start), limits, late), Verdict::Fine(None));
+    }
+
+    #[test]
+    fn the_next_look_is_the_moment_the_stall_ends() {
+        let start = Instant::now();
+        let limits = Limits::of(&Timeouts::default());
+        let mut pace = Pace::default();
+        let waiting = Sight { refused: Some(start), ..sight(start) };
+        let end = start + STALL;
+        assert_eq!(look(&mut pace, &waiting, limits, start), Verdict::Fine(Some(end)));
+        let before = end - Duration::from_nanos(1);
+        assert_eq!(look(&mut pace, &waiting, limits, before), Verdict::Fine(Some(end)));
+        assert_eq!(look(&mut pace, &waiting, limits, end), Verdict::Over(TimeoutKind::WriteStall));
+    }
+
+    #[test]
+    fn one_direction_that_moves_does_not_hide_the_other() {
+        let start = Instant::now();
+        let limits = Limits::of(&Timeouts::default());
+        let mut pace = Pace::default();
+        let mut verdict = Verdict::Fine(None);
+        for second in 0..=60 {
+            let now = start + Duration::from_secs(second);
+            let (refused, awaited) = (Some(start), Some(now));
+            let both = Sight { received: second, refused, awaited, ..sight(start) };
+            verdict = look(&mut pace, &both, limits, now);
+            assert_eq!(verdict == Verdict::Over(TimeoutKind::WriteStall), second == 60);
+        }
+        assert_eq!(verdict, Verdict::Over(TimeoutKind::WriteStall));
+    }
+
+    #[test]
+    fn what_waits_no_more_begins_anew() {
+        let start = Instant::now();
+        let limits = Limits::of(&Timeouts::default());
+        let mut pace = Pace::default();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let waiting = |now| Sight { refused: Some(now), ..sight(start) };
+        look(&mut pace, &waiting(at(0)), limits, at(0));
+        look(&mut pace, &sight(start), limits, at(50));
+        let verdict = look(&mut pace, &waiting(at(59)), limits, at(59));
+        assert_eq!(verdict, Verdict::Fine(Some(at(59) + STALL)));
+    }
+
+    #[test]
+    fn an_own_deadline_wins_and_zero_is_off() {
+        let limits = Limits::of(&Timeouts { hard: STALL, ..Timeouts::default() });
+        let own = StreamTimeouts {
+            hard: Some(Duration::ZERO),
+            stall: Some(Duration::from_secs(1)),
+            ..StreamTimeouts::default()
+        };
+        let both = limits.with(&own);
+        assert_eq!((both.hard, both.stall), (None, Some(Duration::from_secs(1))));
+        assert_eq!(limits.with(&StreamTimeouts::default()), limits);
+    }
+
+    #[test]
+    fn looks_follow_what_happened_and_stop_when_nothing_does() {
+        let start = Instant::now();
+        let mut lookout = Lookout::new(&Timeouts::default());
+        let slack = STALL / LOOKS;
+        assert!(!lookout.is_due(start));
+        assert_eq!(lookout.next(), Some(start + slack));
+        assert!(!lookout.is_due(start + slack / 2), "planned already");
+        assert_eq!(lookout.next(), Some(start + slack));
+        assert!(lookout.is_due(start + slack));
+        lookout.looked(None);
+        assert_eq!(lookout.next(), None, "no polling");
+        let off = Timeouts { stall: Duration::ZERO, ..Timeouts::default() };
+        let mut lookout = Lookout::new(&off);
+        assert!(!lookout.is_due(start));
+        assert_eq!(lookout.next(), None, "nothing to look for");
+    }
+}

@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub)]
 
 pub mod peer;
+pub mod throttle;
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
