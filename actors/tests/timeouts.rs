@@ -405,7 +405,7 @@ fn a_handler_gives_its_stream_deadlines_of_its_own() {
                     _ => None,
                 };
                 let own = StreamTimeouts { hard, ..StreamTimeouts::default() };
-                request.session.set_stream_timeouts(request.stream, own).unwrap();
+                request.handle().set_timeouts(own).unwrap();
                 echo(request)
             }),
         );
@@ -428,7 +428,7 @@ fn a_stream_may_stall_longer_than_others_when_its_handler_says_so() {
         let stage = Stage::new(service(|request| {
             if request.stream.get() == 3 {
                 let own = StreamTimeouts { stall: Some(Duration::ZERO), ..StreamTimeouts::default() };
-                request.session.set_stream_timeouts(request.stream, own).unwrap();
+                request.handle().set_timeouts(own).unwrap();
             }
             Response::text(vec![7; 100_000]).into()
         }));

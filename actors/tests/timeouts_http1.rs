@@ -200,7 +200,7 @@ fn an_exchange_has_deadlines_of_its_own() {
     run_paused(async {
         let stage = Stage::new(service(|request| {
             let own = StreamTimeouts { hard: Some(seconds(5)), ..StreamTimeouts::default() };
-            request.session.set_stream_timeouts(request.stream, own).unwrap();
+            request.handle().set_timeouts(own).unwrap();
             sink(request)
         }));
         let (_session, mut client) = stage.connect();

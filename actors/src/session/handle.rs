@@ -23,7 +23,6 @@ use tokio::sync::oneshot;
 use super::board::Phase;
 use super::events::{Ear, EventStream};
 use crate::close::CloseSession;
-use crate::config::StreamTimeouts;
 use crate::link::{Link, ToSession};
 
 /// Events an [`EventStream`] holds for a slow reader.
@@ -334,16 +333,6 @@ impl SessionHandle {
             return Err(SessionError::InvalidWindow(octets));
         }
         self.order(Command::Window(octets));
-        Ok(())
-    }
-
-    /// Gives a stream of this session deadlines of its own, in place of the listener's; terms that run begin
-    /// anew. Nothing happens where the stream is gone. HTTP/1.1: the exchange.
-    /// # Errors
-    /// [`SessionError::Gone`].
-    pub fn set_stream_timeouts(&self, id: StreamId, own: StreamTimeouts) -> Result<(), SessionError> {
-        self.living()?;
-        self.0.send(ToSession::Deadlines { id, own: Box::new(own) });
         Ok(())
     }
 
