@@ -565,3 +565,81 @@ fn what_lies_in_the_socket_is_read_before_a_deadline_is_judged() {
         assert_eq!(timed(&stage, TimeoutKind::Settings, TimeoutAction::Closed), 0);
     });
 }
+
+/// A session over TLS behind a valve, which sits below TLS, and a client above it.
+async fn tls_behind_a_valve() -> (Stage, Raw, Rc<Valve>) {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let key = rustls_pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let server = rustls::ServerConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key)
+        .unwrap();
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(made.cert.der().clone()).unwrap();
+    let mut client = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    client.alpn_protocols = vec![b"h2".to_vec()];
+    let config = ListenerConfig { tls: Some(std::sync::Arc::new(server)), ..config() };
+    let stage = Stage::with(config, service(|_| Response::text(vec![7; 1 << 20]).into()));
+    let (ours, theirs, valve) = Throttle::pair();
+    stage.host.spawn_session(ours, None);
+    let name = rustls_pki_types::ServerName::try_from("localhost").unwrap();
+    let connector = tokio_rustls::TlsConnector::from(std::sync::Arc::new(client));
+    let mut tls = connector.connect(name, theirs).await.unwrap();
+    let (mut inner, outer) = tokio::io::duplex(1 << 20);
+    actix_rt::spawn(async move { tokio::io::copy_bidirectional(&mut tls, &mut inner).await.ok() });
+    let mut client = Raw::new(outer);
+    client.shake().await;
+    client.send(&frame(8, 0, 0, &(1u32 << 30).to_be_bytes())).await;
+    client.send(&frame(4, 0, 0, &[0, 4, 0x40, 0, 0, 0])).await;
+    client.until(|frame| frame.kind == 4 && frame.flags == 1).await;
+    (stage, client, valve)
+}
+
+/// PING every five seconds until the session ends; says how long that took.
+async fn pings_until_it_ends(stage: &Stage, client: &mut Raw, reason: CloseReason) -> Duration {
+    let started = Instant::now();
+    let ping = frame(6, 0, 0, b"01234567");
+    let chat = async {
+        loop {
+            tokio::io::AsyncWriteExt::write_all(&mut client.io, &ping).await.ok();
+            sleep(seconds(5)).await;
+        }
+    };
+    tokio::select! {
+        () = chat => {}
+        ended = stage.ended() => assert_eq!(ended.reason, reason),
+    }
+    started.elapsed()
+}
+
+#[test]
+fn under_tls_too_only_octets_that_leave_are_progress() {
+    run_paused(async {
+        let (stage, mut client, valve) = tls_behind_a_valve().await;
+        valve.writes.set(DRIP);
+        client.send(&get(1)).await;
+        sleep(seconds(600)).await;
+        assert_eq!(stage.metrics.live().len(), 1, "lives");
+        valve.writes.set(Pass::Nothing);
+        let took = pings_until_it_ends(&stage, &mut client, CloseReason::WriteStall).await;
+        assert!((seconds(59)..seconds(63)).contains(&took), "{took:?}");
+    });
+}
+
+/// A short answer fits into what TLS holds: nothing waits in the session, all of it for the socket.
+#[test]
+fn octets_that_only_tls_holds_are_a_backlog() {
+    run_paused(async {
+        let (stage, mut client, valve) = tls_behind_a_valve().await;
+        valve.writes.set(Pass::Nothing);
+        let took = pings_until_it_ends(&stage, &mut client, CloseReason::WriteStall).await;
+        assert!((seconds(59)..seconds(63)).contains(&took), "{took:?}");
+    });
+}
