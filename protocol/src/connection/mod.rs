@@ -159,14 +159,21 @@ impl Connection {
             && self.output.len() < 2 * self.config.output_high_water
     }
 
+    /// Octets waiting for the socket.
+    #[inline]
+    pub fn output_len(&self) -> usize {
+        self.output.len()
+    }
+
+    /// Whether [`Self::poll_output`] would frame more octets if streams had them.
+    #[inline]
+    pub fn has_room(&self) -> bool {
+        self.output.len() < self.config.output_high_water
+    }
+
     /// Fills `slices` with the octets waiting; returns how many slices were filled.
     pub fn output<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
         self.output.slices(slices)
-    }
-
-    /// Octets waiting for the socket.
-    pub fn output_len(&self) -> usize {
-        self.output.len()
     }
 
     /// The socket took `count` octets, at most as many as were handed out.

@@ -224,7 +224,7 @@ impl Connection {
     /// more octets than declared, or fewer at the end; [`UserError::BodyForbidden`].
     pub fn send_data(&mut self, id: StreamId, data: Bytes, end_stream: bool) -> Result<(), UserError> {
         let (connection, idle) = (self.send_window, self.scheduler.is_empty());
-        let room = self.output.len() < self.config.output_high_water;
+        let room = self.has_room();
         let Some(stream) = self.table.get_mut(id) else { return Err(UserError::StreamGone(id)) };
         let sending = sendable(stream)?;
         let given = sending.given + data.len() as u64;
@@ -316,7 +316,7 @@ impl Connection {
     /// Frames what windows and priorities allow, up to `output_high_water`; returns octets waiting for the
     /// socket. May bring `CapacityAvailable` and `StreamClosed` events.
     pub fn poll_output(&mut self, _now: Instant) -> usize {
-        while !self.scheduler.is_empty() && self.output.len() < self.config.output_high_water {
+        while !self.scheduler.is_empty() && self.has_room() {
             if self.send_window <= 0 {
                 if !self.stalled {
                     self.stalled = true;
