@@ -6,7 +6,7 @@
 use crate::error::UserError;
 use crate::fields::Fields;
 use crate::hpack::token;
-use crate::message::{Malformed, RequestHead, ResponseHead, check_pseudo};
+use crate::message::{Malformed, RequestHead, ResponseHead};
 use crate::syntax::{is_authority, is_field_name, is_field_value, parse_content_length};
 
 /// A field that must not be sent, and the rule it breaks.
@@ -20,20 +20,9 @@ pub struct FieldError {
 }
 
 /// Where fields stand.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
-    Request,
-    Response,
-    Trailers,
-}
-
-/// What a list of fields says about its message.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Said<'a> {
-    /// content-length.
-    pub(crate) length: Option<u64>,
-    host: Option<&'a [u8]>,
-}
+const REQUEST: u8 = 0;
+const RESPONSE: u8 = 1;
+const TRAILERS: u8 = 2;
 
 impl RequestHead {
     /// Whether this request can be sent, but for what the connection alone knows (whether the peer takes extended
@@ -50,15 +39,13 @@ impl RequestHead {
         strict: bool,
         connect_protocol: bool,
     ) -> Result<Option<u64>, UserError> {
-        for (name, value) in self.pseudo() {
-            check_pseudo(name, value).map_err(|rule| refuse(name.as_bytes(), rule))?;
-        }
-        let said = check_fields(self.fields(), Place::Request, strict)?;
-        self.judge(said.host).map_err(|rule| refuse(subject(rule), rule))?;
+        let length = check_fields::<REQUEST>(self.fields(), strict)?;
+        let host = || self.fields().iter().find(|field| field.token == token::HOST).map(|field| field.value);
+        self.judge_values().and_then(|()| self.judge(host())).map_err(|rule| refuse(subject(rule), rule))?;
         if self.protocol().is_some() && !connect_protocol {
             return Err(refuse(b":protocol", Malformed::ExtendedConnect));
         }
-        Ok(said.length)
+        Ok(length)
     }
 }
 
@@ -75,7 +62,7 @@ impl ResponseHead {
         if !(200..600).contains(&self.status) {
             return Err(UserError::InvalidStatus(self.status));
         }
-        Ok(check_fields(&self.fields, Place::Response, strict)?.length)
+        check_fields::<RESPONSE>(&self.fields, strict)
     }
 
     /// Whether this can be sent as an informational head.
@@ -86,7 +73,7 @@ impl ResponseHead {
         if self.status == 101 || !(100..200).contains(&self.status) {
             return Err(UserError::InvalidStatus(self.status));
         }
-        check_fields(&self.fields, Place::Response, strict).map(drop)
+        check_fields::<RESPONSE>(&self.fields, strict).map(drop)
     }
 }
 
@@ -95,7 +82,7 @@ impl Fields {
     /// # Errors
     /// As [`RequestHead::check`]; pseudo-header fields and content-length (RFC 9110 §6.5.1) are among the refused.
     pub fn check_trailers(&self, strict: bool) -> Result<(), UserError> {
-        check_fields(self, Place::Trailers, strict).map(drop)
+        check_fields::<TRAILERS>(self, strict).map(drop)
     }
 }
 
@@ -157,10 +144,9 @@ fn unlisted(name: &[u8]) -> Unlisted {
     }
 }
 
-/// Judges each field, and what they are together.
-#[inline]
-fn check_fields(fields: &Fields, place: Place, strict: bool) -> Result<Said<'_>, UserError> {
-    let mut said = Said::default();
+/// Judges each field, and what they are together; tells content-length on the way.
+fn check_fields<const PLACE: u8>(fields: &Fields, strict: bool) -> Result<Option<u64>, UserError> {
+    let mut declared: Option<u64> = None;
     // A bit for each name seen: by token, and those of `Unlisted::Once`.
     let (mut seen, mut again) = (0u64, 0u64);
     let (mut seen_unlisted, mut again_unlisted) = (0u64, 0u64);
@@ -180,8 +166,7 @@ fn check_fields(fields: &Fields, place: Place, strict: bool) -> Result<Said<'_>,
                         seen_unlisted |= bit;
                     }
                     // The one that means something in HTTP/2 too, in requests.
-                    Unlisted::Te
-                        if place == Place::Request && field.value.eq_ignore_ascii_case(b"trailers") => {}
+                    Unlisted::Te if PLACE == REQUEST && field.value.eq_ignore_ascii_case(b"trailers") => {}
                     Unlisted::Te | Unlisted::Connection => {
                         return Err(refuse(field.name, Malformed::ConnectionSpecific));
                     }
@@ -192,17 +177,16 @@ fn check_fields(fields: &Fields, place: Place, strict: bool) -> Result<Said<'_>,
             token::TRANSFER_ENCODING => return Err(refuse(field.name, Malformed::ConnectionSpecific)),
             token::CONTENT_LENGTH => {
                 let length = parse_content_length(field.value).map_err(|rule| refuse(field.name, rule))?;
-                if place == Place::Trailers || said.length.is_some_and(|other| other != length) {
+                if PLACE == TRAILERS || declared.is_some_and(|other| other != length) {
                     return Err(refuse(field.name, Malformed::ContentLength));
                 }
-                said.length = Some(length);
+                declared = Some(length);
             }
-            token::HOST if place == Place::Request => {
+            token::HOST if PLACE == REQUEST => {
                 let valid = is_authority(field.value) && !field.value.contains(&b'@');
-                if !valid || said.host.is_some() {
+                if !valid || again & 1 << token::HOST != 0 {
                     return Err(refuse(field.name, Malformed::PseudoValue("host")));
                 }
-                said.host = Some(field.value);
             }
             _ => {}
         }
@@ -213,7 +197,7 @@ fn check_fields(fields: &Fields, place: Place, strict: bool) -> Result<Said<'_>,
     if strict && (again & ONCE) | again_unlisted != 0 {
         return Err(repeated(fields));
     }
-    Ok(said)
+    Ok(declared)
 }
 
 /// A name that is no field name: a pseudo-header field among the others, or no token in lower case.

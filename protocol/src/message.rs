@@ -185,7 +185,21 @@ impl RequestHead {
         self.pseudo().map(|(name, value)| name.len() + value.len()).sum()
     }
 
+    /// Whether each pseudo-header field may have its value (§8.3.1, RFC 8441 §4).
+    pub(crate) fn judge_values(&self) -> Result<(), Malformed> {
+        let judge = |name: &'static str, span: Span, valid: fn(&[u8]) -> bool| {
+            let fine = span.is_absent() || valid(self.fields.span(span));
+            if fine { Ok(()) } else { Err(Malformed::PseudoValue(name)) }
+        };
+        judge(":method", self.method, is_method)?;
+        judge(":scheme", self.scheme, is_scheme)?;
+        judge(":authority", self.authority, is_authority)?;
+        judge(":path", self.path, is_path)?;
+        judge(":protocol", self.protocol, is_protocol)
+    }
+
     /// Whether the pseudo-header fields agree with one another and with `host` (§8.3.1, §8.5; RFC 8441 §4).
+    #[inline]
     pub(crate) fn judge(&self, host: Option<&[u8]>) -> Result<(), Malformed> {
         if self.method.is_absent() {
             return Err(Malformed::MissingPseudo(":method"));
@@ -245,19 +259,15 @@ impl RequestHead {
     }
 }
 
-/// Whether a pseudo-header field of a request may have this value (§8.3.1, RFC 8441 §4).
-pub(crate) fn check_pseudo(name: &'static str, value: &[u8]) -> Result<(), Malformed> {
-    let token =
-        |also: fn(u8) -> bool| !value.is_empty() && value.iter().all(|&octet| is_tchar(octet) || also(octet));
-    let valid = match name {
-        ":method" => matches!(value, b"GET" | b"POST" | b"HEAD") || token(|_| false),
-        ":scheme" => is_scheme(value),
-        ":authority" => is_authority(value),
-        ":path" => is_path(value),
-        ":protocol" => token(|octet| octet == b'/'),
-        _ => return Err(Malformed::PseudoField),
-    };
-    if valid { Ok(()) } else { Err(Malformed::PseudoValue(name)) }
+/// Values a pseudo-header field of a request may have (§8.3.1, RFC 8441 §4).
+#[inline(always)]
+fn is_method(value: &[u8]) -> bool {
+    matches!(value, b"GET" | b"POST" | b"HEAD")
+        || (!value.is_empty() && value.iter().all(|&octet| is_tchar(octet)))
+}
+
+fn is_protocol(value: &[u8]) -> bool {
+    !value.is_empty() && value.iter().all(|&octet| is_tchar(octet) || octet == b'/')
 }
 
 /// The head of a response.
@@ -347,25 +357,47 @@ impl Collector {
         if self.regular_seen {
             return Err(Malformed::PseudoField);
         }
+        let store = |head: &mut RequestHead| head.fields.push_span(field.value);
         let head = &mut self.head;
-        let (slot, name) = match (self.kind, field.name) {
-            (Kind::Request { .. }, b":method") => (&mut head.method, ":method"),
-            (Kind::Request { .. }, b":scheme") => (&mut head.scheme, ":scheme"),
-            (Kind::Request { .. }, b":authority") => (&mut head.authority, ":authority"),
-            (Kind::Request { .. }, b":path") => (&mut head.path, ":path"),
-            (Kind::Request { connect_protocol: true }, b":protocol") => (&mut head.protocol, ":protocol"),
-            (Kind::Request { .. }, b":protocol") => return Err(Malformed::ExtendedConnect),
+        match (self.kind, field.name) {
+            (Kind::Request { .. }, b":method") if head.method.is_absent() => {
+                if !is_method(field.value) {
+                    return Err(Malformed::PseudoValue(":method"));
+                }
+                head.method = store(head);
+            }
+            (Kind::Request { .. }, b":scheme") if head.scheme.is_absent() => {
+                if !is_scheme(field.value) {
+                    return Err(Malformed::PseudoValue(":scheme"));
+                }
+                head.scheme = store(head);
+            }
+            (Kind::Request { .. }, b":authority") if head.authority.is_absent() => {
+                if !is_authority(field.value) {
+                    return Err(Malformed::PseudoValue(":authority"));
+                }
+                head.authority = store(head);
+            }
+            (Kind::Request { .. }, b":path") if head.path.is_absent() => {
+                if !is_path(field.value) {
+                    return Err(Malformed::PseudoValue(":path"));
+                }
+                head.path = store(head);
+            }
+            (Kind::Request { connect_protocol }, b":protocol") if head.protocol.is_absent() => {
+                if !connect_protocol {
+                    return Err(Malformed::ExtendedConnect);
+                }
+                if !is_protocol(field.value) {
+                    return Err(Malformed::PseudoValue(":protocol"));
+                }
+                head.protocol = store(head);
+            }
             (Kind::Response, b":status") if self.status.is_none() => {
                 self.status = Some(parse_status(field.value)?);
-                return Ok(());
             }
             _ => return Err(Malformed::PseudoField),
-        };
-        if !slot.is_absent() {
-            return Err(Malformed::PseudoField);
         }
-        check_pseudo(name, field.value)?;
-        *slot = head.fields.push_span(field.value);
         Ok(())
     }
 

@@ -146,7 +146,10 @@ impl Connection {
     pub fn send_informational(&mut self, id: StreamId, head: &ResponseHead) -> Result<(), UserError> {
         head.check_informational(self.config.strict_single_value_fields)?;
         self.check_size(&head.fields, || 0)?;
-        self.answerable(id)?;
+        if self.role == Role::Client {
+            return Err(UserError::WrongRole);
+        }
+        awaits_head(self.table.get(id).ok_or(UserError::StreamGone(id))?)?;
         self.write_response(id, head, false);
         Ok(())
     }
@@ -166,8 +169,11 @@ impl Connection {
         let declared = head.check_to_send(self.config.strict_single_value_fields)?;
         self.check_size(&head.fields, || 0)?;
         let (local_open, allowed) = (self.local_open, self.remote.max_concurrent_streams);
-        self.answerable(id)?;
+        if self.role == Role::Client {
+            return Err(UserError::WrongRole);
+        }
         let Some(stream) = self.table.get_mut(id) else { return Err(UserError::StreamGone(id)) };
+        awaits_head(stream)?;
         if stream.reserved && local_open >= allowed {
             return Err(UserError::TooManyStreams);
         }
@@ -204,19 +210,6 @@ impl Connection {
         Ok(())
     }
 
-    /// The stream waits for its final head.
-    fn answerable(&mut self, id: StreamId) -> Result<(), UserError> {
-        if self.role == Role::Client {
-            return Err(UserError::WrongRole);
-        }
-        let stream = self.table.get(id).ok_or(UserError::StreamGone(id))?;
-        match &stream.send {
-            SendHalf::Open(sending) if !sending.head_sent => Ok(()),
-            SendHalf::Open(_) => Err(UserError::HeadSent(id)),
-            SendHalf::Closed => Err(UserError::Ended(id)),
-        }
-    }
-
     /// Body octets. They leave at once where windows and the output have room and nobody waits, else they are
     /// queued. Never refuses for want of room: ask [`Self::capacity`] first.
     /// # Errors
@@ -238,14 +231,21 @@ impl Connection {
             && (data.is_empty()
                 || (idle && room && length <= sending.window && length <= connection && data.len() <= TURN));
         if direct {
-            let window = sending.window.min(connection) - length;
-            let extra = self.config.padding.extra(data.len(), window, self.remote.max_frame_size);
+            let extra = match self.config.padding {
+                Padding::None => 0,
+                padding => {
+                    let window = sending.window.min(connection) - length;
+                    padding.extra(data.len(), window, self.remote.max_frame_size)
+                }
+            };
             sending.window -= length + extra as i64;
             self.send_window -= length + extra as i64;
             write_data_header(self.output.run(), id, data.len(), extra, end_stream);
             self.counters.frames_out[usize::from(kind::DATA)] += 1;
             self.output.payload(data);
-            write_padding(self.output.run(), extra);
+            if extra > 0 {
+                write_padding(self.output.run(), extra);
+            }
             self.framed(id, length as u64, end_stream);
             return Ok(());
         }
@@ -360,7 +360,9 @@ impl Connection {
             left -= chunk.len();
             self.output.payload(chunk);
         }
-        write_padding(self.output.run(), extra);
+        if extra > 0 {
+            write_padding(self.output.run(), extra);
+        }
         sending.window -= (size + extra) as i64;
         self.send_window -= (size + extra) as i64;
         stream.sent += size as u64;
@@ -441,23 +443,30 @@ impl Connection {
 }
 
 /// The header of a DATA frame with `extra` octets of padding, its length octet included.
-#[inline]
+#[inline(always)]
 fn write_data_header(run: &mut Vec<u8>, id: StreamId, size: usize, extra: usize, end_stream: bool) {
-    let flags = if end_stream { flag::END_STREAM } else { 0 };
-    let mut header = FrameHeader { length: (size + extra) as u32, kind: kind::DATA, flags, id };
-    if extra == 0 {
-        return run.extend_from_slice(&header.octets());
-    }
-    header.flags |= flag::PADDED;
+    let padded = if extra > 0 { flag::PADDED } else { 0 };
+    let flags = if end_stream { flag::END_STREAM } else { 0 } | padded;
+    let header = FrameHeader { length: (size + extra) as u32, kind: kind::DATA, flags, id };
     run.extend_from_slice(&header.octets());
-    run.push((extra - 1) as u8);
+    if extra > 0 {
+        run.push((extra - 1) as u8);
+    }
 }
 
-/// The octets of padding themselves.
+/// The octets of padding themselves; `extra` is not 0.
 #[inline]
 fn write_padding(run: &mut Vec<u8>, extra: usize) {
-    if extra > 1 {
-        run.resize(run.len() + extra - 1, 0);
+    run.resize(run.len() + extra - 1, 0);
+}
+
+/// The final head of our side is still to come.
+#[inline]
+fn awaits_head(stream: &Stream) -> Result<(), UserError> {
+    match &stream.send {
+        SendHalf::Open(sending) if !sending.head_sent => Ok(()),
+        SendHalf::Open(_) => Err(UserError::HeadSent(stream.id)),
+        SendHalf::Closed => Err(UserError::Ended(stream.id)),
     }
 }
 

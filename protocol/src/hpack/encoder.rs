@@ -132,10 +132,11 @@ impl Encoder {
             return out.push(INDEXED | index);
         }
         if (NOT_INDEXED | SECRETS) & 1 << token != 0 {
-            match token {
-                token::COOKIE if value.len() >= SHORT_COOKIE => {}
-                _ if SECRETS & 1 << token != 0 => return literal(NEVER_INDEXED, 4, token.into(), value, out),
-                _ => return literal(WITHOUT_INDEXING, 4, token.into(), value, out),
+            if NOT_INDEXED & 1 << token != 0 {
+                return literal(WITHOUT_INDEXING, 4, token.into(), value, out);
+            }
+            if token != token::COOKIE || value.len() < SHORT_COOKIE {
+                return literal(NEVER_INDEXED, 4, token.into(), value, out);
             }
         }
         let key = u32::from(token) << 16 | mix(value);
