@@ -355,7 +355,20 @@ impl Ledger {
             0 | 1 => {
                 assert_ne!(frame.id, 0);
                 assert!(!self.silent.contains(&frame.id), "{frame:?} after END_STREAM or RST_STREAM");
-                assert_eq!(frame.flags & 0x28, 0, "padding and priority are not needed from us");
+                assert_eq!(frame.flags & 0x20, 0, "priority is not needed from us");
+                if frame.flags & 8 != 0 {
+                    let padding = usize::from(frame.payload[0]);
+                    let zeros = frame
+                        .payload
+                        .len()
+                        .checked_sub(padding)
+                        .filter(|&at| at > 0)
+                        .expect("room for padding");
+                    assert!(
+                        frame.payload[zeros..].iter().all(|&octet| octet == 0),
+                        "padding is zeros (§6.1)"
+                    );
+                }
                 let window = self.streams.entry(frame.id).or_insert(self.initial);
                 if frame.kind == 0 {
                     let octets = frame.payload.len() as i64;
@@ -410,6 +423,8 @@ impl Ledger {
                 assert!(self.block.is_some());
                 self.block = (!end_headers).then_some(frame.id);
             }
+            0xa => assert!(!self.silent.contains(&frame.id), "{frame:?} after END_STREAM or RST_STREAM"),
+            0xc => assert_eq!(frame.id, 0),
             _ => panic!("{frame:?} is nothing we say"),
         }
     }

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use stagedoor_protocol::{
-    Cause, Config, Connection, ErrorCode, Event, Fields, RequestHead, ResponseHead, Role, Settings, StreamId,
-    UserError, Window,
+    AltSvcTarget, Cause, Config, Connection, ErrorCode, Event, Fields, Padding, RequestHead, ResponseHead,
+    Role, Settings, StreamId, UserError, Window,
 };
 
 use super::connection::{Feed, Ledger, PREFACE, Watcher, epoch, split_frame, take_output};
@@ -330,6 +330,8 @@ impl Walk {
                 max_frame_size: [16_384, 20_000][usize::from(more >> 4 & 1)],
                 header_table_size: [0, 100, 4_096, 65_536][usize::from(more >> 5 & 3)],
                 enable_push: role == Role::Client && more & 0x80 != 0,
+                padding: [Padding::Aligned, Padding::Max, Padding::None, Padding::None, Padding::None]
+                    [usize::from(options ^ more) % 5],
                 ..Config::default()
             };
             Side::new(role, config, now)
@@ -483,10 +485,14 @@ impl Walk {
         }
     }
 
-    /// The server promises what nobody asked for.
+    /// The server promises what nobody asked for, or speaks of origins.
     fn push(&mut self, which: u8) {
         let side = &mut self.server;
         let Some(on) = side.pick(which) else { return };
+        if which & 3 == 3 {
+            side.conn.send_altsvc(AltSvcTarget::Stream(on), "h2=\":1\"").expect("it carries ours");
+            side.conn.send_origin(&["https://example.com"]).expect("an origin");
+        }
         match side.conn.send_push(on, &RequestHead::new("GET", "https", "example.com", "/pushed")) {
             Ok(id) => {
                 side.watcher.asked(id);
