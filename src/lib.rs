@@ -44,7 +44,8 @@ pub use lifecycle::{Lifecycle, ServerSlot, Stage};
 pub use stagedoor_actors::files;
 pub use stagedoor_actors::{
     BindError, Body, BodyError, DrainProgress, Limits, ListenerConfig, MaxAge, Reply, Request, RequestBody,
-    Response, ServerBuilder, ServerHandle, Service, ServiceFactory, SessionInfo, Timeouts, Windows,
+    Response, ServerBuilder, ServerHandle, Service, ServiceFactory, SessionHandle, SessionInfo, StartError,
+    Timeouts, Windows,
 };
 pub use stagedoor_metrics::{Metrics, RouteId};
 pub use stagedoor_protocol::{Fields, RequestHead, StreamId, Window};

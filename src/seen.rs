@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 use stagedoor_actors::view::{SessionView, StreamView};
+use stagedoor_protocol::{ConnectionState, StreamId};
 
 /// Octets moved, seen from here.
 #[derive(Serialize)]
@@ -30,7 +31,43 @@ pub(crate) struct SessionSeen<'a> {
     send_window: i64,
     recv_window: i64,
     memory_bytes: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    http2: Option<Http2Seen>,
     streams: Vec<StreamSeen<'a>>,
+}
+
+/// Windows, tables and questions of an HTTP/2 session; sizes in octets.
+#[derive(Serialize)]
+pub(crate) struct Http2Seen {
+    recv_window_target: i64,
+    recv_unreturned: i64,
+    next_stream_id: Option<u32>,
+    last_processed_stream_id: u32,
+    encoder_table: usize,
+    decoder_table: usize,
+    streams_local: u32,
+    streams_remote: u32,
+    streams_reserved: u32,
+    settings_pending: usize,
+    pings_pending: usize,
+}
+
+impl From<&ConnectionState> for Http2Seen {
+    fn from(state: &ConnectionState) -> Self {
+        Self {
+            recv_window_target: state.recv_window_target,
+            recv_unreturned: state.recv_unreturned,
+            next_stream_id: state.next_stream_id.map(StreamId::get),
+            last_processed_stream_id: state.last_processed.get(),
+            encoder_table: state.encoder_table,
+            decoder_table: state.decoder_table,
+            streams_local: state.streams_local,
+            streams_remote: state.streams_remote,
+            streams_reserved: state.streams_reserved,
+            settings_pending: state.settings_pending,
+            pings_pending: state.pings_pending,
+        }
+    }
 }
 
 /// A stream.
@@ -64,6 +101,7 @@ impl<'a> From<&'a SessionView> for SessionSeen<'a> {
             send_window: view.send_window,
             recv_window: view.recv_window,
             memory_bytes: view.memory_bytes,
+            http2: view.http2.as_ref().map(Http2Seen::from),
             streams: view.streams.iter().map(StreamSeen::from).collect(),
         }
     }
@@ -112,6 +150,7 @@ mod tests {
             send_window: -5,
             recv_window: 6,
             memory_bytes: 7,
+            http2: None,
             streams: vec![StreamView {
                 id: 5,
                 route: "demo".into(),

@@ -12,7 +12,7 @@ use stagedoor::devca::{self, DevCertificate};
 use stagedoor::files::Directory;
 use stagedoor::{
     DrainProgress, Lifecycle, Limits, ListenerConfig, Metrics, ServerBuilder, ServerHandle, ServerSlot,
-    ServiceFactory, Stage,
+    ServiceFactory, Stage, StartError,
 };
 
 use crate::banner::{Banner, Colour, Shown};
@@ -170,7 +170,8 @@ impl Gateway {
             }
             let error = match builder.start().await {
                 Ok(server) => return Ok(server),
-                Err(error) => error,
+                Err(StartError::Bind(error)) => error,
+                Err(StartError::Config(error)) => return Err(Failure::new(Exit::Input, error.to_string())),
             };
             match plans.iter_mut().find(|plan| plan.name == error.listener) {
                 Some(plan) => plan.move_on(&error)?,

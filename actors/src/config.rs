@@ -1,5 +1,7 @@
 //! What a listener and its sessions are told: plain structs whose defaults are those of the configuration file.
 
+mod check;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,6 +9,8 @@ use std::time::Duration;
 use stagedoor_protocol::Window;
 
 use crate::session::board::Outstanding;
+
+pub use check::{ConfigError, Problem};
 
 /// One listening socket (or several under one name).
 #[derive(Clone)]
@@ -27,6 +31,8 @@ pub struct ListenerConfig {
     pub windows: Windows,
     /// Deadlines.
     pub timeouts: Timeouts,
+    /// What HTTP/2 sessions say and allow beside that.
+    pub options: Http2Options,
 }
 
 impl ListenerConfig {
@@ -41,6 +47,7 @@ impl ListenerConfig {
             limits: Limits::default(),
             windows: Windows::default(),
             timeouts: Timeouts::default(),
+            options: Http2Options::default(),
         }
     }
 }
@@ -55,6 +62,13 @@ impl ListenerConfig {
             session_memory: self.limits.session_memory,
             max_header_list_size: self.limits.header_bytes,
             max_header_fields: self.limits.header_fields,
+            max_frame_size: self.options.max_frame_size,
+            header_table_size: self.options.header_table_size,
+            enable_connect_protocol: self.options.enable_connect_protocol,
+            custom_settings: self.options.custom_settings.clone(),
+            remote_custom_settings: self.options.remote_custom_settings.clone(),
+            max_outstanding_pings: self.options.max_outstanding_pings as usize,
+            max_outstanding_settings: self.options.max_outstanding_settings as usize,
             preface_timeout: self.timeouts.preface,
             header_timeout: self.timeouts.header,
             settings_timeout: self.timeouts.settings,
@@ -64,7 +78,10 @@ impl ListenerConfig {
 
     /// How many PINGs and SETTINGS of handles may wait for the peer.
     pub(crate) fn outstanding(&self) -> Outstanding {
-        Outstanding { pings: 10, settings: 10 }
+        Outstanding {
+            pings: self.options.max_outstanding_pings,
+            settings: self.options.max_outstanding_settings,
+        }
     }
 
     /// The TLS configuration with ALPN (RFC 7301) as `http2` and `http1` say: a client that offers something
@@ -127,6 +144,43 @@ pub struct MaxAge {
     pub jitter: f64,
     /// How long its streams may go on then.
     pub grace: Duration,
+}
+
+/// What the HTTP/2 sessions of a listener say and allow, beside [`Limits`] and [`Windows`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Http2Options {
+    /// Octets of the dynamic table the peer may use for its header blocks (RFC 7541 §4.2).
+    pub header_table_size: u32,
+    /// Largest frame payload the peer may send, 16 384 to 16 777 215 octets.
+    pub max_frame_size: u32,
+    /// Offer extended CONNECT (RFC 8441).
+    pub enable_connect_protocol: bool,
+    /// Settings without a meaning here that the first SETTINGS carries, at most 10.
+    pub custom_settings: Vec<(u16, u32)>,
+    /// Settings without a meaning here that are told when the peer sends them, at most 10.
+    pub remote_custom_settings: Vec<u16>,
+    /// PINGs of handles that may wait for their answer at once, at least 1.
+    pub max_outstanding_pings: u32,
+    /// SETTINGS that may wait for their acknowledgement at once, those a session begins with included; at
+    /// least 1.
+    pub max_outstanding_settings: u32,
+    /// Origins that each session over TLS says it answers for, right after its SETTINGS (ORIGIN, RFC 8336).
+    pub origins: Vec<String>,
+}
+
+impl Default for Http2Options {
+    fn default() -> Self {
+        Self {
+            header_table_size: 4096,
+            max_frame_size: 16_384,
+            enable_connect_protocol: true,
+            custom_settings: Vec::new(),
+            remote_custom_settings: Vec::new(),
+            max_outstanding_pings: 10,
+            max_outstanding_settings: 10,
+            origins: Vec::new(),
+        }
+    }
 }
 
 /// Receive windows of each session.

@@ -16,7 +16,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::config::ListenerConfig;
 use crate::listener::{Ledger, SessionEnded};
 use crate::service::Service;
-use crate::session::{Observer, Session};
+use crate::session::{Entrance, Observer, Session};
 use crate::transport::{Io, Raw};
 
 /// Sessions of one arbiter, over all listeners.
@@ -118,11 +118,36 @@ impl Host {
     }
 
     pub(crate) fn spawn(self: &Rc<Self>, io: Raw, peer: Option<SocketAddr>) -> Addr<Session> {
+        let tls = self.tls.is_some();
+        self.enter(Entrance { io, peer, tls, opened: None })
+    }
+
+    pub(crate) fn enter(self: &Rc<Self>, entrance: Entrance) -> Addr<Session> {
         let id = self.arena.next_id();
-        let addr = Session::new(Rc::clone(self), id, io, peer).start();
+        let addr = Session::new(Rc::clone(self), id, entrance).start();
         let entry = Entry { addr: addr.clone(), listener: self.listener };
         self.arena.sessions.borrow_mut().insert(id.number, entry);
         addr
+    }
+
+    /// The same host for sessions that begin from now on, with other words to tell them.
+    pub(crate) fn with_config(&self, config: Arc<ListenerConfig>) -> Rc<Self> {
+        Rc::new(Self {
+            protocol: config.protocol(),
+            config,
+            service: Rc::clone(&self.service),
+            observer: RefCell::new(self.observer.borrow().clone()),
+            listener: self.listener,
+            name: Arc::clone(&self.name),
+            metrics: self.metrics.clone(),
+            shard: Arc::clone(&self.shard),
+            cells: Arc::clone(&self.cells),
+            routes: RefCell::new(RouteHandles::new(Arc::clone(&self.shard), self.listener)),
+            tls: self.tls.clone(),
+            arena: Rc::clone(&self.arena),
+            ledger: self.ledger.clone(),
+            on_end: RefCell::new(self.on_end.borrow().clone()),
+        })
     }
 
     pub(crate) fn live(&self) -> &LiveSessions {

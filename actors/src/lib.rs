@@ -32,15 +32,19 @@ pub mod view;
 
 pub use body::{Body, BodyError, RequestBody};
 pub use close::CloseSession;
-pub use config::{Limits, ListenerConfig, MaxAge, StreamTimeouts, Timeouts, Windows};
+pub use config::{
+    ConfigError, Http2Options, Limits, ListenerConfig, MaxAge, Problem, StreamTimeouts, Timeouts, Windows,
+};
 pub use host::Host;
 pub use listener::SessionEnded;
-pub use server::{BindError, DrainProgress, ServerBuilder, ServerHandle};
+pub use server::{BindError, DrainProgress, ReconfigureError, ServerBuilder, ServerHandle, StartError};
 pub use service::{Expectation, Reply, Request, Response, Service, ServiceFactory};
 pub use session::{
-    Acknowledged, Answer, EventStream, GoAway, Observer, ObserverFactory, Pong, ResetStream, Session,
-    SessionError, SessionEvent, SessionHandle, SessionInfo, SessionSnapshot, SessionStatistics, TlsFacts,
+    Acknowledged, Answer, EventStream, GoAway, Handshaking, Observer, ObserverFactory, Pong, ResetStream,
+    ServerHandshake, Session, SessionError, SessionEvent, SessionHandle, SessionInfo, SessionSnapshot,
+    SessionStatistics, TlsFacts, perform_server_handshake,
 };
+pub use stagedoor_protocol::{AltSvcTarget, ConnectionState};
 pub use stream::{CloseStream, Closed, Phase, Pushed, ServerStream, Stream, StreamHandle, StreamMisuse};
 pub use tunnel::{Tunnel, TunnelTo};
 pub use view::{SessionView, StreamView};

@@ -9,15 +9,16 @@ use std::time::{Duration, Instant};
 use actix::prelude::*;
 use futures_util::future::join_all;
 use stagedoor_metrics::{CloseReason, ListenerId, Metrics, SessionId};
+use stagedoor_protocol::{Settings, UserError};
 
 use crate::clock;
 use crate::close::CloseSession;
-use crate::config::ListenerConfig;
+use crate::config::{ConfigError, ListenerConfig, Timeouts};
 use crate::listener::{Ledger, Loads, Post, StopAccepting, Supervisor, bind};
 use crate::service::ServiceFactory;
 use crate::session::{ObserverFactory, ResetStream};
 use crate::view::SessionView;
-use crate::worker::{CloseAll, CloseOne, ResetOne, Serve, Sessions, Worker};
+use crate::worker::{CloseAll, CloseIdle, CloseOne, Reconfigure, ResetOne, Serve, Sessions, Worker};
 
 /// How often a drain says how it goes.
 const PROGRESS: Duration = Duration::from_secs(1);
@@ -45,6 +46,32 @@ pub struct BindError {
     pub address: SocketAddr,
     /// What the system said.
     pub source: std::io::Error,
+}
+
+/// A server could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A listener was told what cannot be.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// An address could not be bound.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+}
+
+/// What sessions are told could not be changed.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReconfigureError {
+    /// There is no such listener.
+    #[error("there is no listener {0:?}")]
+    NoListener(String),
+    /// The change is out of range.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The settings may not be sent, or not by a server.
+    #[error(transparent)]
+    Settings(#[from] UserError),
 }
 
 /// How a drain is going.
@@ -98,10 +125,14 @@ impl ServerBuilder {
         self
     }
 
-    /// Binds every address, then starts the actors. Must run inside an actix `System`.
+    /// Looks at every option, binds every address, then starts the actors. Must run inside an actix `System`.
     /// # Errors
-    /// The first address that could not be bound; nothing runs then.
-    pub async fn start(self) -> Result<ServerHandle, BindError> {
+    /// The first option that cannot be ([`ListenerConfig::check`]) or address that could not be bound; nothing
+    /// runs then.
+    pub async fn start(self) -> Result<ServerHandle, StartError> {
+        for (config, ..) in &self.listeners {
+            config.check()?;
+        }
         let mut bound = Vec::new();
         for (config, factory, keep) in self.listeners {
             let mut sockets = Vec::new();
@@ -133,7 +164,7 @@ impl ServerBuilder {
             let id = self.metrics.add_listener(&config.name, &shown.join(","));
             let limits = &config.limits;
             let ledger = Ledger::new(limits.sessions, limits.sessions_per_address, Arc::clone(&loads));
-            let linger = config.timeouts.linger;
+            let (linger, drain) = (config.timeouts.linger, config.timeouts.drain);
             let post = Arc::new(Post {
                 name: config.name.clone(),
                 id,
@@ -162,7 +193,7 @@ impl ServerBuilder {
                     tracing::error!(listener = name, "a worker did not start");
                 }
             }
-            posts.push(Handle { name, addresses, id, keep, ledger, supervisor, linger });
+            posts.push(Handle { name, addresses, id, keep, ledger, supervisor, linger, drain });
         }
         let arbiters = Mutex::new(arbiters);
         Ok(ServerHandle(Arc::new(Inner { metrics: self.metrics, workers, posts, arbiters })))
@@ -177,6 +208,7 @@ struct Handle {
     ledger: Arc<Ledger>,
     supervisor: Addr<Supervisor>,
     linger: Duration,
+    drain: Duration,
 }
 
 struct Inner {
@@ -221,6 +253,57 @@ impl ServerHandle {
     pub async fn reset_stream(&self, id: &str, reset: ResetStream) -> bool {
         let Some((worker, number)) = self.find(id) else { return false };
         worker.send(ResetOne { number, reset }).await.unwrap_or(false)
+    }
+
+    /// Changes the settings that sessions of a listener begin with, for sessions that begin from now on. Those
+    /// that live are changed one by one, through [`SessionHandle::settings`](crate::SessionHandle::settings).
+    /// # Errors
+    /// [`ReconfigureError`]; nothing is changed then.
+    pub async fn update_settings(&self, listener: &str, settings: Settings) -> Result<(), ReconfigureError> {
+        self.reconfigure(listener, move |config| Ok(config.take_over(&settings)?)).await
+    }
+
+    /// Changes the deadlines of sessions of a listener that begin from now on.
+    /// # Errors
+    /// [`ReconfigureError`]; nothing is changed then.
+    pub async fn set_timeouts(&self, listener: &str, timeouts: Timeouts) -> Result<(), ReconfigureError> {
+        self.reconfigure(listener, move |config| {
+            config.timeouts.clone_from(&timeouts);
+            Ok(())
+        })
+        .await
+    }
+
+    async fn reconfigure(
+        &self,
+        listener: &str,
+        change: impl Fn(&mut ListenerConfig) -> Result<(), ReconfigureError> + Send + Sync + 'static,
+    ) -> Result<(), ReconfigureError> {
+        let Some(post) = self.0.posts.iter().find(|post| post.name == listener) else {
+            return Err(ReconfigureError::NoListener(listener.to_owned()));
+        };
+        let (listener, change) = (post.id, Arc::new(change));
+        let told = self.0.workers.iter().map(|worker| {
+            let change = Arc::clone(&change);
+            worker.send(Reconfigure { listener, change })
+        });
+        // Every worker has the same configuration, and so the same opinion.
+        join_all(told).await.into_iter().flatten().collect()
+    }
+
+    /// Closes the open sessions that carry no stream, gracefully: a request that is on its way is still served.
+    /// Says how many were told.
+    pub async fn close_idle(&self) -> usize {
+        let told = self.0.workers.iter().map(|worker| worker.send(CloseIdle));
+        join_all(told).await.into_iter().flatten().sum()
+    }
+
+    /// Closes the server gracefully: stops accepting at once, drains every session for as long as its listener's
+    /// `drain` allows, and waits for the last. [`Self::drain`] is the same with times of its own and progress;
+    /// listeners that are kept while draining go on until [`Self::stop`].
+    pub async fn close(&self) {
+        let drain = self.0.posts.iter().filter(|post| !post.keep).map(|post| post.drain).max();
+        self.drain(Duration::ZERO, drain.unwrap_or_default(), |_| {}).await;
     }
 
     fn find(&self, id: &str) -> Option<(&Addr<Worker>, u64)> {

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use stagedoor_metrics::{Peer, SessionStats};
+use stagedoor_protocol::ConnectionState;
 
 /// A session as it stands.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,6 +27,8 @@ pub struct SessionView {
     pub send_window: i64,
     pub recv_window: i64,
     pub memory_bytes: u64,
+    /// Windows, tables and questions of an HTTP/2 session.
+    pub http2: Option<ConnectionState>,
     pub streams: Vec<StreamView>,
 }
 
@@ -52,6 +55,7 @@ impl SessionView {
             send_window: stats.send_window.get(),
             recv_window: 0,
             memory_bytes: u64::try_from(stats.memory_bytes.get()).unwrap_or(0),
+            http2: None,
             streams: Vec::new(),
         }
     }

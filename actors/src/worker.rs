@@ -9,13 +9,16 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use futures_util::future::join_all;
-use stagedoor_metrics::{ActorKind, CloseReason, ConnectionResult, ListenerId, Metrics, SessionId, Shard};
+use stagedoor_metrics::{
+    ActorKind, CloseReason, ConnectionResult, ListenerId, Metrics, SessionId, SessionState, Shard,
+};
 use tokio::net::TcpStream;
 
 use crate::close::CloseSession;
 use crate::config::ListenerConfig;
 use crate::host::{Arena, Host};
 use crate::listener::{Ledger, SessionEnded};
+use crate::server::ReconfigureError;
 use crate::service::ServiceFactory;
 use crate::session::{Inspect, ObserverFactory, Session};
 use crate::transport::Raw;
@@ -149,6 +152,59 @@ impl Handler<CloseAll> for Worker {
         for session in self.sessions(|listener| close.listeners.contains(&listener)) {
             order(&session, close.order.clone());
         }
+    }
+}
+
+/// Order: close the sessions without streams.
+pub(crate) struct CloseIdle;
+
+impl Message for CloseIdle {
+    type Result = usize;
+}
+
+impl Handler<CloseIdle> for Worker {
+    type Result = usize;
+
+    fn handle(&mut self, _: CloseIdle, _: &mut Self::Context) -> usize {
+        let worker = self.arena.worker;
+        let sessions = self.arena.sessions.borrow();
+        let idle: Vec<Addr<Session>> = sessions
+            .iter()
+            .filter(|(number, _)| {
+                let stats = self.metrics.live().get(SessionId { worker, number: **number });
+                stats
+                    .is_some_and(|stats| stats.state() == SessionState::Open && stats.streams_open.get() == 0)
+            })
+            .map(|(_, entry)| entry.addr.clone())
+            .collect();
+        drop(sessions);
+        for session in &idle {
+            order(session, CloseSession::new(CloseReason::Admin));
+        }
+        idle.len()
+    }
+}
+
+/// Order: tell the sessions of a listener that begin from now on something else.
+pub(crate) struct Reconfigure {
+    pub(crate) listener: ListenerId,
+    pub(crate) change: Arc<dyn Fn(&mut ListenerConfig) -> Result<(), ReconfigureError> + Send + Sync>,
+}
+
+impl Message for Reconfigure {
+    type Result = Result<(), ReconfigureError>;
+}
+
+impl Handler<Reconfigure> for Worker {
+    type Result = Result<(), ReconfigureError>;
+
+    fn handle(&mut self, order: Reconfigure, _: &mut Self::Context) -> Self::Result {
+        let Some(host) = self.hosts.get_mut(&order.listener) else { return Ok(()) };
+        let mut config = ListenerConfig::clone(&host.config);
+        (order.change)(&mut config)?;
+        config.check()?;
+        *host = host.with_config(Arc::new(config));
+        Ok(())
     }
 }
 

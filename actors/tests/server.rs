@@ -165,6 +165,7 @@ fn a_taken_port_is_named() {
         let metrics = Metrics::new("stagedoor");
         let error =
             ServerBuilder::new(metrics, 1).listen(config, factory(site), false).start().await.err().unwrap();
+        let stagedoor_actors::StartError::Bind(error) = error else { panic!("{error}") };
         assert_eq!(error.address, taken.local_addr().unwrap());
         assert_eq!(error.source.kind(), std::io::ErrorKind::AddrInUse);
     });

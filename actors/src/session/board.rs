@@ -15,6 +15,9 @@ use super::handle::{GoAway, SessionHandle};
 use crate::link::Link;
 use crate::supervise::words;
 
+/// Origins of the peer that are kept.
+const ORIGINS: usize = 1024;
+
 /// How far a session has come, as its handles see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Phase {
@@ -47,6 +50,8 @@ pub(crate) struct Board {
     reason: Cell<Option<CloseReason>>,
     pub(crate) goaway: RefCell<Option<Box<GoAway>>>,
     pub(crate) agreed: RefCell<Agreed>,
+    /// What ORIGIN frames of the peer named (RFC 8336).
+    pub(crate) origins: RefCell<Option<Box<Vec<String>>>>,
     /// Unanswered PINGs of handles.
     pub(crate) pings: Cell<u32>,
     /// Unacknowledged SETTINGS, the first ones of the session included.
@@ -65,6 +70,7 @@ impl Board {
             reason: Cell::new(None),
             goaway: RefCell::default(),
             agreed: RefCell::default(),
+            origins: RefCell::default(),
             pings: Cell::new(0),
             settings: Cell::new(0),
             limits,
@@ -101,6 +107,18 @@ impl Board {
         let number = self.payload.get();
         self.payload.set(number.wrapping_add(1));
         (number | 1 << 63).to_be_bytes()
+    }
+
+    /// The peer answers for these, too. A list that grows for ever is not kept.
+    #[allow(clippy::box_collection)] // Of the few sessions that hear of origins, none pays for the many.
+    pub(crate) fn learn_origins(&self, origins: &[String]) {
+        let mut known = self.origins.borrow_mut();
+        let known = known.get_or_insert_default();
+        for origin in origins {
+            if known.len() < ORIGINS && !known.contains(origin) {
+                known.push(origin.clone());
+            }
+        }
     }
 
     /// Someone wants to hear what happens.

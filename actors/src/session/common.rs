@@ -14,11 +14,12 @@ use stagedoor_metrics::{
     SessionStats, TimeoutAction, TimeoutKind,
 };
 use stagedoor_protocol::{ErrorCode, StreamId};
+use tokio::sync::oneshot;
 use tracing::Span;
 
 use super::board::{Board, Phase};
 use super::events::{SessionEvent, SessionStatistics};
-use super::handle::{SessionInfo, TlsFacts};
+use super::handle::{SessionError, SessionHandle, SessionInfo, TlsFacts};
 use super::http2::Entry;
 use super::timer::{Due, sooner};
 use crate::close::CloseSession;
@@ -80,6 +81,8 @@ pub(crate) struct Common {
     pub(crate) life: Life,
     /// Once it is known what the session speaks.
     link: Option<Rc<Link>>,
+    /// Who waits to know what the session speaks.
+    opened_to: Option<oneshot::Sender<Result<SessionHandle, SessionError>>>,
     /// The error was told.
     failed: bool,
     queued: i64,
@@ -114,6 +117,7 @@ impl Common {
             ending: None,
             life: Life::default(),
             link: None,
+            opened_to: None,
             failed: false,
             queued: 0,
             accounted: false,
@@ -131,7 +135,18 @@ impl Common {
         let link = self.link(facts, now);
         self.link = Some(Rc::clone(&link));
         link.tell(|| SessionEvent::Opened);
+        if let Some(waiting) = self.opened_to.take() {
+            waiting.send(Ok(SessionHandle::new(Rc::clone(&link)))).ok();
+        }
         link
+    }
+
+    /// Who waits to know what the session speaks.
+    pub(crate) fn await_opening(
+        &mut self,
+        waiting: Option<oneshot::Sender<Result<SessionHandle, SessionError>>>,
+    ) {
+        self.opened_to = waiting;
     }
 
     fn link(&self, facts: Facts, now: Instant) -> Rc<Link> {
@@ -357,6 +372,9 @@ impl Common {
             // One message a session, and sessions are bounded.
             #[allow(clippy::disallowed_methods)]
             listener.do_send(SessionEnded { id, peer: self.peer, reason });
+        }
+        if let Some(waiting) = self.opened_to.take() {
+            waiting.send(Err(SessionError::Gone { reason })).ok();
         }
         if let Some(link) = self.link.take() {
             link.board.ends_for(reason);

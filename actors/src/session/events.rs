@@ -54,6 +54,20 @@ pub enum SessionEvent {
         /// Its payload.
         payload: [u8; 8],
     },
+    /// Client: the server offers an alternative service (ALTSVC, RFC 7838 §4).
+    AltSvc {
+        /// The stream whose origin it is for; stream 0 where `origin` names it.
+        stream: StreamId,
+        /// The origin; empty where the stream tells.
+        origin: String,
+        /// The value, as of an Alt-Svc field.
+        value: String,
+    },
+    /// Client: the server answers for these origins, too (ORIGIN, RFC 8336).
+    Origin {
+        /// As `scheme://host[:port]`.
+        origins: Vec<String>,
+    },
     /// A timer was due: of the session, or of one of its streams.
     Timeout {
         /// Which.

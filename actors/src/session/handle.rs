@@ -17,7 +17,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use stagedoor_metrics::{CloseReason, Protocol, Role};
 use stagedoor_protocol::settings::InForce;
-use stagedoor_protocol::{ConnectionState, ErrorCode, Settings, StreamId, UserError};
+use stagedoor_protocol::{
+    AltSvcTarget, Connection, ConnectionState, ErrorCode, Settings, StreamId, UserError,
+};
 use tokio::sync::oneshot;
 
 use super::board::Phase;
@@ -132,6 +134,9 @@ pub enum SessionError {
     /// Only servers send ALTSVC and ORIGIN (RFC 7838 §4, RFC 8336 §2).
     #[error("only servers send {0}")]
     NotServer(&'static str),
+    /// TLS was asked for where the host has none configured.
+    #[error("the host has no TLS configuration")]
+    NoTls,
     /// What else the protocol does not allow.
     #[error(transparent)]
     Refused(UserError),
@@ -179,6 +184,8 @@ pub(crate) enum Command {
     Settings(Settings, Answerer<Acknowledged>),
     Ping([u8; 8], Answerer<Pong>),
     Window(u32),
+    AltSvc { stream: StreamId, origin: String, value: String },
+    Origin(Vec<String>),
     State(Answerer<SessionSnapshot>),
     Close(CloseSession),
 }
@@ -354,6 +361,40 @@ impl SessionHandle {
         Ok(())
     }
 
+    /// Server: offers an alternative service (ALTSVC, RFC 7838 §4) for an origin, or for the origin of the
+    /// request on a stream. `value` is that of an Alt-Svc field: `h3=":443"; ma=3600`. A stream that is gone when
+    /// the order is heard is told as [`SessionEvent::FrameError`](super::SessionEvent::FrameError).
+    /// # Errors
+    /// [`SessionError::NotServer`]; [`SessionError::Refused`] for what is no `http(s)` origin, a value with
+    /// characters that cannot be sent, or more than 16 382 octets of both; [`SessionError::NotHttp2`],
+    /// [`SessionError::Gone`].
+    pub fn altsvc(&self, target: AltSvcTarget<'_>, value: &str) -> Result<(), SessionError> {
+        self.server("ALTSVC")?;
+        Connection::check_altsvc(target, value)?;
+        let (stream, origin) = match target {
+            AltSvcTarget::Origin(origin) => (StreamId::CONNECTION, origin.to_owned()),
+            AltSvcTarget::Stream(id) => (id, String::new()),
+        };
+        self.order(Command::AltSvc { stream, origin, value: value.to_owned() });
+        Ok(())
+    }
+
+    /// Server: tells which origins this session answers for (ORIGIN, RFC 8336); none at all is a statement too.
+    /// # Errors
+    /// [`SessionError::NotServer`]; [`SessionError::Refused`] for what is no `http(s)` origin, or more than
+    /// 16 384 octets, two a name included; [`SessionError::NotHttp2`], [`SessionError::Gone`].
+    pub fn origin<S: AsRef<str>>(&self, origins: &[S]) -> Result<(), SessionError> {
+        self.server("ORIGIN")?;
+        Connection::check_origins(origins)?;
+        self.order(Command::Origin(origins.iter().map(|origin| origin.as_ref().to_owned()).collect()));
+        Ok(())
+    }
+
+    /// Client: the origins the server named in ORIGIN frames, the first 1 024 of them.
+    pub fn origins(&self) -> Vec<String> {
+        self.0.board.origins.borrow().as_deref().cloned().unwrap_or_default()
+    }
+
     /// The session as it stands in its next turn.
     /// # Errors
     /// [`SessionError::NotHttp2`], [`SessionError::Gone`], from the call and from the answer.
@@ -411,6 +452,14 @@ impl SessionHandle {
     fn open(&self) -> Result<&Rc<Link>, SessionError> {
         self.http2()?;
         self.living()
+    }
+
+    fn server(&self, frame: &'static str) -> Result<(), SessionError> {
+        self.open()?;
+        match self.role {
+            Role::Server => Ok(()),
+            Role::Client => Err(SessionError::NotServer(frame)),
+        }
     }
 
     fn order(&self, command: Command) {

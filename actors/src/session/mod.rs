@@ -12,6 +12,7 @@ pub(crate) mod board;
 mod common;
 pub(crate) mod events;
 pub(crate) mod handle;
+mod handshake;
 pub(crate) mod http1;
 mod http2;
 mod opening;
@@ -29,6 +30,7 @@ use std::time::Instant;
 
 use actix::prelude::*;
 use stagedoor_metrics::{ActorKind, CloseReason, SessionId, SessionState, TimeoutAction, TimeoutKind};
+use tokio::sync::oneshot;
 
 use crate::clock;
 use crate::close::{CloseSession, timer_of};
@@ -42,6 +44,7 @@ pub use handle::{
     Acknowledged, Answer, GoAway, MAX_OPAQUE, Pong, SessionError, SessionHandle, SessionInfo,
     SessionSnapshot, TlsFacts,
 };
+pub use handshake::{Handshaking, ServerHandshake, perform_server_handshake};
 
 use board::Phase;
 use common::Common;
@@ -57,6 +60,16 @@ pub struct Session {
     common: Common,
     engine: Engine,
     timer: Timer,
+}
+
+/// How a connection comes in.
+pub(crate) struct Entrance {
+    pub(crate) io: Raw,
+    pub(crate) peer: Option<SocketAddr>,
+    /// TLS first, as the host has it.
+    pub(crate) tls: bool,
+    /// Who waits to know what it speaks.
+    pub(crate) opened: Option<oneshot::Sender<Result<SessionHandle, SessionError>>>,
 }
 
 /// What a session does now.
@@ -88,10 +101,12 @@ enum Step {
 }
 
 impl Session {
-    pub(crate) fn new(host: Rc<Host>, id: SessionId, io: Raw, peer: Option<SocketAddr>) -> Self {
+    pub(crate) fn new(host: Rc<Host>, id: SessionId, entrance: Entrance) -> Self {
         let now = clock::now();
-        let common = Common::new(host, id, peer, now);
-        let engine = Engine::Opening(Box::new(Opening::new(io, &common, now)));
+        let Entrance { io, peer, tls, opened } = entrance;
+        let mut common = Common::new(host, id, peer, now);
+        common.await_opening(opened);
+        let engine = Engine::Opening(Box::new(Opening::new(io, tls, &common, now)));
         Self { common, engine, timer: Timer::default() }
     }
 

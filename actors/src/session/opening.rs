@@ -56,9 +56,9 @@ enum State {
 }
 
 impl Opening {
-    pub(crate) fn new(io: Raw, common: &Common, now: Instant) -> Self {
+    pub(crate) fn new(io: Raw, tls: bool, common: &Common, now: Instant) -> Self {
         let timeouts = &common.host.config.timeouts;
-        let (state, time) = match &common.host.tls {
+        let (state, time) = match common.host.tls.as_ref().filter(|_| tls) {
             Some(tls) => (State::Tls(Box::new(tls.accept(Below::new(io)))), timeouts.handshake),
             None => (State::Looking(io, Vec::new()), timeouts.preface),
         };

@@ -39,27 +39,25 @@ impl Connection {
     /// [`UserError::Ended`] for a stream that carries no more frames of ours; [`UserError::ConnectionClosed`].
     pub fn send_altsvc(&mut self, target: AltSvcTarget<'_>, value: &str) -> Result<(), UserError> {
         self.may_speak_of_origins()?;
-        if value.is_empty() || !value.bytes().all(is_quotable) {
-            return Err(UserError::AltSvcValue);
-        }
-        let (id, origin) = match target {
-            AltSvcTarget::Origin(url) => (StreamId::CONNECTION, origin_of(url)?),
+        let payload = altsvc_payload(target, value)?;
+        let id = match target {
+            AltSvcTarget::Origin(_) => StreamId::CONNECTION,
             AltSvcTarget::Stream(id) => match self.table.get(id) {
-                Some(Stream { send: SendHalf::Open(_), .. }) => (id, String::new()),
+                Some(Stream { send: SendHalf::Open(_), .. }) => id,
                 Some(_) => return Err(UserError::Ended(id)),
                 None => return Err(UserError::StreamGone(id)),
             },
         };
-        let length = origin.len() + value.len();
-        if length > MAX_ALTSVC {
-            return Err(UserError::FrameTooLong { frame: "ALTSVC", length, limit: MAX_ALTSVC });
-        }
-        let mut payload = Vec::with_capacity(2 + length);
-        payload.extend_from_slice(&(origin.len() as u16).to_be_bytes());
-        payload.extend_from_slice(origin.as_bytes());
-        payload.extend_from_slice(value.as_bytes());
         self.write_frame(kind::ALTSVC, 0, id, &payload);
         Ok(())
+    }
+
+    /// What [`Self::send_altsvc`] refuses whatever the connection: for an owner that takes the order earlier than it
+    /// can be carried out.
+    /// # Errors
+    /// As there, without those that the state of the connection or stream makes.
+    pub fn check_altsvc(target: AltSvcTarget<'_>, value: &str) -> Result<(), UserError> {
+        altsvc_payload(target, value).map(drop)
     }
 
     /// Server: tells which origins this connection answers for (RFC 8336); none at all is a statement too.
@@ -68,18 +66,16 @@ impl Connection {
     /// [`UserError::FrameTooLong`] above 16 384 octets, two a name included; [`UserError::ConnectionClosed`].
     pub fn send_origin<S: AsRef<str>>(&mut self, origins: &[S]) -> Result<(), UserError> {
         self.may_speak_of_origins()?;
-        let mut payload = Vec::new();
-        for origin in origins {
-            let origin = origin_of(origin.as_ref())?;
-            let length = payload.len() + 2 + origin.len();
-            if length > MAX_ORIGIN {
-                return Err(UserError::FrameTooLong { frame: "ORIGIN", length, limit: MAX_ORIGIN });
-            }
-            payload.extend_from_slice(&(origin.len() as u16).to_be_bytes());
-            payload.extend_from_slice(origin.as_bytes());
-        }
+        let payload = origin_payload(origins)?;
         self.write_frame(kind::ORIGIN, 0, StreamId::CONNECTION, &payload);
         Ok(())
+    }
+
+    /// What [`Self::send_origin`] refuses whatever the connection.
+    /// # Errors
+    /// [`UserError::InvalidOrigin`], [`UserError::FrameTooLong`].
+    pub fn check_origins<S: AsRef<str>>(origins: &[S]) -> Result<(), UserError> {
+        origin_payload(origins).map(drop)
     }
 
     fn may_speak_of_origins(&self) -> Result<(), UserError> {
@@ -114,6 +110,39 @@ impl Connection {
             Some(_) | None => self.budget.unknown_frame(HEADER_LEN + payload.len()),
         }
     }
+}
+
+fn altsvc_payload(target: AltSvcTarget<'_>, value: &str) -> Result<Vec<u8>, UserError> {
+    if value.is_empty() || !value.bytes().all(is_quotable) {
+        return Err(UserError::AltSvcValue);
+    }
+    let origin = match target {
+        AltSvcTarget::Origin(url) => origin_of(url)?,
+        AltSvcTarget::Stream(_) => String::new(),
+    };
+    let length = origin.len() + value.len();
+    if length > MAX_ALTSVC {
+        return Err(UserError::FrameTooLong { frame: "ALTSVC", length, limit: MAX_ALTSVC });
+    }
+    let mut payload = Vec::with_capacity(2 + length);
+    payload.extend_from_slice(&(origin.len() as u16).to_be_bytes());
+    payload.extend_from_slice(origin.as_bytes());
+    payload.extend_from_slice(value.as_bytes());
+    Ok(payload)
+}
+
+fn origin_payload<S: AsRef<str>>(origins: &[S]) -> Result<Vec<u8>, UserError> {
+    let mut payload = Vec::new();
+    for origin in origins {
+        let origin = origin_of(origin.as_ref())?;
+        let length = payload.len() + 2 + origin.len();
+        if length > MAX_ORIGIN {
+            return Err(UserError::FrameTooLong { frame: "ORIGIN", length, limit: MAX_ORIGIN });
+        }
+        payload.extend_from_slice(&(origin.len() as u16).to_be_bytes());
+        payload.extend_from_slice(origin.as_bytes());
+    }
+    Ok(payload)
 }
 
 fn origin_of(url: &str) -> Result<String, UserError> {

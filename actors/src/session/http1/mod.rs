@@ -83,7 +83,7 @@ impl Http1 {
     /// `seen` was read to learn that this is not HTTP/2.
     pub(crate) fn new(io: Transport, seen: Bytes, common: &Common, link: Rc<Link>, now: Instant) -> Self {
         let limits = &common.host.config.limits;
-        let secure = common.host.tls.is_some();
+        let secure = matches!(io, Transport::Tls(_));
         let front = Front::new(Rc::clone(&link), secure, limits.header_bytes);
         let begun = !seen.is_empty();
         let meter = Rc::new(Meter::new(io, seen, now));

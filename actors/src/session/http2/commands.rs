@@ -4,9 +4,10 @@
 //! other end of it says so ([`Answer`](crate::session::handle::Answer)).
 
 use std::collections::VecDeque;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use stagedoor_protocol::{Connection, Settings};
+use stagedoor_protocol::{AltSvcTarget, Connection, Settings, StreamId};
 
 use super::Http2;
 use super::watch::KEEPALIVE;
@@ -44,7 +45,7 @@ impl Desk {
         &mut self,
         command: Command,
         conn: &mut Connection,
-        link: &Link,
+        link: &Rc<Link>,
         now: Instant,
     ) -> Option<CloseSession> {
         let board = &link.board;
@@ -64,6 +65,20 @@ impl Desk {
                 }
             },
             Command::Window(octets) => conn.set_connection_window(octets),
+            Command::AltSvc { stream, origin, value } => {
+                let target = match stream.is_connection() {
+                    true => AltSvcTarget::Origin(&origin),
+                    false => AltSvcTarget::Stream(stream),
+                };
+                if let Err(error) = conn.send_altsvc(target, &value) {
+                    link.tell(|| SessionEvent::FrameError { stream, error });
+                }
+            }
+            Command::Origin(origins) => {
+                if let Err(error) = conn.send_origin(&origins) {
+                    link.tell(|| SessionEvent::FrameError { stream: StreamId::CONNECTION, error });
+                }
+            }
             Command::State(answer) => {
                 answer.send(Ok(snapshot(conn))).ok();
             }

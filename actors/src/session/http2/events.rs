@@ -44,6 +44,13 @@ impl Http2 {
                 }
                 Event::PongReceived { payload } => self.pong(payload, common, now),
                 Event::PingReceived { payload } => self.link.tell(|| SessionEvent::Ping { payload }),
+                Event::AltSvcReceived { id: stream, origin, value } => {
+                    self.link.tell(|| SessionEvent::AltSvc { stream, origin, value });
+                }
+                Event::OriginReceived { origins } => {
+                    self.link.board.learn_origins(&origins);
+                    self.link.tell(|| SessionEvent::Origin { origins });
+                }
                 Event::SettingsReceived { settings } => {
                     self.link.push_allowed.set(self.conn.remote_settings().enable_push);
                     self.told_settings(settings);

@@ -88,9 +88,15 @@ pub(crate) struct Http2 {
 
 impl Http2 {
     pub(crate) fn new(io: Transport, common: &Common, link: Rc<Link>, now: Instant) -> Self {
+        let mut conn = Connection::new(Role::Server, common.host.protocol.clone(), now);
+        let origins = &common.host.config.options.origins;
+        if !origins.is_empty() && matches!(io, Transport::Tls(_)) {
+            // `ListenerConfig::check` has seen them; a host made without it says nothing wrong.
+            conn.send_origin(origins).ok();
+        }
         Self {
             io,
-            conn: Connection::new(Role::Server, common.host.protocol.clone(), now),
+            conn,
             desk: Desk::new(&link.board),
             link,
             streams: Streams::default(),
@@ -391,7 +397,9 @@ impl Http2 {
     }
 
     pub(crate) fn view(&self, view: &mut SessionView, now: Instant) {
-        view.recv_window = self.conn.recv_window();
+        let state = self.conn.state();
+        view.recv_window = state.recv_window;
+        view.http2 = Some(state);
         for stream in self.conn.streams() {
             let Some(entry) = self.streams.get(&stream.id) else { continue };
             view.streams.push(StreamView {
