@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use stagedoor_protocol::Window;
+use stagedoor_protocol::{Padding, Window};
 
 use crate::session::board::Outstanding;
 
@@ -64,6 +64,10 @@ impl ListenerConfig {
             max_header_fields: self.limits.header_fields,
             max_frame_size: self.options.max_frame_size,
             header_table_size: self.options.header_table_size,
+            encoder_table_size: self.options.encoder_table_size,
+            padding: self.options.padding,
+            strict_single_value_fields: self.options.strict_single_value_fields,
+            max_send_header_block: self.options.max_send_header_block,
             enable_connect_protocol: self.options.enable_connect_protocol,
             custom_settings: self.options.custom_settings.clone(),
             remote_custom_settings: self.options.remote_custom_settings.clone(),
@@ -151,6 +155,15 @@ pub struct MaxAge {
 pub struct Http2Options {
     /// Octets of the dynamic table the peer may use for its header blocks (RFC 7541 §4.2).
     pub header_table_size: u32,
+    /// Octets our own dynamic table never exceeds, whatever the peer allows; up to 65 536.
+    pub encoder_table_size: u32,
+    /// Octets that hide how long HEADERS and DATA of ours are (RFC 9113 §10.7).
+    pub padding: Padding,
+    /// Refuse to send a field twice that a message has once. A gateway that passes on what it was given says
+    /// false.
+    pub strict_single_value_fields: bool,
+    /// Octets a header block we send may take before compression: name, value and 16 octets a field.
+    pub max_send_header_block: usize,
     /// Largest frame payload the peer may send, 16 384 to 16 777 215 octets.
     pub max_frame_size: u32,
     /// Offer extended CONNECT (RFC 8441).
@@ -172,6 +185,10 @@ impl Default for Http2Options {
     fn default() -> Self {
         Self {
             header_table_size: 4096,
+            encoder_table_size: 4096,
+            padding: Padding::None,
+            strict_single_value_fields: true,
+            max_send_header_block: 64 << 10,
             max_frame_size: 16_384,
             enable_connect_protocol: true,
             custom_settings: Vec::new(),

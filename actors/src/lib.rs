@@ -44,7 +44,7 @@ pub use session::{
     ServerHandshake, Session, SessionError, SessionEvent, SessionHandle, SessionInfo, SessionSnapshot,
     SessionStatistics, TlsFacts, perform_server_handshake,
 };
-pub use stagedoor_protocol::{AltSvcTarget, ConnectionState};
+pub use stagedoor_protocol::{AltSvcTarget, ConnectionState, Padding};
 pub use stream::{CloseStream, Closed, Phase, Pushed, ServerStream, Stream, StreamHandle, StreamMisuse};
 pub use tunnel::{Tunnel, TunnelTo};
 pub use view::{SessionView, StreamView};

@@ -60,6 +60,8 @@ pub struct Config {
     pub max_header_fields: usize,
     /// Octets of our decoder's dynamic table.
     pub header_table_size: u32,
+    /// Octets our encoder's dynamic table never exceeds, whatever the peer allows (RFC 7541 §4.2).
+    pub encoder_table_size: u32,
     /// Server: offer extended CONNECT (RFC 8441).
     pub enable_connect_protocol: bool,
     /// Client: let the server push.
@@ -109,6 +111,7 @@ impl Default for Config {
             max_header_list_size: 32 << 10,
             max_header_fields: 128,
             header_table_size: 4096,
+            encoder_table_size: 4096,
             enable_connect_protocol: true,
             enable_push: false,
             custom_settings: Vec::new(),

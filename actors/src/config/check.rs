@@ -157,7 +157,8 @@ impl ListenerConfig {
             ("timeouts.settings", timeouts.settings),
             ("timeouts.keepalive_timeout", timeouts.keepalive_timeout),
         ] {
-            if time == Duration::ZERO {
+            let off = option == "timeouts.keepalive_timeout" && timeouts.keepalive_ping == Duration::ZERO;
+            if time == Duration::ZERO && !off {
                 return Err((option, Problem::Zero));
             }
         }
@@ -168,6 +169,8 @@ impl ListenerConfig {
         let options = &self.options;
         let memory = self.limits.session_memory as u64;
         within("options.header_table_size", options.header_table_size.into(), 0, memory)?;
+        within("options.encoder_table_size", options.encoder_table_size.into(), 0, 64 << 10)?;
+        within("options.max_send_header_block", options.max_send_header_block as u64, 1024, MOST)?;
         within("options.max_frame_size", options.max_frame_size.into(), 16_384, 0xff_ffff)?;
         within("options.max_outstanding_pings", options.max_outstanding_pings.into(), 1, 1000)?;
         within("options.max_outstanding_settings", options.max_outstanding_settings.into(), 1, 1000)?;

@@ -171,3 +171,75 @@ impl Board {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::time::Instant;
+
+    use stagedoor_metrics::Role;
+
+    use super::*;
+    use crate::session::handle::SessionInfo;
+    use crate::{Reply, Request, Response, Service};
+
+    struct Silent;
+
+    impl Service for Silent {
+        fn call(&self, _: Request) -> Reply {
+            Response::new(204).into()
+        }
+    }
+
+    fn link(observer: Option<Rc<dyn Observer>>) -> Rc<Link> {
+        let info = SessionInfo {
+            id: "0-0".into(),
+            listener: "test".into(),
+            role: Role::Server,
+            protocol: "h2c",
+            peer: None,
+            local: None,
+            server_name: None,
+            tls: None,
+        };
+        let board = Board::new(observer, Outstanding { pings: 1, settings: 1 });
+        Rc::new(Link::new(Rc::new(Silent), Rc::new(info), board, tracing::Span::none(), Instant::now()))
+    }
+
+    fn never() -> SessionEvent {
+        unreachable!("nobody listens: no event is made")
+    }
+
+    #[test]
+    fn an_event_is_not_made_while_nobody_listens() {
+        let link = link(None);
+        link.tell(never);
+        let events = SessionHandle::new(Rc::clone(&link)).events();
+        let made = Cell::new(0);
+        let make = || {
+            made.set(made.get() + 1);
+            SessionEvent::Opened
+        };
+        link.tell(make);
+        assert_eq!(made.get(), 1);
+        // The event after the listener went is the last that is made.
+        drop(events);
+        link.tell(make);
+        link.tell(never);
+    }
+
+    #[test]
+    fn nothing_is_told_after_the_end() {
+        let told = Rc::new(Cell::new(0));
+        let kept = Rc::clone(&told);
+        let observer = move |_: &SessionHandle, _: &SessionEvent| kept.set(kept.get() + 1);
+        let link = link(Some(Rc::new(observer)));
+        let closed = || SessionEvent::Closed { reason: CloseReason::Drain, statistics: Box::default() };
+        link.tell(closed);
+        assert_eq!(told.get(), 1);
+        link.tell(never);
+        link.board.publish(&link, closed());
+        assert_eq!(told.get(), 1);
+        assert!(SessionHandle::new(link).is_gone());
+    }
+}

@@ -101,7 +101,7 @@ impl Parting {
         if now >= self.until {
             self.over = true;
             if self.refusing {
-                common.host.cells.timeouts[TimeoutKind::UnknownProtocol][TimeoutAction::Closed].inc();
+                common.timed(TimeoutKind::UnknownProtocol, TimeoutAction::Closed, None);
             }
         }
     }

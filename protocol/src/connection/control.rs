@@ -46,7 +46,7 @@ impl Connection {
             lingering: Vec::new(),
             orphans: Vec::new(),
             early_priorities: Vec::new(),
-            encoder: hpack::Encoder::new(),
+            encoder: hpack::Encoder::with_cap(config.encoder_table_size),
             output: Output::default(),
             scheduler: Scheduler::default(),
             send_window: 65_535,

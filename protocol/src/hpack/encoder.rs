@@ -1,7 +1,7 @@
 //! Encoding of header blocks (RFC 7541 §6), response heads above all.
 //!
 //! Does not frame, split or order anything. Invariant: every octet written decodes, at a peer that saw
-//! all blocks in order, to the fields given; the table never exceeds min(4 096, the peer's limit).
+//! all blocks in order, to the fields given; the table never exceeds min(our cap, the peer's limit).
 
 use std::collections::VecDeque;
 
@@ -21,6 +21,8 @@ pub struct Encoder {
     keys: VecDeque<u32>,
     /// Changes of the peer's limit since the last block.
     pending: Option<Resize>,
+    /// Octets the table never exceeds, whatever the peer allows.
+    cap: u32,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -33,12 +35,21 @@ struct Resize {
 impl Encoder {
     /// An encoder with the initial table of 4 096 octets. Owns no heap before the first field is indexed.
     pub fn new() -> Self {
-        Self { table: Table::new(MAX_TABLE_DEFAULT), keys: VecDeque::new(), pending: None }
+        let (table, cap) = (Table::new(MAX_TABLE_DEFAULT), MAX_TABLE_DEFAULT);
+        Self { table, keys: VecDeque::new(), pending: None, cap }
     }
 
-    /// The peer's SETTINGS_HEADER_TABLE_SIZE; our table is min(4 096, limit), told in the next block.
+    /// An encoder whose table never exceeds `cap` octets. Entries are looked for one by one: a table much larger
+    /// than the usual 4 096 octets costs more than it saves.
+    pub fn with_cap(cap: u32) -> Self {
+        let mut encoder = Self { cap, ..Self::new() };
+        encoder.set_peer_limit(MAX_TABLE_DEFAULT);
+        encoder
+    }
+
+    /// The peer's SETTINGS_HEADER_TABLE_SIZE; our table is min(our cap, limit), told in the next block.
     pub fn set_peer_limit(&mut self, limit: u32) {
-        let last = limit.min(MAX_TABLE_DEFAULT);
+        let last = limit.min(self.cap);
         let lowest = self.pending.map_or(last, |resize| resize.lowest.min(last));
         let in_use = self.table.max_size() as u32;
         self.pending = (lowest != in_use || last != in_use).then_some(Resize { lowest, last });
@@ -378,6 +389,22 @@ mod tests {
         assert_eq!(encoder.table_size(), 2048);
         assert_eq!(block(&mut encoder, &[("m", &format!("{value}v"))])[0], 0);
         assert_eq!(encoder.table_size(), 2048);
+    }
+
+    #[test] // §4.2
+    fn the_table_never_exceeds_our_cap_whatever_the_peer_allows() {
+        let mut none = Encoder::with_cap(0);
+        assert_eq!(block(&mut none, &[("n", "v")])[0], 0x20, "told in the first block");
+        none.set_peer_limit(1 << 20);
+        block(&mut none, &[("n", "v")]);
+        assert_eq!(none.table_size(), 0);
+        let mut large = Encoder::with_cap(8192);
+        let value = "v".repeat(3000);
+        block(&mut large, &[("n", &value)]);
+        assert_eq!(large.table_size(), 0, "the peer allows 4 096 until it says more");
+        large.set_peer_limit(1 << 20);
+        block(&mut large, &[("n", &value)]);
+        assert_eq!(large.table_size(), 3033);
     }
 
     #[test] // §4.2
