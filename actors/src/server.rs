@@ -18,7 +18,7 @@ use crate::listener::{Ledger, Loads, Post, StopAccepting, Supervisor, bind};
 use crate::service::ServiceFactory;
 use crate::session::{ObserverFactory, ResetStream};
 use crate::view::SessionView;
-use crate::worker::{CloseAll, CloseIdle, CloseOne, Reconfigure, ResetOne, Serve, Sessions, Worker};
+use crate::worker::{Change, CloseAll, CloseIdle, CloseOne, Reconfigure, ResetOne, Serve, Sessions, Worker};
 
 /// How often a drain says how it goes.
 const PROGRESS: Duration = Duration::from_secs(1);
@@ -282,7 +282,7 @@ impl ServerHandle {
         let Some(post) = self.0.posts.iter().find(|post| post.name == listener) else {
             return Err(ReconfigureError::NoListener(listener.to_owned()));
         };
-        let (listener, change) = (post.id, Arc::new(change));
+        let (listener, change): (_, Change) = (post.id, Arc::new(change));
         let told = self.0.workers.iter().map(|worker| {
             let change = Arc::clone(&change);
             worker.send(Reconfigure { listener, change })

@@ -185,10 +185,13 @@ impl Handler<CloseIdle> for Worker {
     }
 }
 
+/// What is told otherwise.
+pub(crate) type Change = Arc<dyn Fn(&mut ListenerConfig) -> Result<(), ReconfigureError> + Send + Sync>;
+
 /// Order: tell the sessions of a listener that begin from now on something else.
 pub(crate) struct Reconfigure {
     pub(crate) listener: ListenerId,
-    pub(crate) change: Arc<dyn Fn(&mut ListenerConfig) -> Result<(), ReconfigureError> + Send + Sync>,
+    pub(crate) change: Change,
 }
 
 impl Message for Reconfigure {

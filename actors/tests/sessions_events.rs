@@ -131,11 +131,11 @@ fn an_error_is_told_before_the_end_and_the_end_once() {
             heard[1..],
             ["stream 1 session_closed", "error protocol_error PROTOCOL_ERROR", "closed protocol_error"]
         );
+        // Who comes after the end hears nothing.
+        assert!(session.events().next().await.is_none());
         let seen = seen.borrow();
         assert_eq!(seen.iter().filter(|name| name.starts_with("closed")).count(), 1);
         assert_eq!(seen.last().unwrap(), "closed protocol_error");
-        // Who comes after the end hears nothing.
-        assert!(session.events().next().await.is_none());
     });
 }
 

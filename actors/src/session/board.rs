@@ -51,7 +51,7 @@ pub(crate) struct Board {
     pub(crate) goaway: RefCell<Option<Box<GoAway>>>,
     pub(crate) agreed: RefCell<Agreed>,
     /// What ORIGIN frames of the peer named (RFC 8336).
-    pub(crate) origins: RefCell<Option<Box<Vec<String>>>>,
+    pub(crate) origins: RefCell<Vec<String>>,
     /// Unanswered PINGs of handles.
     pub(crate) pings: Cell<u32>,
     /// Unacknowledged SETTINGS, the first ones of the session included.
@@ -110,10 +110,8 @@ impl Board {
     }
 
     /// The peer answers for these, too. A list that grows for ever is not kept.
-    #[allow(clippy::box_collection)] // Of the few sessions that hear of origins, none pays for the many.
     pub(crate) fn learn_origins(&self, origins: &[String]) {
         let mut known = self.origins.borrow_mut();
-        let known = known.get_or_insert_default();
         for origin in origins {
             if known.len() < ORIGINS && !known.contains(origin) {
                 known.push(origin.clone());

@@ -392,7 +392,7 @@ impl SessionHandle {
 
     /// Client: the origins the server named in ORIGIN frames, the first 1 024 of them.
     pub fn origins(&self) -> Vec<String> {
-        self.0.board.origins.borrow().as_deref().cloned().unwrap_or_default()
+        self.0.board.origins.borrow().clone()
     }
 
     /// The session as it stands in its next turn.
