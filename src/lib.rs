@@ -5,25 +5,19 @@
 //! `stagedoor-metrics`. Starts nothing by itself and reads no configuration.
 //!
 //! ```no_run
-//! use std::rc::Rc;
-//! use std::sync::Arc;
 //! use std::time::Duration;
 //!
-//! use stagedoor::{ListenerConfig, Metrics, Reply, Request, Response, ServerBuilder, Service};
+//! use stagedoor::{HttpRequest, ListenerConfig, Metrics, ServerBuilder, handler};
 //!
-//! struct Hello;
-//!
-//! impl Service for Hello {
-//!     fn call(&self, request: Request) -> Reply {
-//!         Response::text(format!("hello, session {}\n", request.session.id)).into()
-//!     }
+//! async fn hello(request: HttpRequest) -> String {
+//!     format!("hello, session {}\n", request.body().session().id)
 //! }
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! actix_rt::System::new().block_on(async {
 //!     let plain = ListenerConfig::new("plain", "127.0.0.1:8080".parse()?);
 //!     let server = ServerBuilder::new(Metrics::new("stagedoor"), 2)
-//!         .listen(plain, Arc::new(|| Rc::new(Hello) as Rc<dyn Service>), false)
+//!         .listen(plain, handler(hello), false)
 //!         .start()
 //!         .await?;
 //!     // ... until it is time to go:
@@ -42,10 +36,18 @@ mod seen;
 
 pub use lifecycle::{Lifecycle, ServerSlot, Stage};
 pub use stagedoor_actors::files;
+pub use stagedoor_actors::facade::{self, HttpRequest, HttpResponse, IntoResponse, handler};
 pub use stagedoor_actors::{
+<<<<<<< HEAD
     BindError, Body, BodyError, DrainProgress, Limits, ListenerConfig, MaxAge, Reply, Request, RequestBody,
     Response, ServerBuilder, ServerHandle, Service, ServiceFactory, SessionHandle, SessionInfo, StartError,
     Timeouts, Windows,
+=======
+    BindError, Body, BodyError, Closed, DrainProgress, Expectation, Limits, ListenerConfig, MaxAge, Phase,
+    Reply, Request, RequestBody, Response, ServerBuilder, ServerHandle, ServerStream, Service,
+    ServiceFactory, SessionHandle, SessionInfo, StreamHandle, StreamMisuse, Timeouts, Tunnel, TunnelTo,
+    Windows,
+>>>>>>> 5ce4f97 (facade: the async fn of the first example, tested on both protocols; the demo's live paths on all four)
 };
 pub use stagedoor_metrics::{Metrics, RouteId};
 pub use stagedoor_protocol::{Fields, RequestHead, StreamId, Window};

@@ -13,6 +13,7 @@ mod demo;
 mod drain;
 mod faults;
 mod files;
+mod live;
 mod negotiation;
 mod observation;
 mod programs;

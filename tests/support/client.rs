@@ -225,7 +225,7 @@ async fn start(io: Box<dyn Io>, http2: bool, window: u32) -> Sender {
         Sender::Two(sender)
     } else {
         let (sender, connection) = http1::handshake(io).await.expect("a connection");
-        tokio::spawn(connection);
+        tokio::spawn(connection.with_upgrades());
         Sender::One(sender)
     }
 }
