@@ -35,19 +35,13 @@ mod lifecycle;
 mod seen;
 
 pub use lifecycle::{Lifecycle, ServerSlot, Stage};
-pub use stagedoor_actors::files;
 pub use stagedoor_actors::facade::{self, HttpRequest, HttpResponse, IntoResponse, handler};
+pub use stagedoor_actors::files;
 pub use stagedoor_actors::{
-<<<<<<< HEAD
-    BindError, Body, BodyError, DrainProgress, Limits, ListenerConfig, MaxAge, Reply, Request, RequestBody,
-    Response, ServerBuilder, ServerHandle, Service, ServiceFactory, SessionHandle, SessionInfo, StartError,
-    Timeouts, Windows,
-=======
     BindError, Body, BodyError, Closed, DrainProgress, Expectation, Limits, ListenerConfig, MaxAge, Phase,
     Reply, Request, RequestBody, Response, ServerBuilder, ServerHandle, ServerStream, Service,
-    ServiceFactory, SessionHandle, SessionInfo, StreamHandle, StreamMisuse, Timeouts, Tunnel, TunnelTo,
-    Windows,
->>>>>>> 5ce4f97 (facade: the async fn of the first example, tested on both protocols; the demo's live paths on all four)
+    ServiceFactory, SessionHandle, SessionInfo, StartError, StreamHandle, StreamMisuse, Timeouts, Tunnel,
+    TunnelTo, Windows,
 };
 pub use stagedoor_metrics::{Metrics, RouteId};
 pub use stagedoor_protocol::{Fields, RequestHead, StreamId, Window};
