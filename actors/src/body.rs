@@ -298,20 +298,25 @@ impl Inbound {
         self.state.borrow().unread
     }
 
-    fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         let state = self.state.borrow();
         state.chunks.is_empty() && state.trailers.is_none() && matches!(state.end, End::Ended)
     }
 
-    fn taken(&self) -> u64 {
+    /// Everything has arrived, whether it was read or not.
+    pub(crate) fn is_ended(&self) -> bool {
+        matches!(self.state.borrow().end, End::Ended)
+    }
+
+    pub(crate) fn taken(&self) -> u64 {
         self.state.borrow().taken
     }
 
-    fn take_trailers(&self) -> Option<Fields> {
+    pub(crate) fn take_trailers(&self) -> Option<Fields> {
         self.state.borrow_mut().trailers.take()
     }
 
-    fn poll_chunk(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
+    pub(crate) fn poll_chunk(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
         let mut state = self.state.borrow_mut();
         if let Some(chunk) = state.chunks.pop_front() {
             state.unread -= chunk.len();
@@ -335,7 +340,7 @@ impl Inbound {
         }
     }
 
-    fn let_go(&self) {
+    pub(crate) fn let_go(&self) {
         let mut state = self.state.borrow_mut();
         let unread = std::mem::take(&mut state.unread);
         state.chunks.clear();

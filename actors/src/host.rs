@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use actix::prelude::*;
 use stagedoor_metrics::{
@@ -13,9 +14,10 @@ use stagedoor_metrics::{
 };
 use tokio_rustls::TlsAcceptor;
 
+use crate::client;
 use crate::config::ListenerConfig;
 use crate::listener::{Ledger, SessionEnded};
-use crate::service::Service;
+use crate::service::{Reply, Request, Response, Service};
 use crate::session::{Entrance, Observer, Session};
 use crate::transport::{Io, Raw};
 
@@ -33,9 +35,35 @@ pub(crate) struct Entry {
     pub(crate) listener: ListenerId,
 }
 
+thread_local! {
+    /// The arena of this arbiter, and where its sessions are counted: sessions of clients belong to it too.
+    static HERE: RefCell<Option<(Metrics, Rc<Arena>)>> = const { RefCell::new(None) };
+}
+
+/// Worker numbers of threads that run clients and no Worker: out of the way of those that do.
+static CLIENT_WORKERS: AtomicU16 = AtomicU16::new(0x8000);
+
 impl Arena {
-    pub(crate) fn new(worker: u16) -> Rc<Self> {
-        Rc::new(Self { worker, ..Self::default() })
+    pub(crate) fn new(metrics: &Metrics, worker: u16) -> Rc<Self> {
+        let arena = Rc::new(Self { worker, ..Self::default() });
+        HERE.set(Some((metrics.clone(), Rc::clone(&arena))));
+        arena
+    }
+
+    /// The arena of the calling thread; a new one where there is none, or none that counts in `metrics`.
+    fn here(metrics: Option<&Metrics>, prefix: &str) -> (Metrics, Rc<Self>) {
+        let known =
+            HERE.with_borrow(|here| here.as_ref().map(|(known, arena)| (known.clone(), Rc::clone(arena))));
+        match (known, metrics) {
+            (Some((known, arena)), None) => (known, arena),
+            (Some((known, arena)), Some(wanted)) if known.is_same(wanted) => (known, arena),
+            (_, wanted) => {
+                let metrics = wanted.map_or_else(|| Metrics::new(prefix), Metrics::clone);
+                let worker = CLIENT_WORKERS.fetch_add(1, Ordering::Relaxed);
+                let arena = Self::new(&metrics, worker);
+                (metrics, arena)
+            }
+        }
     }
 
     fn next_id(&self) -> SessionId {
@@ -69,7 +97,26 @@ impl Host {
     pub fn new(metrics: &Metrics, worker: u16, config: ListenerConfig, service: Rc<dyn Service>) -> Rc<Self> {
         let address = config.bind.first().map_or_else(String::new, SocketAddr::to_string);
         let id = metrics.add_listener(&config.name, &address);
-        Self::of_listener(metrics, id, Arc::new(config), (service, None), Arena::new(worker), None)
+        Self::of_listener(metrics, id, Arc::new(config), (service, None), Arena::new(metrics, worker), None)
+    }
+
+    /// A host for a session of a client on the calling thread.
+    pub(crate) fn of_client(options: &client::Options) -> Rc<Self> {
+        let config = options.host_config();
+        let (metrics, arena) = Arena::here(options.metrics.as_ref(), "stagedoor");
+        let id = metrics.add_listener(&config.name, "-");
+        let service: (Rc<dyn Service>, _) = (Rc::new(Nothing), None);
+        let host = Self::of_listener(&metrics, id, config, service, arena, None);
+        // Not shared yet: the machine of a client is told a little more.
+        match Rc::try_unwrap(host) {
+            Ok(mut host) => {
+                host.protocol.enable_push = options.accept_push;
+                host.protocol.max_reserved_streams = options.max_pushed_streams;
+                host.protocol.peer_max_concurrent_streams = options.initial_max_streams;
+                Rc::new(host)
+            }
+            Err(host) => host,
+        }
     }
 
     pub(crate) fn of_listener(
@@ -150,11 +197,29 @@ impl Host {
         })
     }
 
+    /// Starts a session of a client.
+    pub(crate) fn spawn_client(&self, session: impl FnOnce(SessionId) -> Session) -> Addr<Session> {
+        let id = self.arena.next_id();
+        let addr = session(id).start();
+        let entry = Entry { addr: addr.clone(), listener: self.listener };
+        self.arena.sessions.borrow_mut().insert(id.number, entry);
+        addr
+    }
+
     pub(crate) fn live(&self) -> &LiveSessions {
         self.metrics.live()
     }
 
     pub(crate) fn actors(&self) -> &ActorCells {
         self.shard.actors()
+    }
+}
+
+/// What a client's host serves: a session of ours is never asked.
+struct Nothing;
+
+impl Service for Nothing {
+    fn call(&self, _: Request) -> Reply {
+        Response::new(404).into()
     }
 }

@@ -17,6 +17,7 @@ mod supervise;
 mod worker;
 
 pub mod body;
+pub mod client;
 pub mod close;
 pub mod config;
 pub mod facade;

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use stagedoor_metrics::{Outcome, RouteId};
 use stagedoor_protocol::{ErrorCode, Fields, RequestHead, ResponseHead, StreamId};
 
-use crate::body::{Inbound, RequestBody};
+use crate::body::{BoxBody, Inbound, RequestBody};
 use crate::config::StreamTimeouts;
 use crate::promise::Promise;
 use crate::service::{Reply, Service};
@@ -265,6 +265,8 @@ pub(crate) enum Start {
     Request(RequestHead, RequestBody),
     /// A response that is pushed.
     Push(RouteId, Reply),
+    /// The body of a request of ours, and how much of it is taken.
+    Upload(BoxBody, Rc<Flow>),
 }
 
 thread_local! {

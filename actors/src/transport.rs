@@ -88,6 +88,8 @@ impl AsyncWrite for Replay {
 pub(crate) enum Transport {
     Plain(Raw),
     Tls(Box<TlsStream<Below>>),
+    /// A session of ours.
+    ClientTls(Box<tokio_rustls::client::TlsStream<Below>>),
 }
 
 impl Transport {
@@ -101,6 +103,7 @@ impl Transport {
         match self {
             Self::Plain(_) => None,
             Self::Tls(tls) => Some(tls.get_ref().0.sent),
+            Self::ClientTls(tls) => Some(tls.get_ref().0.sent),
         }
     }
 }
@@ -214,4 +217,4 @@ macro_rules! delegate {
 }
 
 delegate!(Raw { Tcp, Other });
-delegate!(Transport { Plain, Tls });
+delegate!(Transport { Plain, Tls, ClientTls });

@@ -40,7 +40,7 @@ pub(crate) struct Worker {
 impl Worker {
     pub(crate) fn new(metrics: Metrics, number: u16) -> Self {
         let shard = metrics.shard(number);
-        let arena = Arena::new(number);
+        let arena = Arena::new(&metrics, number);
         Self { metrics, shard, arena, hosts: HashMap::new(), draining: HashSet::new() }
     }
 

@@ -115,6 +115,12 @@ impl Metrics {
         Arc::clone(unpoisoned(&self.0.shards).entry(worker).or_default())
     }
 
+    /// Whether both are handles of one registry.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// Every open session.
     #[must_use]
     pub fn live(&self) -> &LiveSessions {

@@ -125,6 +125,29 @@ impl Common {
         }
     }
 
+    /// A session of ours, to `authority`.
+    pub(crate) fn of_client(
+        host: Rc<Host>,
+        id: SessionId,
+        authority: &str,
+        protocol: Protocol,
+        now: Instant,
+    ) -> Self {
+        let mut common = Self::new(host, id, None, now);
+        common.host.live().remove(id);
+        let (name, peer) = (Arc::clone(&common.host.name), Peer::Named(authority.into()));
+        common.stats = Arc::new(SessionStats::new(id, Role::Client, protocol, name, peer, now));
+        common.host.live().insert(Arc::clone(&common.stats));
+        common.span = tracing::info_span!("session", %id, listener = &*common.host.name, peer = %authority);
+        common.protocol = protocol;
+        common
+    }
+
+    /// The other end, once it is known.
+    pub(crate) fn set_peer(&mut self, peer: Option<SocketAddr>) {
+        self.peer = peer;
+    }
+
     /// It is known what the session speaks; what its streams need of it.
     pub(crate) fn opened_as(&mut self, protocol: Protocol, facts: Facts, now: Instant) -> Rc<Link> {
         self.protocol = protocol;
@@ -152,7 +175,10 @@ impl Common {
     fn link(&self, facts: Facts, now: Instant) -> Rc<Link> {
         let info = SessionInfo {
             id: self.stats.id().to_string(),
-            listener: self.host.name.to_string(),
+            listener: match self.stats.role() {
+                Role::Server => self.host.name.to_string(),
+                Role::Client => self.stats.peer().to_string(),
+            },
             role: self.stats.role(),
             protocol: self.protocol.label(),
             peer: self.peer,

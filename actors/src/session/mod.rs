@@ -10,6 +10,7 @@
 
 pub(crate) mod board;
 mod common;
+mod connecting;
 pub(crate) mod events;
 pub(crate) mod handle;
 mod handshake;
@@ -29,9 +30,12 @@ use std::task::{self, Poll};
 use std::time::Instant;
 
 use actix::prelude::*;
-use stagedoor_metrics::{ActorKind, CloseReason, SessionId, SessionState, TimeoutAction, TimeoutKind};
+use stagedoor_metrics::{
+    ActorKind, CloseReason, Protocol, SessionId, SessionState, TimeoutAction, TimeoutKind,
+};
 use tokio::sync::oneshot;
 
+use crate::client::desk::Keeper;
 use crate::clock;
 use crate::close::{CloseSession, timer_of};
 use crate::host::Host;
@@ -39,15 +43,19 @@ use crate::supervise::words;
 use crate::transport::Raw;
 use crate::view::SessionView;
 
+pub(crate) use common::Facts;
+pub(crate) use connecting::Established;
 pub use events::{EventStream, Observer, ObserverFactory, SessionEvent, SessionStatistics};
 pub use handle::{
     Acknowledged, Answer, GoAway, MAX_OPAQUE, Pong, SessionError, SessionHandle, SessionInfo,
     SessionSnapshot, TlsFacts,
 };
 pub use handshake::{Handshaking, ServerHandshake, perform_server_handshake};
+pub(crate) use opening::facts_of;
 
 use board::Phase;
 use common::Common;
+use connecting::{Connecting, Establishing};
 use http1::Http1;
 use http2::Http2;
 use opening::Opening;
@@ -74,6 +82,8 @@ pub(crate) struct Entrance {
 
 /// What a session does now.
 enum Engine {
+    /// A session of ours whose connection is not up yet.
+    Connecting(Box<Connecting>),
     /// Nobody knows what it speaks.
     Opening(Box<Opening>),
     Http2(Box<Http2>),
@@ -110,6 +120,19 @@ impl Session {
         Self { common, engine, timer: Timer::default() }
     }
 
+    /// A session of ours; `establish` connects it.
+    pub(crate) fn client(
+        host: Rc<Host>,
+        id: SessionId,
+        desk: Keeper,
+        protocol: Protocol,
+        establish: Establishing,
+    ) -> Self {
+        let common = Common::of_client(host, id, &desk.target.authority, protocol, clock::now());
+        let connecting = Connecting::new(establish, desk);
+        Self { common, engine: Engine::Connecting(Box::new(connecting)), timer: Timer::default() }
+    }
+
     fn turn(&mut self, cx: &mut task::Context<'_>) -> Poll<()> {
         let now = clock::now();
         if let Some(due) = self.timer.fired(now) {
@@ -117,6 +140,7 @@ impl Session {
         }
         loop {
             let step = match &mut self.engine {
+                Engine::Connecting(connecting) => connecting.turn(&mut self.common, cx, now),
                 Engine::Opening(opening) => opening.turn(&mut self.common, cx, now),
                 Engine::Http2(http2) => http2.turn(&mut self.common, cx, now),
                 Engine::Http1(http1) => http1.turn(&mut self.common, cx, now),
@@ -157,6 +181,7 @@ impl Session {
         if news.cut_off {
             self.common.stats.set_state(SessionState::Closing);
             self.engine = match std::mem::replace(&mut self.engine, Engine::Gone) {
+                Engine::Connecting(connecting) => connecting.abort(&order),
                 Engine::Opening(opening) => opening.abort(&self.common, now),
                 Engine::Http2(mut http2) => {
                     http2.abort(&mut self.common, &order, now);
@@ -187,6 +212,7 @@ impl Session {
             Engine::Http2(http2) => http2.drain(&self.common, now),
             Engine::Http1(http1) => http1.drain(),
             Engine::Opening(opening) => opening.hurry(now),
+            Engine::Connecting(connecting) => connecting.give_up(),
             // A tunnel has the time of the drain.
             Engine::Upgraded(_) | Engine::Parting(_) | Engine::Gone => {}
         }
@@ -218,7 +244,7 @@ impl Session {
                 parting.on_timer(&self.common, now);
                 None
             }
-            Engine::Gone => None,
+            Engine::Connecting(_) | Engine::Gone => None,
         };
         match order {
             Some(order) => self.begin_close(order, now),
@@ -242,7 +268,8 @@ impl Session {
             Engine::Http1(http1) => http1.deadline(&self.common),
             Engine::Upgraded(tunnel) => tunnel.deadline(&self.common),
             Engine::Parting(parting) => parting.deadline(),
-            Engine::Gone => None,
+            // Its deadline is inside.
+            Engine::Connecting(_) | Engine::Gone => None,
         };
         timer::sooner(engine, self.common.deadline())
     }
@@ -260,7 +287,7 @@ impl Session {
             Engine::Http2(http2) => http2.view(&mut view, now),
             Engine::Http1(http1) => http1.view(&mut view, now),
             Engine::Upgraded(tunnel) => tunnel.view(&mut view, now),
-            Engine::Opening(_) | Engine::Parting(_) | Engine::Gone => {}
+            Engine::Connecting(_) | Engine::Opening(_) | Engine::Parting(_) | Engine::Gone => {}
         }
         view
     }
@@ -385,7 +412,7 @@ impl Handler<ResetStream> for Session {
         match &mut self.engine {
             Engine::Http2(http2) => http2.cancel(order.id, order.code),
             Engine::Http1(_) | Engine::Upgraded(_) | Engine::Opening(_) => false,
-            Engine::Parting(_) | Engine::Gone => false,
+            Engine::Connecting(_) | Engine::Parting(_) | Engine::Gone => false,
         }
     }
 }

@@ -208,7 +208,8 @@ impl Opening {
 }
 
 /// What the handshake agreed on, for people.
-fn facts_of(tls: &rustls::ServerConnection) -> TlsFacts {
+/// What a handshake agreed on, on either end.
+pub(crate) fn facts_of(tls: &rustls::CommonState) -> TlsFacts {
     let cipher = tls.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str());
     TlsFacts {
         version: match tls.protocol_version() {

@@ -62,6 +62,11 @@ impl Exchange {
         Self::Driven(tunnel.run)
     }
 
+    /// Sends the body of a request whose head is out.
+    pub(crate) fn upload(body: BoxBody, flow: Rc<Flow>) -> Self {
+        Self::Body(Sending { body, flow, held: Bytes::new(), tail: Tail::More })
+    }
+
     fn poll_exchange(&mut self, stream: &Stream, cx: &mut task::Context<'_>) -> Poll<()> {
         if let Self::Handler(route, handler) = self {
             let route = *route;

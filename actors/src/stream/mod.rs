@@ -77,6 +77,10 @@ impl Actor for Stream {
         let (route, reply) = match start {
             Start::Request(head, body) => self.ask(head, body),
             Start::Push(route, reply) => (route, reply),
+            Start::Upload(body, flow) => {
+                ctx.spawn(Exchange::upload(body, flow));
+                return;
+            }
         };
         let later = match reply {
             Reply::Ready(response) => match answer(response, self.method, self.link.now()) {

@@ -11,6 +11,7 @@ use stagedoor_metrics::{Method, Outcome, Protocol, RouteId};
 use stagedoor_protocol::{ErrorCode, StreamId};
 
 use crate::body::Inbound;
+use crate::client::call::Call;
 use crate::host::Host;
 use crate::link::Flow;
 use crate::session::pace::Pace;
@@ -52,6 +53,8 @@ pub(crate) struct Parts {
     pub(crate) addr: Option<Addr<Stream>>,
     pub(crate) inbound: Option<Rc<Inbound>>,
     pub(crate) flow: Option<Rc<Flow>>,
+    /// A stream of ours: what its handles see of it.
+    pub(crate) call: Option<Rc<Call>>,
     /// Declared length of the request's body.
     pub(crate) declared: bool,
     /// How it gets on.
@@ -86,6 +89,10 @@ impl Entry {
 
     pub(crate) fn flow(&self) -> Option<&Rc<Flow>> {
         self.parts.as_ref()?.flow.as_ref()
+    }
+
+    pub(crate) fn call(&self) -> Option<&Rc<Call>> {
+        self.parts.as_ref()?.call.as_ref()
     }
 
     pub(crate) fn parts(&mut self) -> &mut Parts {

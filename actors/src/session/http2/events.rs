@@ -54,6 +54,7 @@ impl Http2 {
                 Event::SettingsReceived { settings } => {
                     self.link.push_allowed.set(self.conn.remote_settings().enable_push);
                     self.told_settings(settings);
+                    self.client_settings();
                 }
                 Event::SettingsAcknowledged => {
                     let after = self.desk.settings_acknowledged(&self.conn, &self.link.board, now);
@@ -62,6 +63,10 @@ impl Http2 {
                 }
                 Event::GoAwayReceived { code, last, debug } => {
                     self.told_goaway(GoAway { code, last, opaque: debug });
+                    if self.client.is_some() {
+                        self.dismissed(code);
+                        continue;
+                    }
                     let reason = match code {
                         ErrorCode::NO_ERROR => CloseReason::ClientGoaway,
                         _ => CloseReason::PeerError,
@@ -69,7 +74,7 @@ impl Http2 {
                     self.order.get_or_insert_with(|| CloseSession::new(reason).with_detail(code.name()));
                 }
                 // Of a client's life, or of no consequence here.
-                _ => {}
+                event => self.client_event(event, common, now),
             }
         }
     }
@@ -222,6 +227,9 @@ impl Http2 {
     fn trailers(&mut self, id: StreamId, fields: Fields) {
         let Some(entry) = self.streams.get_mut(&id) else { return };
         entry.receiving = false;
+        if let Some(call) = entry.call() {
+            call.trailers(fields.clone());
+        }
         if let Some(inbound) = entry.inbound() {
             let woken = inbound.finish(fields);
             self.stirred |= woken;
@@ -251,6 +259,9 @@ impl Http2 {
         };
         common.stream_ended(id, &entry, outcome, now);
         self.link.closed(id, || entry.closed_as(outcome, code));
+        if self.client.is_some() {
+            self.call_closed(id, &mut entry, cause);
+        }
         if entry.alive {
             // Its place counts until the handler has really stopped.
             entry.closed = true;
@@ -311,6 +322,9 @@ impl Http2 {
         }
         if let Some(parts) = &mut entry.parts {
             parts.addr = None;
+        }
+        if self.client.is_some() {
+            return self.uploaded(id, exit.panic.is_some());
         }
         if !entry.ended {
             // It went without an answer, or in the middle of one.

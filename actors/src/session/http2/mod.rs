@@ -9,6 +9,7 @@
 //! its actor is gone; `release_stream` is called then, so that a peer which resets streams cannot make more
 //! handlers run than it may have streams (CVE-2023-44487).
 
+mod client;
 mod commands;
 mod entry;
 mod events;
@@ -39,6 +40,7 @@ use crate::supervise::Brood;
 use crate::transport::Transport;
 use crate::view::{SessionView, StreamView};
 
+use client::Client;
 use commands::Desk;
 pub(crate) use entry::{Entry, Streams};
 use tally::Tally;
@@ -76,6 +78,8 @@ pub(crate) struct Http2 {
     early: Vec<Early>,
     /// Promises whose streams do not run yet.
     promised: Vec<push::Promised>,
+    /// A session of ours: who makes its requests.
+    client: Option<Box<Client>>,
     panics: u32,
     /// The order this session gives itself at the end of the turn.
     order: Option<CloseSession>,
@@ -88,15 +92,20 @@ pub(crate) struct Http2 {
 
 impl Http2 {
     pub(crate) fn new(io: Transport, common: &Common, link: Rc<Link>, now: Instant) -> Self {
-        let mut conn = Connection::new(Role::Server, common.host.protocol.clone(), now);
+        let mut session = Self::in_role(Role::Server, io, common, link, now);
         let origins = &common.host.config.options.origins;
-        if !origins.is_empty() && matches!(io, Transport::Tls(_)) {
+        if !origins.is_empty() && matches!(session.io, Transport::Tls(_)) {
             // `ListenerConfig::check` has seen them; a host made without it says nothing wrong.
-            conn.send_origin(origins).ok();
+            session.conn.send_origin(origins).ok();
         }
+        session
+    }
+
+    /// Either end.
+    fn in_role(role: Role, io: Transport, common: &Common, link: Rc<Link>, now: Instant) -> Self {
         Self {
             io,
-            conn,
+            conn: Connection::new(role, common.host.protocol.clone(), now),
             desk: Desk::new(&link.board),
             link,
             streams: Streams::default(),
@@ -106,6 +115,7 @@ impl Http2 {
             protocol: common.protocol,
             early: Vec::new(),
             promised: Vec::new(),
+            client: None,
             panics: 0,
             order: None,
             leaving: None,
@@ -134,6 +144,9 @@ impl Http2 {
 
     fn work(&mut self, common: &mut Common, cx: &mut Context<'_>, now: Instant) -> Step {
         self.replies(now);
+        if self.client.is_some() {
+            self.attend(cx);
+        }
         match self.read(common, cx, now) {
             Ok(dry) => self.judge(common, dry, now),
             Err(error) => return Step::Close(io_failed(&error)),
@@ -144,6 +157,9 @@ impl Http2 {
             let waiting = self.conn.output_len();
             self.children(common, cx, now);
             self.events(common, cx, now);
+            if self.client.is_some() {
+                self.requests(common, cx, now);
+            }
             if self.fill(waiting, common, cx, now) && round < ROUNDS {
                 round += 1;
                 continue;
@@ -331,6 +347,7 @@ impl Http2 {
 
     /// Cuts the session off: GOAWAY with the code, every stream told once.
     pub(crate) fn abort(&mut self, common: &mut Common, order: &CloseSession, now: Instant) {
+        self.desk_closed(common, Some(order));
         if !self.conn.is_closed() {
             self.conn.close(order.code, order.words());
         }
@@ -341,6 +358,7 @@ impl Http2 {
 
     /// Tells the streams that it is over and drops what is left of them.
     fn tell_all(&mut self, common: &mut Common, now: Instant) {
+        self.desk_closed(common, None);
         let mut cx = Context::from_waker(Waker::noop());
         self.link.begin_turn(Waker::noop(), now);
         self.events(common, &mut cx, now);
@@ -368,6 +386,9 @@ impl Http2 {
 
     /// Begins the graceful close.
     pub(crate) fn drain(&mut self, common: &Common, now: Instant) {
+        if let Some(client) = &self.client {
+            client.desk.closing();
+        }
         self.conn.drain_with(now, common.opaque());
         self.stirred = true;
     }
@@ -391,6 +412,7 @@ impl Http2 {
         // What was ordered too late is dropped, and so says that it failed.
         while self.link.take().is_some() {}
         self.count_frames(common);
+        self.desk_closed(common, None);
         common.queued(0);
         let until = self.leaving.unwrap_or(now + common.host.config.timeouts.linger);
         Parting::new(self.io, Bytes::new(), until)

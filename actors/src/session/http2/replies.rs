@@ -7,7 +7,8 @@ use bytes::Bytes;
 use stagedoor_metrics::{Outcome, RouteId};
 use stagedoor_protocol::{ErrorCode, ResponseHead, StreamId, UserError};
 
-use super::Http2;
+use super::{Entry, Http2};
+use crate::client;
 use crate::link::{Flow, ToSession};
 use crate::session::events::SessionEvent;
 use crate::stream::CloseStream;
@@ -153,6 +154,10 @@ impl Http2 {
     pub(super) fn misused(&mut self, id: StreamId, error: &UserError, now: Instant) {
         if matches!(error, UserError::StreamGone(_) | UserError::ConnectionClosed) {
             return;
+        }
+        if let Some(call) = self.streams.get(&id).and_then(Entry::call) {
+            call.blame(client::StreamError::Misused(error.clone()));
+            return self.reset(id, ErrorCode::INTERNAL_ERROR);
         }
         if matches!(error, UserError::TooManyStreams) {
             // A promise the client has no room for after all.

@@ -1,0 +1,106 @@
+//! The client: sessions of ours to servers of others, on the same engine as the sessions others open to us.
+//!
+//! [`connect`] starts a Session actor with the client's role on the calling arbiter and returns at once; requests may
+//! be made before it is up. A [`ClientSession`] makes requests, a [`ClientStream`] is one of them. Speaks
+//! HTTP/2 alone. Pools no sessions, follows no redirects, retries nothing: [`StreamError::is_retry_safe`]
+//! tells who does.
+//!
+//! Invariants: every request ends in exactly one of a whole response and a typed error; all handles are of one
+//! thread, the session's.
+
+mod abort;
+pub(crate) mod call;
+mod connector;
+pub(crate) mod desk;
+mod easy;
+mod error;
+mod options;
+mod request;
+mod session;
+mod stream;
+mod target;
+mod tls;
+mod waiters;
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use stagedoor_metrics::Protocol;
+use tokio::time::timeout;
+
+pub use abort::{AbortHandle, AbortSignal};
+pub use connector::Connector;
+pub use error::{ConnectError, Error, RequestError, SendError, SessionEnd, StreamError};
+pub use options::{Options, RequestOptions};
+pub use request::RequestParts;
+pub use session::ClientSession;
+pub use stream::{ClientStream, CollectError, Event, PushedStream, ResponseBody, StreamState};
+pub use target::{Scheme, Target};
+pub use tls::Tls;
+
+use crate::host::Host;
+use crate::session::{Established, Facts, Session, facts_of};
+use crate::transport::Transport;
+use abort::Abort;
+use desk::{Desk, Keeper};
+
+/// Connects to `[scheme://]host[:port]` and returns at once; userinfo and path are not looked at. `http` is h2c
+/// with prior knowledge, `https` TLS with ALPN `h2`.
+///
+/// # Errors
+/// [`ConnectError::InvalidAuthority`] and [`ConnectError::UnsupportedScheme`]. What goes wrong later is told by
+/// [`ClientSession::ready`] and by the requests.
+///
+/// # Panics
+/// Outside an actix System, as every actor.
+pub fn connect(authority: &str, options: Options) -> Result<ClientSession, ConnectError> {
+    let target = Target::parse(authority, options.scheme)?;
+    if options.signal.as_ref().is_some_and(AbortSignal::is_aborted) {
+        return Err(ConnectError::GivenUp);
+    }
+    let desk = Desk::new(target.clone(), options.max_queued);
+    let host = Host::of_client(&options);
+    let signal = options.signal.clone();
+    let protocol = match target.scheme {
+        Scheme::Http => Protocol::H2c,
+        Scheme::Https => Protocol::H2,
+    };
+    let establish = Box::pin(async move {
+        let (limit, authority) = (options.connect_timeout, target.authority.clone());
+        match timeout(limit, establish(target, options)).await {
+            Ok(result) => result,
+            Err(_) => Err(ConnectError::Timeout { authority, after: limit }),
+        }
+    });
+    let keeper = Keeper::new(Rc::clone(&desk));
+    let addr = host.spawn_client(|id| Session::client(Rc::clone(&host), id, keeper, protocol, establish));
+    desk.set_addr(addr);
+    if let Some(signal) = &signal {
+        let listener: Rc<dyn Abort> = desk.clone();
+        signal.attach(Rc::downgrade(&listener));
+    }
+    Ok(ClientSession::new(desk, signal))
+}
+
+async fn establish(target: Target, options: Options) -> Result<Established, ConnectError> {
+    let (io, peer) = options.connector.connect(&target).await?;
+    match target.scheme {
+        Scheme::Http => {
+            let facts = Facts { local: io.local(), ..Facts::default() };
+            Ok(Established { io: Transport::Plain(io), peer, facts })
+        }
+        Scheme::Https => {
+            let stream = options.tls.shake(io, &target).await?;
+            let (io, tls) = stream.get_ref();
+            let facts = Facts { local: io.local(), server_name: Some(target.host), tls: Some(facts_of(tls)) };
+            Ok(Established { io: Transport::ClientTls(Box::new(stream)), peer, facts })
+        }
+    }
+}
+
+impl Options {
+    /// The configuration of the sessions' host, shared as listeners share theirs.
+    pub(crate) fn host_config(&self) -> Arc<crate::ListenerConfig> {
+        Arc::new(self.config())
+    }
+}

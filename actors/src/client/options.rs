@@ -1,0 +1,132 @@
+//! What a client session and its requests are told. Every default is one of the listed constants or of
+//! [`ListenerConfig`](crate::ListenerConfig).
+
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+
+use stagedoor_metrics::Metrics;
+
+use super::abort::AbortSignal;
+use super::connector::Connector;
+use super::target::Scheme;
+use super::tls::Tls;
+use crate::body::Body;
+use crate::config::{Limits, ListenerConfig, Timeouts, Windows};
+
+/// A session of a client.
+#[derive(Clone)]
+pub struct Options {
+    /// Where the authority names no scheme; `https`.
+    pub scheme: Scheme,
+    /// How the other end is reached; TCP.
+    pub connector: Connector,
+    /// Whom `https` trusts; the system's certificates.
+    pub tls: Tls,
+    /// From the call to a connection that can be used, TLS included; 10 s.
+    pub connect_timeout: Duration,
+    /// Ends the connecting and every request; off.
+    pub signal: Option<AbortSignal>,
+    /// Take pushed responses (SETTINGS_ENABLE_PUSH); off.
+    pub accept_push: bool,
+    /// Pushed streams at once; more are refused; 100.
+    pub max_pushed_streams: u32,
+    /// Requests that may wait for the connection, or for the peer's concurrency limit; 10 000.
+    pub max_queued: usize,
+    /// Streams opened before the server has said how many it takes; 100.
+    pub initial_max_streams: u32,
+    /// Receive windows.
+    pub windows: Windows,
+    /// Ceilings of the session; those of a listener do not count.
+    pub limits: Limits,
+    /// Deadlines. `handshake` and `preface` of connecting are `connect_timeout`; `idle` is 5 minutes here.
+    pub timeouts: Timeouts,
+    /// Label `listener` of its metrics and name in the list of sessions; `client`.
+    pub name: String,
+    /// Where it counts; by default with the sessions that run on this arbiter, else in a registry of its own.
+    pub metrics: Option<Metrics>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            scheme: Scheme::Https,
+            connector: Connector::default(),
+            tls: Tls::default(),
+            connect_timeout: Duration::from_secs(10),
+            signal: None,
+            accept_push: false,
+            max_pushed_streams: 100,
+            max_queued: 10_000,
+            initial_max_streams: 100,
+            windows: Windows::default(),
+            limits: Limits::default(),
+            timeouts: Timeouts { idle: Duration::from_secs(300), ..Timeouts::default() },
+            name: "client".to_owned(),
+            metrics: None,
+        }
+    }
+}
+
+impl Options {
+    /// The defaults with a connector.
+    pub fn with_connector(connector: Connector) -> Self {
+        Self { connector, ..Self::default() }
+    }
+
+    pub(super) fn config(&self) -> ListenerConfig {
+        ListenerConfig {
+            name: self.name.clone(),
+            bind: Vec::new(),
+            tls: None,
+            http2: true,
+            http1: false,
+            limits: Limits { streams_per_session: self.max_pushed_streams, ..self.limits.clone() },
+            windows: self.windows.clone(),
+            timeouts: self.timeouts.clone(),
+        }
+    }
+}
+
+impl std::fmt::Debug for Options {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Options")
+            .field("scheme", &self.scheme)
+            .field("connector", &self.connector)
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A request, beside its head.
+#[derive(Default)]
+pub struct RequestOptions {
+    /// The body, sent by the session; `None` leaves sending to the [`ClientStream`](super::ClientStream), or is
+    /// no body where the stream ends with its head.
+    pub body: Option<Body>,
+    /// END_STREAM on the head. By default for GET, HEAD and DELETE without a body.
+    pub end_stream: Option<bool>,
+    /// Cancels the request when it is aborted.
+    pub signal: Option<AbortSignal>,
+    /// Cancels the request when it completes.
+    pub abort_when: Option<Pin<Box<dyn Future<Output = ()>>>>,
+    /// From the call to the final head of the response; off.
+    pub response_timeout: Option<Duration>,
+}
+
+impl RequestOptions {
+    /// A request with a body.
+    pub fn with_body(body: Body) -> Self {
+        Self { body: Some(body), ..Self::default() }
+    }
+}
+
+impl std::fmt::Debug for RequestOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RequestOptions")
+            .field("end_stream", &self.end_stream)
+            .field("signal", &self.signal)
+            .field("response_timeout", &self.response_timeout)
+            .finish_non_exhaustive()
+    }
+}
