@@ -313,6 +313,11 @@ impl Call {
         })
     }
 
+    /// Fields that a message has once are not sent twice.
+    pub(crate) fn strict(&self) -> bool {
+        self.desk.strict
+    }
+
     // What handles send.
 
     /// Octets the peer takes now; an error where nothing may be sent.

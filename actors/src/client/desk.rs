@@ -24,6 +24,8 @@ use crate::session::Session;
 /// See the module.
 pub(crate) struct Desk {
     pub(crate) target: Target,
+    /// See [`Options::strict_single_value_fields`](super::Options::strict_single_value_fields).
+    pub(crate) strict: bool,
     max_queued: usize,
     stage: RefCell<Stage>,
     queue: RefCell<VecDeque<Waiting>>,
@@ -47,9 +49,10 @@ enum Stage {
 }
 
 impl Desk {
-    pub(crate) fn new(target: Target, max_queued: usize) -> Rc<Self> {
+    pub(crate) fn new(target: Target, strict: bool, max_queued: usize) -> Rc<Self> {
         Rc::new(Self {
             target,
+            strict,
             max_queued,
             stage: RefCell::new(Stage::Connecting),
             queue: RefCell::default(),

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode, Version};
-use stagedoor_protocol::ResponseHead;
+use stagedoor_protocol::Fields;
 
 use super::error::Error;
 use super::options::RequestOptions;
@@ -37,7 +37,7 @@ impl ClientSession {
     ) -> Result<Response<ResponseBody>, Error> {
         let mut stream = self.request(parts, options)?;
         let head = stream.response().await?;
-        let length = content_length(&head);
+        let length = length_of(&head.fields);
         let mut response = Response::new(ResponseBody::of(stream, length));
         *response.status_mut() = StatusCode::from_u16(head.status).unwrap_or(StatusCode::BAD_GATEWAY);
         *response.version_mut() = Version::HTTP_2;
@@ -46,9 +46,9 @@ impl ClientSession {
     }
 }
 
-/// The declared length of a response's body.
-pub(super) fn content_length(head: &ResponseHead) -> Option<u64> {
-    std::str::from_utf8(head.fields.get("content-length")?).ok()?.parse().ok()
+/// The declared length of a body.
+pub(super) fn length_of(fields: &Fields) -> Option<u64> {
+    std::str::from_utf8(fields.get("content-length")?).ok()?.parse().ok()
 }
 
 impl From<()> for Body {

@@ -6,7 +6,6 @@
 use std::sync::Arc;
 
 use stagedoor_metrics::CloseReason;
-use stagedoor_protocol::message::Malformed;
 use stagedoor_protocol::{ErrorCode, StreamId, UserError};
 
 /// A connection that did not come up.
@@ -102,9 +101,9 @@ impl SessionEnd {
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RequestError {
-    /// The head breaks a rule of RFC 9113 §8.
+    /// The head breaks a rule of RFC 9113 §8; the error names the field.
     #[error("the request cannot be sent: {0}")]
-    Invalid(#[from] Malformed),
+    Invalid(#[from] UserError),
     /// The body's length and `content-length` differ.
     #[error("the body has {length} octets, content-length says {declared}")]
     ContentLength {
@@ -119,6 +118,9 @@ pub enum RequestError {
     /// The server does not offer extended CONNECT (RFC 8441).
     #[error("the server does not offer extended CONNECT")]
     ConnectProtocol,
+    /// Only CONNECT has a `:protocol` (RFC 8441 §4).
+    #[error("{0} has no :protocol, only CONNECT has")]
+    ProtocolWithoutConnect(String),
     /// The session takes no more requests: it is closing, or the peer said GOAWAY. Open another one.
     #[error("the session takes no more requests")]
     Closing,
@@ -248,7 +250,7 @@ pub enum SendError {
     Unwanted,
     /// Trailers that break a rule of RFC 9113 §8.
     #[error("the trailers cannot be sent: {0}")]
-    Invalid(#[from] Malformed),
+    Invalid(#[from] UserError),
     /// The stream is no more.
     #[error(transparent)]
     Stream(#[from] StreamError),

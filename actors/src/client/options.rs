@@ -35,6 +35,8 @@ pub struct Options {
     pub max_queued: usize,
     /// Streams opened before the server has said how many it takes; 100.
     pub initial_max_streams: u32,
+    /// Refuse to send a field twice that a message has once (RFC 9110); on. Off for who passes on what others wrote.
+    pub strict_single_value_fields: bool,
     /// Receive windows.
     pub windows: Windows,
     /// Ceilings of the session; those of a listener do not count.
@@ -59,6 +61,7 @@ impl Default for Options {
             max_pushed_streams: 100,
             max_queued: 10_000,
             initial_max_streams: 100,
+            strict_single_value_fields: true,
             windows: Windows::default(),
             limits: Limits::default(),
             timeouts: Timeouts { idle: Duration::from_secs(300), ..Timeouts::default() },

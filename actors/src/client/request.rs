@@ -99,8 +99,7 @@ impl RequestParts {
             match &self.protocol {
                 None => RequestHead::new(self.method(), scheme, authority, path),
                 Some(_) => {
-                    let rule = stagedoor_protocol::message::Malformed::ExtendedConnect;
-                    return Err(RequestError::Invalid(rule));
+                    return Err(RequestError::ProtocolWithoutConnect(self.method().to_owned()));
                 }
             }
         };

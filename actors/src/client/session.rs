@@ -10,6 +10,7 @@ use stagedoor_protocol::{ErrorCode, RequestHead};
 use super::abort::{Abort, AbortSignal};
 use super::call::{Call, Sending, Upload, Waiting};
 use super::desk::Desk;
+use super::easy::length_of;
 use super::error::{RequestError, SessionEnd, StreamError};
 use super::options::RequestOptions;
 use super::request::RequestParts;
@@ -103,12 +104,11 @@ impl ClientSession {
         let bodyless = matches!(parts.method(), "GET" | "HEAD" | "DELETE");
         let connect = parts.is_connect();
         let head = parts.head(&desk.target)?;
-        let declared =
-            head.check_to_send(desk.connect_protocol() != Some(false)).map_err(|rule| match rule {
-                stagedoor_protocol::message::Malformed::ExtendedConnect => RequestError::ConnectProtocol,
-                rule => RequestError::Invalid(rule),
-            })?;
-        let declared = declared.filter(|_| !connect);
+        head.check(desk.strict)?;
+        if head.protocol().is_some() && desk.connect_protocol() == Some(false) {
+            return Err(RequestError::ConnectProtocol);
+        }
+        let declared = length_of(head.fields()).filter(|_| !connect);
         let (head, upload, declared) = upload(head, options.body, options.end_stream, bodyless, declared)?;
         if [&options.signal, &self.signal].into_iter().flatten().any(AbortSignal::is_aborted) {
             return Err(RequestError::Aborted);

@@ -208,7 +208,7 @@ impl ClientStream {
     /// # Errors
     /// As [`Self::finish_with`], and [`SendError::Invalid`].
     pub async fn send_trailers(&mut self, fields: Fields) -> Result<(), SendError> {
-        stagedoor_protocol::message::check_trailers(&fields)?;
+        fields.check_trailers(self.call().strict())?;
         self.call().check(0, true)?;
         self.opened().await?;
         self.call().give_trailers(fields);

@@ -10,6 +10,7 @@ use std::task::Context;
 use std::time::Instant;
 
 use stagedoor_metrics::{ActorKind, CloseReason, Method, Outcome};
+use stagedoor_protocol::message::Malformed;
 use stagedoor_protocol::{
     Cause, ErrorCode, Event, Origin, RequestHead, ResponseHead, Role, StreamId, UserError,
 };
@@ -315,14 +316,15 @@ impl Http2 {
 
 /// Why a request that waited cannot be sent.
 fn refused(error: UserError, client: &Client) -> StreamError {
-    use stagedoor_protocol::message::Malformed;
     match error {
         UserError::GoingAway | UserError::ConnectionClosed => match client.desk.goaway() {
             Some(code) => StreamError::Unprocessed { code },
             None => StreamError::Closing,
         },
         UserError::IdsExhausted => StreamError::IdsExhausted,
-        UserError::InvalidField(Malformed::ExtendedConnect) => StreamError::ConnectProtocol,
+        UserError::InvalidField(field) if field.rule == Malformed::ExtendedConnect => {
+            StreamError::ConnectProtocol
+        }
         error => StreamError::Misused(error),
     }
 }
