@@ -20,6 +20,7 @@ mod session;
 mod stream;
 mod target;
 mod tls;
+mod tunnel;
 mod waiters;
 
 use std::rc::Rc;
@@ -37,6 +38,7 @@ pub use session::ClientSession;
 pub use stream::{ClientStream, CollectError, Event, PushedStream, ResponseBody, StreamState};
 pub use target::{Scheme, Target};
 pub use tls::Tls;
+pub use tunnel::Tunnel;
 
 use crate::host::Host;
 use crate::session::{Established, Facts, Session, facts_of};

@@ -204,6 +204,13 @@ impl ClientStream {
         self.finish_with(Bytes::new()).await
     }
 
+    /// Ends this side of a stream that has its number; harmless where it has ended.
+    pub(super) fn end(&mut self) {
+        if self.call().check(0, true).is_ok() {
+            self.call().give(Bytes::new(), true);
+        }
+    }
+
     /// Ends this side with trailers.
     /// # Errors
     /// As [`Self::finish_with`], and [`SendError::Invalid`].
