@@ -36,8 +36,8 @@ mod seen;
 
 pub use lifecycle::{Lifecycle, ServerSlot, Stage};
 pub use stagedoor_actors::facade::{self, HttpRequest, HttpResponse, IntoResponse, handler};
-pub use stagedoor_actors::files;
 pub use stagedoor_actors::client;
+pub use stagedoor_actors::files;
 pub use stagedoor_actors::{
     BindError, Body, BodyError, Closed, DrainProgress, Expectation, Limits, ListenerConfig, MaxAge, Phase,
     Reply, Request, RequestBody, Response, ServerBuilder, ServerHandle, ServerStream, Service,

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Raw, RawFrame, frame, run, run_paused, settle, settings_ack};
+use common::{Raw, RawFrame, frame, run, run_paused, settings_ack, settle};
 use stagedoor_actors::Body;
 use stagedoor_actors::client::{
     ClientSession, ClientStream, Connector, Event, Options, RequestError, RequestOptions, RequestParts,
@@ -49,8 +49,10 @@ fn goaway(last: u32, code: ErrorCode) -> Vec<u8> {
 }
 
 fn settings(entries: &[(u16, u32)]) -> Vec<u8> {
-    let payload: Vec<u8> =
-        entries.iter().flat_map(|(id, value)| [&id.to_be_bytes()[..], &value.to_be_bytes()].concat()).collect();
+    let payload: Vec<u8> = entries
+        .iter()
+        .flat_map(|(id, value)| [&id.to_be_bytes()[..], &value.to_be_bytes()].concat())
+        .collect();
     frame(4, 0, 0, &payload)
 }
 
@@ -436,6 +438,9 @@ fn a_server_that_speaks_http1_fails_session_and_request() {
     run(async {
         let (session, mut peer) = start(Options::default());
         let mut stream = get(&session);
+        let mut preface = [0; 24];
+        tokio::io::AsyncReadExt::read_exact(&mut peer.io, &mut preface).await.unwrap();
+        request_seen(&mut peer).await;
         peer.send(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n").await;
         let error = stream.response().await.unwrap_err();
         assert!(matches!(error, StreamError::SessionClosed(_)), "{error}");

@@ -1,6 +1,5 @@
 //! The layer most callers want: the `http` crate's request in, its response out.
 
-use bytes::Bytes;
 use http::{Request, Response, StatusCode, Version};
 use stagedoor_protocol::Fields;
 
@@ -49,34 +48,4 @@ impl ClientSession {
 /// The declared length of a body.
 pub(super) fn length_of(fields: &Fields) -> Option<u64> {
     std::str::from_utf8(fields.get("content-length")?).ok()?.parse().ok()
-}
-
-impl From<()> for Body {
-    fn from((): ()) -> Self {
-        Self::Empty
-    }
-}
-
-impl From<Bytes> for Body {
-    fn from(octets: Bytes) -> Self {
-        Self::Full(octets)
-    }
-}
-
-impl From<String> for Body {
-    fn from(text: String) -> Self {
-        Self::Full(text.into())
-    }
-}
-
-impl From<&'static str> for Body {
-    fn from(text: &'static str) -> Self {
-        Self::Full(Bytes::from_static(text.as_bytes()))
-    }
-}
-
-impl From<Vec<u8>> for Body {
-    fn from(octets: Vec<u8>) -> Self {
-        Self::Full(octets.into())
-    }
 }

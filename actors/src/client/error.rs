@@ -115,6 +115,10 @@ pub enum RequestError {
     /// `end_stream` was asked for, and there is a body.
     #[error("a request with a body cannot end with its head")]
     EndWithBody,
+    /// A tunnel is a body of responses; [`ClientSession::connect_tunnel`](super::ClientSession::connect_tunnel) asks for
+    /// one.
+    #[error("a tunnel is no body of a request")]
+    NotABody,
     /// The server does not offer extended CONNECT (RFC 8441).
     #[error("the server does not offer extended CONNECT")]
     ConnectProtocol,

@@ -188,6 +188,7 @@ fn upload(
     let length = match &body {
         None => end_stream.unwrap_or(bodyless).then_some(0),
         Some(Body::Empty) => Some(0),
+        Some(Body::Tunnel(_)) => return Err(RequestError::NotABody),
         Some(Body::Full(octets)) => Some(octets.len() as u64),
         Some(Body::Stream(body)) => body.size_hint().exact(),
     };
@@ -207,7 +208,7 @@ fn upload(
     let upload = match body {
         None if length == Some(0) => Upload::Nothing,
         None => Upload::Handle,
-        Some(Body::Empty) => Upload::Nothing,
+        Some(Body::Empty | Body::Tunnel(_)) => Upload::Nothing,
         Some(Body::Full(octets)) if octets.is_empty() => Upload::Nothing,
         Some(Body::Full(octets)) => Upload::Full(octets),
         Some(Body::Stream(body)) if body.is_end_stream() => Upload::Nothing,

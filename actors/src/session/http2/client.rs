@@ -12,7 +12,7 @@ use std::time::Instant;
 use stagedoor_metrics::{ActorKind, CloseReason, Method, Outcome};
 use stagedoor_protocol::message::Malformed;
 use stagedoor_protocol::{
-    Cause, ErrorCode, Event, Origin, RequestHead, ResponseHead, Role, StreamId, UserError,
+    Cause, ConnectionError, ErrorCode, Event, Origin, RequestHead, ResponseHead, Role, StreamId, UserError,
 };
 
 use super::Http2;
@@ -69,7 +69,7 @@ impl Http2 {
             }
             let end = matches!(waiting.upload, Upload::Nothing);
             match self.conn.send_request(&waiting.head, end) {
-                Ok(id) => self.begin(id, waiting, common, cx, now),
+                Ok(id) => self.begin_request(id, waiting, common, cx, now),
                 // The next SETTINGS, or the end of a stream, lets it go on.
                 Err(UserError::TooManyStreams) => return client.desk.put_back(waiting),
                 Err(error) => waiting.call.closed(Err(refused(error, client))),
@@ -82,7 +82,7 @@ impl Http2 {
         }
     }
 
-    fn begin(
+    fn begin_request(
         &mut self,
         id: StreamId,
         waiting: Waiting,
@@ -292,7 +292,10 @@ impl Http2 {
             Cause::Unprocessed => {
                 Err(StreamError::Unprocessed { code: client.desk.goaway().unwrap_or(ErrorCode::NO_ERROR) })
             }
-            Cause::ConnectionClosed => Err(StreamError::SessionClosed(client.desk.error())),
+            // What we had given up already ended by that.
+            Cause::ConnectionClosed => {
+                Err(call.blamed().unwrap_or_else(|| StreamError::SessionClosed(client.desk.error())))
+            }
         };
         tracing::trace!(stream = id.get(), ?cause, "a stream of ours is over");
         let code = end.as_ref().err().and_then(StreamError::code).unwrap_or(ErrorCode::NO_ERROR);
@@ -302,6 +305,13 @@ impl Http2 {
         call.closed(end);
         // Another may be opened.
         self.stirred |= client.desk.queued() > 0;
+    }
+
+    /// The machine has ended the connection: what its streams are told next is why.
+    pub(super) fn client_failed(&self, error: &ConnectionError) {
+        let Some(client) = &self.client else { return };
+        let order = CloseSession::from(error);
+        client.desk.closed(ended(order.reason, Some(order.code), &order.detail));
     }
 
     /// The session is over: handles that wait are told, and those that come later.

@@ -251,6 +251,7 @@ impl Http2 {
             self.tally.abuse = Some(abuse_of(*limit));
         }
         self.order.get_or_insert_with(|| error.into());
+        self.client_failed(error);
         self.stirred = true;
     }
 
