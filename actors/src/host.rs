@@ -111,7 +111,6 @@ impl Host {
         match Rc::try_unwrap(host) {
             Ok(mut host) => {
                 host.protocol.enable_push = options.accept_push;
-                host.protocol.strict_single_value_fields = options.strict_single_value_fields;
                 host.protocol.max_reserved_streams = options.max_pushed_streams;
                 host.protocol.peer_max_concurrent_streams = options.initial_max_streams;
                 Rc::new(host)

@@ -24,7 +24,7 @@ use crate::session::Session;
 /// See the module.
 pub(crate) struct Desk {
     pub(crate) target: Target,
-    /// See [`Options::strict_single_value_fields`](super::Options::strict_single_value_fields).
+    /// See [`Http2Options::strict_single_value_fields`](crate::config::Http2Options).
     pub(crate) strict: bool,
     max_queued: usize,
     stage: RefCell<Stage>,

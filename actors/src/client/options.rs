@@ -12,7 +12,7 @@ use super::connector::Connector;
 use super::target::Scheme;
 use super::tls::Tls;
 use crate::body::Body;
-use crate::config::{Limits, ListenerConfig, Timeouts, Windows};
+use crate::config::{Http2Options, Limits, ListenerConfig, Timeouts, Windows};
 
 /// A session of a client.
 #[derive(Clone)]
@@ -35,8 +35,9 @@ pub struct Options {
     pub max_queued: usize,
     /// Streams opened before the server has said how many it takes; 100.
     pub initial_max_streams: u32,
-    /// Refuse to send a field twice that a message has once (RFC 9110); on. Off for who passes on what others wrote.
-    pub strict_single_value_fields: bool,
+    /// What the session says and allows beside that: frame and table sizes, padding, custom settings, single-value
+    /// fields, questions that may be outstanding. What only servers say does not count.
+    pub http2: Http2Options,
     /// Receive windows.
     pub windows: Windows,
     /// Ceilings of the session; those of a listener do not count.
@@ -61,7 +62,7 @@ impl Default for Options {
             max_pushed_streams: 100,
             max_queued: 10_000,
             initial_max_streams: 100,
-            strict_single_value_fields: true,
+            http2: Http2Options::default(),
             windows: Windows::default(),
             limits: Limits::default(),
             timeouts: Timeouts { idle: Duration::from_secs(300), ..Timeouts::default() },
@@ -87,6 +88,7 @@ impl Options {
             limits: Limits { streams_per_session: self.max_pushed_streams, ..self.limits.clone() },
             windows: self.windows.clone(),
             timeouts: self.timeouts.clone(),
+            options: self.http2.clone(),
         }
     }
 }
