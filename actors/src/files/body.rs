@@ -4,7 +4,7 @@
 //! pool; pipes and the like wait for their readiness. A body that cannot be finished is an error, so that the
 //! stream is reset: it is never padded and never silently short.
 //!
-//! Invariants: one read at a time, of at most [`CHUNK`] octets, and only when the session asks for more. A file
+//! Invariants: one read at a time, of 64 KiB (256 KiB on the pool) at most, and only when the session asks for more. A file
 //! that is ours is closed with the body or, if a read is under way on the pool, when that ends.
 
 use std::fs::{File, Metadata};
@@ -23,13 +23,11 @@ use tokio::io::{AsyncRead as _, ReadBuf};
 use tokio::net::unix::pipe;
 use tokio::task::JoinHandle;
 
-use super::buffers::{Buffer, CHUNK};
+use super::buffers::Buffer;
 
-/// Files up to this size are read whole before their head is sent, where the kernel has them at hand.
-pub(super) const SMALL: u64 = CHUNK as u64;
-
-/// Up to here a copy of the right size is better than a whole buffer.
-const TINY: u64 = 16 << 10;
+/// Files up to this size are read whole before their head is sent, where the kernel has them at hand. Larger ones
+/// are read when there is room for them, so that their octets are still in the cache when they leave.
+pub(super) const SMALL: u64 = 16 << 10;
 
 /// A descriptor to read from; who holds it says who closes it.
 #[derive(Debug)]
@@ -86,7 +84,7 @@ enum Now {
 
 /// Reads up to `left` octets at `offset`, if that needs no waiting.
 fn read_now(handle: &Handle, offset: u64, left: u64) -> io::Result<Now> {
-    if left <= TINY {
+    if left <= SMALL {
         let mut octets = vec![0; left as usize];
         return match preadv2(handle, &mut octets, offset) {
             Ok(count) => {

@@ -8,10 +8,10 @@ use std::cell::RefCell;
 use bytes::Bytes;
 
 /// Octets of a buffer: what one read of a file takes.
-pub(super) const CHUNK: usize = 128 << 10;
+pub(super) const CHUNK: usize = 64 << 10;
 
 /// Buffers that a thread keeps for later: 1 MiB of them.
-const KEPT: usize = 8;
+const KEPT: usize = 16;
 
 thread_local! {
     static FREE: RefCell<Vec<Box<[u8]>>> = const { RefCell::new(Vec::new()) };
