@@ -35,8 +35,8 @@ mod lifecycle;
 mod seen;
 
 pub use lifecycle::{Lifecycle, ServerSlot, Stage};
-pub use stagedoor_actors::facade::{self, HttpRequest, HttpResponse, IntoResponse, handler};
 pub use stagedoor_actors::client;
+pub use stagedoor_actors::facade::{self, HttpRequest, HttpResponse, IntoResponse, handler};
 pub use stagedoor_actors::files;
 pub use stagedoor_actors::{
     BindError, Body, BodyError, Closed, DrainProgress, Expectation, Limits, ListenerConfig, MaxAge, Phase,

@@ -8,14 +8,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use common::{Stage, config, hello, run, run_paused, service};
+use common::{Stage, config, frame, hello, run, run_paused, service};
 use rustls_pki_types::PrivateKeyDer;
 use stagedoor_actors::client::{
     AbortHandle, ClientSession, ConnectError, Connector, Error, Options, RequestError, RequestOptions,
     RequestParts, SessionEnd, StreamError, Tls, connect,
 };
+use stagedoor_actors::session::SessionEvent;
 use stagedoor_actors::{Host, ListenerConfig, Response, Service, TunnelTo};
-use stagedoor_protocol::Fields;
+use stagedoor_protocol::{ErrorCode, Fields, StreamId};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream, UnixListener};
 
@@ -304,6 +305,115 @@ fn what_cannot_be_connected_to_is_refused_by_the_call() {
         assert!(matches!(&error, ConnectError::UnsupportedScheme(scheme) if scheme == "ftp"), "{error}");
         let error = connect("http://", Options::default()).unwrap_err();
         assert!(matches!(error, ConnectError::InvalidAuthority { .. }), "{error}");
+    });
+}
+
+/// A TLS server of one connection that says `frames` after its SETTINGS, and answers each request with `status`.
+async fn tls_script(certified: &Certified, frames: Vec<u8>, status: &'static str) -> u16 {
+    let mut server = rustls::ServerConfig::clone(&certified.server);
+    server.alpn_protocols = vec![b"h2".to_vec()];
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(server));
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let port = listener.local_addr().expect("bound").port();
+    actix::spawn(async move {
+        let (stream, _) = listener.accept().await.expect("a client");
+        let mut stream = acceptor.accept(stream).await.expect("TLS");
+        let mut preface = [0; 24];
+        stream.read_exact(&mut preface).await.expect("the preface");
+        stream.write_all(&[frame(4, 0, 0, &[]), frames].concat()).await.expect("the client reads");
+        let mut header = [0; 9];
+        while stream.read_exact(&mut header).await.is_ok() {
+            let length = u32::from_be_bytes([0, header[0], header[1], header[2]]) as usize;
+            let mut payload = vec![0; length];
+            stream.read_exact(&mut payload).await.expect("a whole frame");
+            let id = u32::from_be_bytes([header[5], header[6], header[7], header[8]]);
+            let answer = match (header[3], header[4]) {
+                (4, 0) => frame(4, 1, 0, &[]),
+                (1, _) => frame(1, 0x5, id, &[&[0x08, 3][..], status.as_bytes()].concat()),
+                _ => continue,
+            };
+            if stream.write_all(&answer).await.is_err() {
+                return;
+            }
+        }
+    });
+    port
+}
+
+fn origins(list: &[&str]) -> Vec<u8> {
+    let entries = list.iter().flat_map(|origin| {
+        let length = u16::try_from(origin.len()).expect("short").to_be_bytes();
+        [&length[..], origin.as_bytes()].concat()
+    });
+    frame(0xc, 0, 0, &entries.collect::<Vec<u8>>())
+}
+
+#[test]
+fn an_origin_set_grows_by_origin_frames_and_shrinks_by_421() {
+    run(async {
+        let certified = certified(&["localhost"]);
+        let said = [
+            origins(&["https://a.example", "https://b.example"]),
+            // ALTSVC of an origin, and one that is cut off in the middle: harmless.
+            frame(0xa, 0, 0, b"\0\x11https://a.exampleh3=\":443\""),
+            frame(0xa, 0, 0, b"\0\xffhttps"),
+        ];
+        let port = tls_script(&certified, said.concat(), "421").await;
+        let options = Options { tls: Tls::only_ca_file(&certified.authority), ..Options::default() };
+        let session = connect(&format!("https://localhost:{port}"), options).unwrap();
+        let own = format!("https://localhost:{port}");
+        assert_eq!(session.origin_set(), Some(vec![own.clone()]));
+        session.ready().await.unwrap();
+        let mut events = session.handle().unwrap().events();
+        let (mut origins_heard, mut services) = (0, Vec::new());
+        while origins_heard == 0 || services.is_empty() {
+            match events.next().await.expect("the session lives") {
+                SessionEvent::Origin { origins } => origins_heard = origins.len(),
+                SessionEvent::AltSvc { stream, origin, value } => services.push((stream, origin, value)),
+                _ => {}
+            }
+        }
+        assert_eq!(origins_heard, 2);
+        assert_eq!(
+            services,
+            [(StreamId::CONNECTION, "https://a.example".to_owned(), "h3=\":443\"".to_owned())]
+        );
+        let all = [own.clone(), "https://a.example".to_owned(), "https://b.example".to_owned()];
+        assert_eq!(session.origin_set().as_deref(), Some(&all[..]));
+        let elsewhere = RequestParts::get("/").with_authority("a.example");
+        let mut stream = session.request(elsewhere, RequestOptions::default()).unwrap();
+        assert_eq!(stream.response().await.unwrap().status, 421);
+        assert_eq!(session.origin_set(), Some(vec![own, "https://b.example".to_owned()]));
+        session.close().await;
+        assert_eq!(session.origin_set(), None);
+    });
+}
+
+#[test]
+fn more_origins_than_allowed_end_the_session() {
+    run(async {
+        let certified = certified(&["localhost"]);
+        let said = origins(&["https://a.example", "https://b.example", "https://c.example"]);
+        let port = tls_script(&certified, said, "200").await;
+        let tls = Tls::only_ca_file(&certified.authority);
+        let options = Options { tls, max_origins: 3, ..Options::default() };
+        let session = connect(&format!("https://localhost:{port}"), options).unwrap();
+        let end = session.ended().await;
+        assert_eq!(end.code(), Some(ErrorCode::ENHANCE_YOUR_CALM), "{end}");
+        assert!(end.to_string().contains("too many origins"), "{end}");
+    });
+}
+
+#[test]
+fn origins_in_cleartext_are_not_believed() {
+    run(async {
+        let (ours, mut theirs) = tokio::io::duplex(1 << 16);
+        let session = connect("http://example.com", Options::with_connector(Connector::over(ours))).unwrap();
+        theirs.write_all(&[frame(4, 0, 0, &[]), origins(&["https://a.example"])].concat()).await.unwrap();
+        session.offers_connect_protocol().await.unwrap();
+        common::settle().await;
+        assert_eq!(session.origin_set(), None);
+        assert!(session.takes_requests());
     });
 }
 

@@ -17,6 +17,7 @@ use super::abort::Abort;
 use super::desk::Desk;
 use super::error::{SendError, StreamError};
 use super::stream::PushedStream;
+use super::target::Target;
 use super::waiters::Waiters;
 use crate::body::Inbound;
 use crate::link::{Flow, Link, ToSession};
@@ -41,6 +42,8 @@ struct Inner {
     /// The final head has come, whether it was taken or not.
     answered: bool,
     trailers: Option<Fields>,
+    /// Its origin, where it is not the session's.
+    origin: Option<Box<str>>,
     end_told: bool,
     sending: Sending,
     /// Nobody holds a handle any more.
@@ -94,6 +97,7 @@ impl Call {
                 response: None,
                 answered: false,
                 trailers: None,
+                origin: None,
                 end_told: false,
                 sending,
                 abandoned: false,
@@ -180,6 +184,23 @@ impl Call {
     /// It need not be sent any more.
     pub(crate) fn is_closed(&self) -> bool {
         matches!(self.inner.borrow().stage, Stage::Closed { .. })
+    }
+
+    pub(crate) fn target(&self) -> &Target {
+        &self.desk.target
+    }
+
+    /// The request is for another origin than the session's.
+    pub(crate) fn goes_to(&self, head: &RequestHead) {
+        if let (Some(scheme), Some(authority)) = (head.scheme(), head.authority()) {
+            self.inner.borrow_mut().origin = Some(format!("{scheme}://{authority}").into());
+        }
+    }
+
+    /// The origin of the request (RFC 6454).
+    pub(crate) fn origin(&self) -> String {
+        let inner = self.inner.borrow();
+        inner.origin.as_deref().map_or_else(|| self.desk.target.origin(), str::to_owned)
     }
 
     // What handles ask.

@@ -15,7 +15,7 @@ use stagedoor_protocol::ErrorCode;
 use super::abort::Abort;
 use super::call::{Call, Waiting};
 use super::error::{ConnectError, RequestError, SessionEnd, StreamError};
-use super::target::Target;
+use super::target::{Scheme, Target};
 use super::waiters::Waiters;
 use crate::close::CloseSession;
 use crate::link::Link;
@@ -38,6 +38,9 @@ pub(crate) struct Desk {
     goaway: Cell<Option<ErrorCode>>,
     /// Whether the server offers extended CONNECT; `None` before its SETTINGS.
     connect_protocol: Cell<Option<bool>>,
+    /// What the server answers for, over TLS.
+    origins: RefCell<Option<Vec<String>>>,
+    max_origins: usize,
 }
 
 enum Stage {
@@ -49,7 +52,8 @@ enum Stage {
 }
 
 impl Desk {
-    pub(crate) fn new(target: Target, strict: bool, max_queued: usize) -> Rc<Self> {
+    pub(crate) fn new(target: Target, strict: bool, max_queued: usize, max_origins: usize) -> Rc<Self> {
+        let origins = (target.scheme == Scheme::Https).then(|| vec![target.origin()]);
         Rc::new(Self {
             target,
             strict,
@@ -62,6 +66,8 @@ impl Desk {
             orphan: Cell::new(false),
             goaway: Cell::new(None),
             connect_protocol: Cell::new(None),
+            origins: RefCell::new(origins),
+            max_origins,
         })
     }
 
@@ -193,6 +199,11 @@ impl Desk {
         self.session.borrow().wake_by_ref();
     }
 
+    /// What the server answers for: its own origin first. `None` without TLS, and when the session is over.
+    pub(crate) fn origins(&self) -> Option<Vec<String>> {
+        self.origins.borrow().clone()
+    }
+
     // The session.
 
     /// The session's turn: whom to wake when something is asked for.
@@ -222,6 +233,27 @@ impl Desk {
 
     pub(crate) fn set_goaway(&self, code: ErrorCode) {
         self.goaway.set(Some(code));
+    }
+
+    /// Adds to the origin set; false where it would outgrow its bound, `None` where there is none.
+    pub(crate) fn add_origins(&self, origins: &[String]) -> Option<bool> {
+        let mut known = self.origins.borrow_mut();
+        let known = known.as_mut()?;
+        for origin in origins {
+            if !known.contains(origin) {
+                if known.len() >= self.max_origins {
+                    return Some(false);
+                }
+                known.push(origin.clone());
+            }
+        }
+        Some(true)
+    }
+
+    pub(crate) fn remove_origin(&self, origin: &str) {
+        if let Some(known) = &mut *self.origins.borrow_mut() {
+            known.retain(|other| other != origin);
+        }
     }
 
     /// The request whose turn it is.
@@ -262,6 +294,7 @@ impl Desk {
         drop(stage);
         self.dismiss(&StreamError::Cancelled { cause: error });
         *self.addr.borrow_mut() = None;
+        *self.origins.borrow_mut() = None;
         self.waiters.wake();
     }
 

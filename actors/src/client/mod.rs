@@ -60,7 +60,12 @@ pub fn connect(authority: &str, options: Options) -> Result<ClientSession, Conne
     if options.signal.as_ref().is_some_and(AbortSignal::is_aborted) {
         return Err(ConnectError::GivenUp);
     }
-    let desk = Desk::new(target.clone(), options.http2.strict_single_value_fields, options.max_queued);
+    let desk = Desk::new(
+        target.clone(),
+        options.http2.strict_single_value_fields,
+        options.max_queued,
+        options.max_origins,
+    );
     let host = Host::of_client(&options);
     let signal = options.signal.clone();
     let protocol = match target.scheme {

@@ -33,6 +33,8 @@ pub struct Options {
     pub max_pushed_streams: u32,
     /// Requests that may wait for the connection, or for the peer's concurrency limit; 10 000.
     pub max_queued: usize,
+    /// Origins a server may say it answers for (RFC 8336), its own included; more end the session; 128.
+    pub max_origins: usize,
     /// Streams opened before the server has said how many it takes; 100.
     pub initial_max_streams: u32,
     /// What the session says and allows beside that: frame and table sizes, padding, custom settings, single-value
@@ -61,6 +63,7 @@ impl Default for Options {
             accept_push: false,
             max_pushed_streams: 100,
             max_queued: 10_000,
+            max_origins: 128,
             initial_max_streams: 100,
             http2: Http2Options::default(),
             windows: Windows::default(),

@@ -80,6 +80,13 @@ impl ClientSession {
         self.desk().is_connecting()
     }
 
+    /// The origins this session may be used for (RFC 8336): the one it was made for, those of ORIGIN frames, without
+    /// those that were answered with 421. `None` in cleartext and when the session is over. Whether the certificate
+    /// covers them is the caller's to judge.
+    pub fn origin_set(&self) -> Option<Vec<String>> {
+        self.desk().origins()
+    }
+
     /// Requests that wait for the connection or for the peer's concurrency limit.
     pub fn queued(&self) -> usize {
         self.desk().queued()

@@ -91,6 +91,9 @@ impl Http2 {
         now: Instant,
     ) {
         let Waiting { call, head, upload } = waiting;
+        if head.authority() != Some(&*call.target().authority) {
+            call.goes_to(&head);
+        }
         let flow = match &upload {
             Upload::Nothing | Upload::Full(_) => None,
             Upload::Stream(_) | Upload::Handle => Some(Rc::new(Flow::default())),
@@ -213,6 +216,22 @@ impl Http2 {
         }
     }
 
+    /// The server says what else it answers for; only TLS makes that believable (RFC 8336 §2.4).
+    pub(super) fn origins(&mut self, origins: Vec<String>) {
+        let Some(client) = &self.client else { return };
+        match client.desk.add_origins(&origins) {
+            Some(true) => {
+                self.link.board.learn_origins(&origins);
+                self.link.tell(|| SessionEvent::Origin { origins });
+            }
+            Some(false) => {
+                let order = CloseSession::new(CloseReason::Abuse).with_detail("too many origins");
+                self.order.get_or_insert(order);
+            }
+            None => {}
+        }
+    }
+
     fn informed(&mut self, id: StreamId, head: ResponseHead) {
         let Some(call) = self.streams.get(&id).and_then(Entry::call) else { return };
         if !call.informational(head) {
@@ -231,6 +250,12 @@ impl Http2 {
         let status = head.status;
         self.link.tell(|| SessionEvent::StreamAnswered { id, status });
         if let Some(call) = entry.call() {
+            if status == 421
+                && let Some(client) = &self.client
+            {
+                // It does not answer for that origin after all (RFC 9110 §15.5.20).
+                client.desk.remove_origin(&call.origin());
+            }
             call.response(head);
         }
         if end_stream && let Some(inbound) = entry.inbound() {

@@ -47,10 +47,7 @@ impl Http2 {
                 Event::AltSvcReceived { id: stream, origin, value } => {
                     self.link.tell(|| SessionEvent::AltSvc { stream, origin, value });
                 }
-                Event::OriginReceived { origins } => {
-                    self.link.board.learn_origins(&origins);
-                    self.link.tell(|| SessionEvent::Origin { origins });
-                }
+                Event::OriginReceived { origins } => self.origins(origins),
                 Event::SettingsReceived { settings } => {
                     self.link.push_allowed.set(self.conn.remote_settings().enable_push);
                     self.told_settings(settings);
