@@ -15,7 +15,7 @@ use stagedoor_actors::client::{
     SendError, SessionEnd, StreamError, StreamState, connect,
 };
 use stagedoor_actors::{Body, Host, Limits, Reply, Response, Service};
-use stagedoor_metrics::{CloseReason, Outcome, Protocol};
+use stagedoor_metrics::{CloseReason, ConnectionResult, Outcome, Protocol};
 use stagedoor_protocol::message::Malformed;
 use stagedoor_protocol::{ErrorCode, Fields, UserError};
 
@@ -514,6 +514,7 @@ fn a_graceful_close_lets_streams_finish_and_takes_no_new_ones() {
 #[test]
 fn a_request_that_was_not_sent_when_the_session_is_closed_is_told_so() {
     run(async {
+        let stage = Stage::new(hello());
         let never = Connector::with(|_| std::future::pending());
         let session = connect("http://example.com", Options::with_connector(never)).unwrap();
         let mut stream = get(&session);
@@ -522,6 +523,11 @@ fn a_request_that_was_not_sent_when_the_session_is_closed_is_told_so() {
         let error = stream.response().await.unwrap_err();
         assert!(matches!(error, StreamError::Closing) && error.is_retry_safe(), "{error}");
         assert!(session.ready().await.is_err());
+        settle().await;
+        let cells = stage.shard.listener(stage.metrics.add_listener("client", "-"));
+        assert_eq!(cells.connections[ConnectionResult::Error].get(), 1, "it never came up");
+        assert_eq!(cells.connections[ConnectionResult::Accepted].get(), 0);
+        assert!(stage.metrics.live().is_empty());
     });
 }
 

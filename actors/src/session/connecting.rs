@@ -86,7 +86,9 @@ impl Connecting {
         self.given_up = true;
     }
 
-    pub(crate) fn abort(self, order: &CloseSession) -> Engine {
+    pub(crate) fn abort(self, common: &mut Common, order: &CloseSession) -> Engine {
+        // Counted once: after a failure this changes nothing.
+        common.account(ConnectionResult::Error);
         if let Some(desk) = &self.desk {
             let error = crate::client::desk::ended(order.reason, Some(order.code), &order.detail);
             desk.closed(error);

@@ -181,7 +181,7 @@ impl Session {
         if news.cut_off {
             self.common.stats.set_state(SessionState::Closing);
             self.engine = match std::mem::replace(&mut self.engine, Engine::Gone) {
-                Engine::Connecting(connecting) => connecting.abort(&order),
+                Engine::Connecting(connecting) => connecting.abort(&mut self.common, &order),
                 Engine::Opening(opening) => opening.abort(&self.common, now),
                 Engine::Http2(mut http2) => {
                     http2.abort(&mut self.common, &order, now);
