@@ -9,20 +9,21 @@ pub(crate) mod client;
 pub(crate) mod exposition;
 pub(crate) mod peers;
 pub(crate) mod raw;
+pub(crate) mod written;
 
 use std::future::Future;
-use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Condvar, Mutex};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
+use written::Written;
 
 /// How long anything may take. Reaching it is a failure, so it is generous.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -36,13 +37,6 @@ pub(crate) fn run(test: impl Future<Output = ()>) {
 /// The digest of `octets` in hex.
 pub(crate) fn sha256(octets: &[u8]) -> String {
     Sha256::digest(octets).iter().map(|octet| format!("{octet:02x}")).collect()
-}
-
-/// What a process wrote to stderr so far.
-#[derive(Default)]
-struct Written {
-    state: Mutex<(Vec<String>, bool)>,
-    changed: Condvar,
 }
 
 /// A `stagedoor` process, which may or may not come up.
@@ -72,42 +66,18 @@ impl Process {
             .spawn()
             .expect("the binary starts");
         let written = Arc::new(Written::default());
-        let stderr = BufReader::new(child.stderr.take().unwrap());
-        let sink = Arc::clone(&written);
-        std::thread::spawn(move || {
-            for line in stderr.lines().map_while(Result::ok) {
-                sink.state.lock().unwrap().0.push(line);
-                sink.changed.notify_all();
-            }
-            sink.state.lock().unwrap().1 = true;
-            sink.changed.notify_all();
-        });
+        written.follow(child.stderr.take().unwrap());
         Self { child, written, state }
     }
 
     /// Waits for a line that `fits`.
     pub(crate) fn line(&self, fits: impl Fn(&str) -> bool) -> String {
-        self.try_line(fits).unwrap_or_else(|| panic!("no such line in:\n{}", self.stderr()))
-    }
-
-    fn try_line(&self, fits: impl Fn(&str) -> bool) -> Option<String> {
-        let deadline = Instant::now() + PATIENCE;
-        let mut state = self.written.state.lock().unwrap();
-        loop {
-            if let Some(line) = state.0.iter().find(|line| fits(line)) {
-                return Some(line.clone());
-            }
-            let left = deadline.saturating_duration_since(Instant::now());
-            if state.1 || left.is_zero() {
-                return None;
-            }
-            state = self.written.changed.wait_timeout(state, left).unwrap().0;
-        }
+        self.written.line(fits).unwrap_or_else(|| panic!("no such line in:\n{}", self.stderr()))
     }
 
     /// Everything on stderr so far.
     pub(crate) fn stderr(&self) -> String {
-        self.written.state.lock().unwrap().0.join("\n")
+        self.written.text()
     }
 
     /// Sends a signal.
@@ -118,14 +88,7 @@ impl Process {
     /// Waits for the end of the process: its exit status and all it said.
     pub(crate) fn ended(mut self) -> (ExitStatus, String) {
         // Its stderr ends with it.
-        let deadline = Instant::now() + PATIENCE;
-        let mut state = self.written.state.lock().unwrap();
-        while !state.1 {
-            let left = deadline.saturating_duration_since(Instant::now());
-            assert!(!left.is_zero(), "still runs; it said:\n{}", state.0.join("\n"));
-            state = self.written.changed.wait_timeout(state, left).unwrap().0;
-        }
-        drop(state);
+        assert!(self.written.ended(), "still runs; it said:\n{}", self.stderr());
         (self.child.wait().unwrap(), self.stderr())
     }
 

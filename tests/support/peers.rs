@@ -3,13 +3,19 @@
 
 use std::ffi::OsStr;
 use std::io::Write as _;
-use std::path::PathBuf;
-use std::process::{Command, Output, Stdio};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Output, Stdio};
+use std::sync::Arc;
+
+use super::written::Written;
 
 /// A program by name, or none, loudly.
 pub(crate) fn find(name: &str) -> Option<PathBuf> {
     let places = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&places).map(|place| place.join(name)).find(|path| path.is_file());
+    // Servers of Debian live where not everyone looks.
+    let places = std::env::split_paths(&places).chain([PathBuf::from("/usr/sbin")]);
+    let found = places.map(|place| place.join(name)).find(|path| path.is_file());
     if found.is_none() {
         assert!(
             std::env::var_os("CI").as_deref() != Some(OsStr::new("true")),
@@ -34,4 +40,88 @@ pub(crate) fn stdout(program: &PathBuf, args: &[&str]) -> String {
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{} {args:?}: {}\n{out}\n{err}", program.display(), output.status);
     out.into_owned()
+}
+
+/// A program that runs beside a test, and ends with it at the latest.
+pub(crate) struct Running {
+    child: Child,
+    input: Option<ChildStdin>,
+    written: Arc<Written>,
+    name: String,
+}
+
+impl Running {
+    /// Starts it; both its outputs are read, a line may be said to its input.
+    pub(crate) fn start(program: &Path, args: &[&str]) -> Self {
+        let name = format!("{} {}", program.display(), args.first().unwrap_or(&""));
+        let mut child = Command::new(program)
+            .args(args)
+            .env("LC_ALL", "C")
+            .env_remove("NODE_OPTIONS")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("it starts");
+        let written = Arc::new(Written::default());
+        written.follow(child.stdout.take().unwrap());
+        written.follow(child.stderr.take().unwrap());
+        Self { input: child.stdin.take(), child, written, name }
+    }
+
+    /// Waits for a line that `fits`, on either output.
+    pub(crate) fn line(&self, fits: impl Fn(&str) -> bool) -> String {
+        self.try_line(fits).unwrap_or_else(|| panic!("no such line of {}", self.name))
+    }
+
+    /// The same; none when it ended without.
+    pub(crate) fn try_line(&self, fits: impl Fn(&str) -> bool) -> Option<String> {
+        self.written.line(fits)
+    }
+
+    /// A line to its input.
+    pub(crate) fn say(&mut self, line: &str) {
+        let input = self.input.as_mut().expect("its input is open");
+        writeln!(input, "{line}").and_then(|()| input.flush()).expect("it listens");
+    }
+
+    /// Waits for its good end; all it said.
+    pub(crate) fn finish(mut self) -> String {
+        assert!(self.written.ended(), "{} still runs", self.name);
+        let status = self.child.wait().unwrap();
+        assert!(status.success(), "{}: {status}", self.name);
+        self.written.text()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("--- {} said ---\n{}\n---", self.name, self.written.text());
+        }
+    }
+}
+
+/// Starts a server that has to be told its port: `start` with free ones of 127.0.0.1, again with others when it ended
+/// without the line that says it listens.
+pub(crate) fn listening(
+    ports: usize,
+    start: impl Fn(&[u16]) -> Running,
+    is_up: impl Fn(&str) -> bool,
+) -> (Running, Vec<SocketAddr>) {
+    for _ in 0..5 {
+        let held: Vec<_> =
+            (0..ports).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port")).collect();
+        let free: Vec<_> = held.iter().map(|listener| listener.local_addr().unwrap()).collect();
+        drop(held);
+        let numbers: Vec<_> = free.iter().map(SocketAddr::port).collect();
+        let running = start(&numbers);
+        if running.try_line(&is_up).is_some() {
+            return (running, free);
+        }
+        eprintln!("{} did not come up: {}", running.name, running.written.text());
+    }
+    panic!("no server on any port");
 }
