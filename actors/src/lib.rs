@@ -43,7 +43,7 @@ pub use service::{Expectation, Reply, Request, Response, Service, ServiceFactory
 pub use session::{
     Acknowledged, Answer, EventStream, GoAway, Handshaking, Observer, ObserverFactory, Pong, ResetStream,
     ServerHandshake, Session, SessionError, SessionEvent, SessionHandle, SessionInfo, SessionSnapshot,
-    SessionStatistics, TlsFacts, perform_server_handshake,
+    SessionStatistics, StreamTimes, TlsFacts, perform_server_handshake,
 };
 pub use stagedoor_protocol::{AltSvcTarget, ConnectionState, Padding};
 pub use stream::{CloseStream, Closed, Phase, Pushed, ServerStream, Stream, StreamHandle, StreamMisuse};

@@ -14,7 +14,7 @@ use stagedoor_actors::client::{
     AbortHandle, ClientSession, Connector, Error, Event, Options, RequestError, RequestOptions, RequestParts,
     SendError, SessionEnd, StreamError, StreamState, connect,
 };
-use stagedoor_actors::{Body, Host, Limits, Reply, Response, Service};
+use stagedoor_actors::{Body, Host, Limits, Reply, Response, Service, SessionEvent};
 use stagedoor_metrics::{CloseReason, ConnectionResult, Outcome, Protocol};
 use stagedoor_protocol::message::Malformed;
 use stagedoor_protocol::{ErrorCode, Fields, UserError};
@@ -633,5 +633,38 @@ fn events_come_in_the_order_of_a_response() {
         );
         assert!(matches!(stream.next_event().await, Some(Event::Closed(Ok(())))));
         assert!(stream.next_event().await.is_none());
+    });
+}
+
+#[test]
+fn a_session_of_ours_tells_of_its_streams() {
+    run(async {
+        let stage = Stage::new(service(|request| match request.head.method() {
+            "POST" => Response::new(200).with_body(Body::stream(request.body)).into(),
+            _ => Reply::later(std::future::pending()),
+        }));
+        let session = client_of(&stage.host);
+        session.ready().await.unwrap();
+        let mut events = session.handle().unwrap().events();
+        let options = RequestOptions::with_body("octets".into());
+        let echo = session.request(RequestParts::post("/echo"), options).unwrap();
+        assert_eq!(text(echo).await, "octets");
+        let stuck = get(&session);
+        stuck.opened().await.unwrap();
+        drop(stuck);
+        let (mut told, mut times) = (Vec::new(), Vec::new());
+        while told.len() < 5 {
+            told.push(match events.next().await.unwrap() {
+                SessionEvent::StreamOpened { id, head } => format!("{} {}", id.get(), head.path().unwrap()),
+                SessionEvent::StreamAnswered { id, status } => format!("{} {status}", id.get()),
+                SessionEvent::StreamClosed { id, outcome, octets, times: when, .. } => {
+                    times.push([when.head, when.first_in, when.first_out].map(|time| time.is_some()));
+                    format!("{} {outcome} {octets:?}", id.get())
+                }
+                _ => continue,
+            });
+        }
+        assert_eq!(told, ["1 /echo", "1 200", "1 complete (6, 6)", "3 /", "3 cancelled (0, 0)"]);
+        assert_eq!(times, [[true; 3], [false; 3]]);
     });
 }

@@ -389,6 +389,49 @@ mod tls {
     }
 
     #[test]
+    fn a_refused_client_that_stays_is_left_after_a_while() {
+        run(async {
+            let (mut config, certificate) = pair();
+            config.http1 = false;
+            config.timeouts.unknown_protocol = Duration::from_millis(50);
+            let (server, metrics, address) = start(config).await;
+            let mut io = connect(address, &certificate, &[]).await.unwrap();
+            let mut words = Vec::new();
+            io.read_to_end(&mut words).await.ok();
+            assert!(words.starts_with(b"HTTP/1.0 403 Forbidden\r\n"));
+            // The client neither says nor closes anything.
+            eventually("the socket is given up", async || metrics.live().is_empty()).await;
+            server.stop().await;
+        });
+    }
+
+    #[test]
+    fn origins_of_the_options_are_said_right_after_settings() {
+        run(async {
+            let (mut config, certificate) = pair();
+            config.options.origins = vec!["https://a.example".to_owned()];
+            let (server, _, address) = start(config).await;
+            let mut io = connect(address, &certificate, &[b"h2"]).await.unwrap();
+            io.write_all(&hello_octets()).await.unwrap();
+            let mut kinds = Vec::new();
+            loop {
+                let mut head = [0; 9];
+                io.read_exact(&mut head).await.unwrap();
+                let mut payload = vec![0; usize::from(head[1]) << 8 | usize::from(head[2])];
+                io.read_exact(&mut payload).await.unwrap();
+                kinds.push(head[3]);
+                if head[3] == 0xc {
+                    assert_eq!(payload, b"\0\x11https://a.example");
+                    break;
+                }
+            }
+            // Behind SETTINGS and the window of the connection, before anything that answers the client.
+            assert_eq!(kinds, [4, 8, 0xc]);
+            server.stop().await;
+        });
+    }
+
+    #[test]
     fn large_bodies_are_whole() {
         fn large() -> Rc<dyn Service> {
             service(|request| Response::new(200).with_body(Body::stream(request.body)).into())

@@ -284,3 +284,24 @@ fn what_only_http2_has_is_refused_on_http1_and_closing_is_not() {
         stage.ends_once(CloseReason::Admin).await;
     });
 }
+
+#[test]
+fn a_session_may_have_an_idle_time_of_its_own() {
+    run_paused(async {
+        let stage = Stage::new(hello());
+        let (session, mut client) = open(&stage).await;
+        // Longer than the two minutes of everybody, then shorter: counted from the last stream.
+        session.set_idle(Duration::from_secs(600)).unwrap();
+        tokio::time::sleep(Duration::from_secs(300)).await;
+        client.send(&get(1)).await;
+        client.until(|frame| frame.stream == 1 && frame.flags & 1 != 0).await;
+        session.set_idle(Duration::from_secs(5)).unwrap();
+        let started = tokio::time::Instant::now();
+        assert_eq!(client.goaways().await, [0, 0]);
+        let took = started.elapsed();
+        assert!((4..7).contains(&took.as_secs()), "{took:?}");
+        drop(client);
+        stage.ends_once(CloseReason::IdleTimeout).await;
+        assert_eq!(session.set_idle(Duration::ZERO), gone(CloseReason::IdleTimeout));
+    });
+}

@@ -16,7 +16,7 @@ use stagedoor_actors::{
     ServerHandle, SessionError, SessionEvent, SessionHandle, StartError, Timeouts, perform_server_handshake,
 };
 use stagedoor_metrics::{CloseReason, Metrics, Outcome, TimeoutAction, TimeoutKind};
-use stagedoor_protocol::{ErrorCode, Settings, StreamId, UserError};
+use stagedoor_protocol::{ErrorCode, Fields, Settings, StreamId, UserError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::advance;
@@ -228,6 +228,48 @@ fn what_a_session_did_is_told_at_its_end() {
             assert!(statistics.lasted >= Duration::from_secs(2));
             break;
         }
+    });
+}
+
+#[test]
+fn a_stream_tells_when_its_head_and_its_first_octets_moved() {
+    fn wait(tenths: u64) -> tokio::time::Sleep {
+        tokio::time::sleep(Duration::from_millis(tenths * 100))
+    }
+    run_paused(async {
+        let stage = Stage::new(service(|request| match request.stream.get() {
+            1 => {
+                let mut stream = request.into_stream();
+                stagedoor_actors::Reply::driven(async move {
+                    wait(10).await;
+                    stream.respond(200, Fields::new()).unwrap();
+                    wait(20).await;
+                    stream.write_end("late").await.unwrap();
+                })
+            }
+            3 => Response::text("whole").into(),
+            _ => Response::new(204).into(),
+        }));
+        let (session, mut client) = open(&stage).await;
+        let mut events = session.events();
+        client.send(&post(1)).await;
+        wait(5).await;
+        client.send(&frame(0, 1, 1, b"body")).await;
+        client.until(|frame| frame.stream == 1 && frame.flags & 1 != 0).await;
+        client.send(&get(3)).await;
+        client.send(&get(5)).await;
+        client.until(|frame| frame.stream == 5).await;
+        let mut told = Vec::new();
+        while told.len() < 3 {
+            let SessionEvent::StreamClosed { times, .. } = events.next().await.unwrap() else { continue };
+            // tokio's timers count milliseconds.
+            let tenths = |time: Option<Duration>| time.map(|time| (time.as_millis() + 5) / 100);
+            told.push([tenths(times.head), tenths(times.first_in), tenths(times.first_out)]);
+        }
+        assert_eq!(told[0], [Some(10), Some(5), Some(30)]);
+        assert_eq!(told[1], [Some(0), None, Some(0)]);
+        assert_eq!(told[2], [Some(0), None, None], "204 has no octets");
+        drop(client);
     });
 }
 

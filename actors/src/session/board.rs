@@ -6,6 +6,7 @@
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
+use std::time::Duration;
 
 use stagedoor_metrics::CloseReason;
 use stagedoor_protocol::settings::InForce;
@@ -57,6 +58,8 @@ pub(crate) struct Board {
     /// Unacknowledged SETTINGS, the first ones of the session included.
     pub(crate) settings: Cell<u32>,
     pub(crate) limits: Outstanding,
+    /// How long the session may be without a stream; zero is for ever.
+    pub(crate) idle: Cell<Duration>,
     payload: Cell<u64>,
     listened: Cell<bool>,
     observer: Option<Rc<dyn Observer>>,
@@ -64,7 +67,7 @@ pub(crate) struct Board {
 }
 
 impl Board {
-    pub(crate) fn new(observer: Option<Rc<dyn Observer>>, limits: Outstanding) -> Self {
+    pub(crate) fn new(observer: Option<Rc<dyn Observer>>, limits: Outstanding, idle: Duration) -> Self {
         Self {
             phase: Cell::new(Phase::Open),
             reason: Cell::new(None),
@@ -74,6 +77,7 @@ impl Board {
             pings: Cell::new(0),
             settings: Cell::new(0),
             limits,
+            idle: Cell::new(idle),
             payload: Cell::new(0),
             listened: Cell::new(observer.is_some()),
             observer,
@@ -200,7 +204,7 @@ mod tests {
             server_name: None,
             tls: None,
         };
-        let board = Board::new(observer, Outstanding { pings: 1, settings: 1 });
+        let board = Board::new(observer, Outstanding { pings: 1, settings: 1 }, Duration::ZERO);
         Rc::new(Link::new(Rc::new(Silent), Rc::new(info), board, tracing::Span::none(), Instant::now()))
     }
 

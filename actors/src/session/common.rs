@@ -186,7 +186,9 @@ impl Common {
             server_name: facts.server_name,
             tls: facts.tls,
         };
-        let board = Board::new(self.host.observer.borrow().clone(), self.host.config.outstanding());
+        let config = &self.host.config;
+        let observer = self.host.observer.borrow().clone();
+        let board = Board::new(observer, config.outstanding(), config.timeouts.idle);
         if let Some(ending) = &self.ending {
             board.ends_for(ending.reason);
             board.advance(Phase::Draining);
@@ -251,6 +253,7 @@ impl Common {
             status: entry.status,
             lasted: Duration::from_nanos(nanos),
             octets: (entry.bytes_in, entry.bytes_out),
+            times: entry.times(),
         });
     }
 

@@ -110,6 +110,8 @@ pub enum SessionEvent {
         lasted: Duration,
         /// Octets of its body received and sent.
         octets: (u64, u64),
+        /// When it got under way.
+        times: StreamTimes,
     },
     /// The session ends by an error. [`SessionEvent::Closed`] follows when the socket is gone.
     Error {
@@ -132,6 +134,18 @@ pub enum SessionEvent {
         /// How many.
         missed: u64,
     },
+}
+
+/// When a stream got under way, each from its opening; `None` for what never came.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StreamTimes {
+    /// To the final head, sent (server) or received (client).
+    pub head: Option<Duration>,
+    /// To the first octets of a body received; on HTTP/1.1 of a tunnel alone.
+    pub first_in: Option<Duration>,
+    /// To the first octets of a body given to the connection; windows may hold them up from there.
+    pub first_out: Option<Duration>,
 }
 
 /// What a session did in its life.

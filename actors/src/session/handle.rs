@@ -184,7 +184,13 @@ pub(crate) enum Command {
     Settings(Settings, Answerer<Acknowledged>),
     Ping([u8; 8], Answerer<Pong>),
     Window(u32),
-    AltSvc { stream: StreamId, origin: String, value: String },
+    /// The idle time on the board is another.
+    Idle,
+    AltSvc {
+        stream: StreamId,
+        origin: String,
+        value: String,
+    },
     Origin(Vec<String>),
     State(Answerer<SessionSnapshot>),
     Close(CloseSession),
@@ -340,6 +346,17 @@ impl SessionHandle {
             return Err(SessionError::InvalidWindow(octets));
         }
         self.order(Command::Window(octets));
+        Ok(())
+    }
+
+    /// How long the session may be without a stream from now on, in place of the `idle` of its listener or
+    /// [`Options`](crate::client::Options); counted from the end of its last stream. Zero is for ever.
+    /// # Errors
+    /// [`SessionError::Gone`].
+    pub fn set_idle(&self, idle: Duration) -> Result<(), SessionError> {
+        self.living()?.board.idle.set(idle);
+        // Its timer is set anew at the end of a turn.
+        self.order(Command::Idle);
         Ok(())
     }
 

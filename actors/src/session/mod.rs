@@ -45,7 +45,7 @@ use crate::view::SessionView;
 
 pub(crate) use common::Facts;
 pub(crate) use connecting::Established;
-pub use events::{EventStream, Observer, ObserverFactory, SessionEvent, SessionStatistics};
+pub use events::{EventStream, Observer, ObserverFactory, SessionEvent, SessionStatistics, StreamTimes};
 pub use handle::{
     Acknowledged, Answer, GoAway, MAX_OPAQUE, Pong, SessionError, SessionHandle, SessionInfo,
     SessionSnapshot, TlsFacts,

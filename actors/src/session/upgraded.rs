@@ -159,6 +159,9 @@ impl Upgraded {
                 Poll::Ready(Ok(())) => {
                     self.peer_ended = count == 0;
                     self.entry.bytes_in += count as u64;
+                    if count > 0 {
+                        self.entry.parts().first_in.get_or_insert(now);
+                    }
                     common.moved(count as u64, 0, now);
                     self.switch.inbound.push(octets, self.peer_ended);
                     moved = true;
@@ -217,6 +220,9 @@ impl Upgraded {
             match message {
                 ToSession::SendData { data, end, .. } => {
                     self.entry.bytes_out += data.len() as u64;
+                    if !data.is_empty() {
+                        self.entry.parts().first_out.get_or_insert_with(|| self.link.now());
+                    }
                     self.queued += data.len();
                     self.out.extend((!data.is_empty()).then_some(data));
                     self.switch.ended |= end;

@@ -291,7 +291,7 @@ impl Http1 {
         let timeouts = &common.host.config.timeouts;
         let head = self.head_since.map(|since| (since + self.head_time(common), Due::Absolute));
         let idle = self.idle_since.filter(|_| !common.is_ending());
-        let idle = idle.zip(on(timeouts.idle)).map(|(since, idle)| (since + idle, Due::Idle));
+        let idle = idle.zip(on(self.link.board.idle.get())).map(|(since, idle)| (since + idle, Due::Idle));
         let gone = self.half_closed().map(|since| (since + timeouts.drain, Due::Drain));
         let look = self.lookout.next().map(|at| (at, Due::Look));
         sooner(sooner(gone, head), sooner(idle, look))
@@ -371,7 +371,7 @@ impl Http1 {
         if over(self.half_closed(), timeouts.drain) {
             return Some(CloseSession::new(CloseReason::ClientClosed));
         }
-        let idle = on(timeouts.idle).is_some_and(|idle| over(self.idle_since, idle));
+        let idle = on(self.link.board.idle.get()).is_some_and(|idle| over(self.idle_since, idle));
         (idle && !common.is_ending()).then(|| CloseSession::new(CloseReason::IdleTimeout))
     }
 

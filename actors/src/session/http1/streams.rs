@@ -149,6 +149,9 @@ impl Http1 {
         if let Some(entry) = self.streams.get_mut(&id) {
             entry.bytes_out += octets as u64;
             entry.ended |= end;
+            if let Some(parts) = entry.parts.as_mut().filter(|_| octets > 0) {
+                parts.first_out.get_or_insert_with(|| self.link.now());
+            }
         }
     }
 

@@ -105,6 +105,7 @@ impl Http2 {
             Upload::Nothing => {}
             Upload::Full(octets) => {
                 entry.bytes_out += octets.len() as u64;
+                entry.parts().first_out = Some(now).filter(|_| !octets.is_empty());
                 entry.ended = true;
                 if let Err(error) = self.conn.send_data(id, octets, true) {
                     self.misused(id, &error, now);

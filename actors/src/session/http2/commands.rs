@@ -65,6 +65,7 @@ impl Desk {
                 }
             },
             Command::Window(octets) => conn.set_connection_window(octets),
+            Command::Idle => {}
             Command::AltSvc { stream, origin, value } => {
                 let target = match stream.is_connection() {
                     true => AltSvcTarget::Origin(&origin),

@@ -14,6 +14,7 @@ use crate::body::Inbound;
 use crate::client::call::Call;
 use crate::host::Host;
 use crate::link::Flow;
+use crate::session::events::StreamTimes;
 use crate::session::pace::Pace;
 use crate::stream::{Closed, Stream};
 
@@ -59,6 +60,10 @@ pub(crate) struct Parts {
     pub(crate) declared: bool,
     /// How it gets on.
     pub(crate) pace: Pace,
+    /// When the first octets of a body came.
+    pub(crate) first_in: Option<Instant>,
+    /// When the first octets of a body that takes time were given to the machine.
+    pub(crate) first_out: Option<Instant>,
     /// Octets of it that were framed, and where in the session's output the last of them ended.
     pub(crate) framed: Option<(u64, u64)>,
 }
@@ -112,6 +117,19 @@ impl Entry {
         self.answered = Some(now);
         self.bytes_out += octets as u64;
         self.ended = true;
+    }
+
+    /// When it got under way, for those who listen.
+    pub(crate) fn times(&self) -> StreamTimes {
+        let after = |at: Instant| at.saturating_duration_since(self.opened);
+        let parts = self.parts.as_ref();
+        let whole = self.answered.filter(|_| self.bytes_out > 0);
+        StreamTimes {
+            head: self.answered.map(after),
+            first_in: parts.and_then(|parts| parts.first_in).map(after),
+            // A whole body goes with its head.
+            first_out: parts.and_then(|parts| parts.first_out).or(whole).map(after),
+        }
     }
 
     /// Its end, for those who watch it.

@@ -27,7 +27,7 @@ impl Http2 {
                 Event::StreamOpened { id, head, end_stream } => {
                     self.open(id, head, end_stream, common, cx, now);
                 }
-                Event::DataReceived { id, data, end_stream } => self.data(id, data, end_stream),
+                Event::DataReceived { id, data, end_stream } => self.data(id, data, end_stream, now),
                 Event::StreamClosed { id, cause } => self.closed(id, cause, common, now),
                 Event::TrailersReceived { id, fields } => self.trailers(id, fields),
                 Event::CapacityAvailable { id } => self.grant(id),
@@ -207,11 +207,14 @@ impl Http2 {
         self.child_ended(Exit { key: id, panic: None }, common, now);
     }
 
-    fn data(&mut self, id: StreamId, data: Bytes, end_stream: bool) {
+    fn data(&mut self, id: StreamId, data: Bytes, end_stream: bool, now: Instant) {
         let octets = data.len();
         let Some(entry) = self.streams.get_mut(&id) else { return self.conn.consume(id, octets) };
         entry.bytes_in += octets as u64;
         entry.receiving &= !end_stream;
+        if let Some(parts) = entry.parts.as_mut().filter(|_| octets > 0) {
+            parts.first_in.get_or_insert(now);
+        }
         match entry.inbound() {
             Some(inbound) if !entry.discards => {
                 let woken = inbound.push(data, end_stream);

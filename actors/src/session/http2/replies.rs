@@ -47,6 +47,9 @@ impl Http2 {
                 };
                 entry.bytes_out += data.len() as u64;
                 entry.ended |= end;
+                if let Some(parts) = entry.parts.as_mut().filter(|_| !data.is_empty()) {
+                    parts.first_out.get_or_insert(now);
+                }
                 match self.conn.send_data(id, data, end) {
                     Ok(()) if end => {}
                     Ok(()) => self.grant(id),

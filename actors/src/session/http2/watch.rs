@@ -139,7 +139,7 @@ impl Http2 {
                     also(since + SHRINK_AFTER, Due::Shrink);
                 }
                 if !common.is_ending()
-                    && let Some(idle) = on(timeouts.idle)
+                    && let Some(idle) = on(self.link.board.idle.get())
                 {
                     also(since + idle, Due::Idle);
                 }
@@ -189,7 +189,7 @@ impl Http2 {
         if self.watch.spare && now >= since + SHRINK_AFTER {
             self.shrink();
         }
-        let idle = on(timeouts.idle).is_some_and(|idle| now >= since + idle);
+        let idle = on(self.link.board.idle.get()).is_some_and(|idle| now >= since + idle);
         (idle && !common.is_ending()).then(|| CloseSession::new(CloseReason::IdleTimeout))
     }
 
