@@ -115,6 +115,8 @@ pub(crate) struct Link {
     pub(crate) push_allowed: Cell<bool>,
     /// Streams somebody holds a handle of: their phase is kept up to date.
     watched: RefCell<Vec<Rc<Watched>>>,
+    /// There are such streams.
+    watches: Cell<bool>,
     /// Handles the requests.
     pub(crate) service: Rc<dyn Service>,
     /// Never changes.
@@ -141,6 +143,7 @@ impl Link {
             strict: Cell::new(true),
             push_allowed: Cell::new(false),
             watched: RefCell::default(),
+            watches: Cell::new(false),
             service,
             info,
             board,
@@ -185,13 +188,20 @@ impl Link {
     /// [`Self::send`] of what changes the phase of a stream that may be watched.
     #[inline]
     pub(crate) fn answer(&self, message: ToSession) {
-        if !self.watched.borrow().is_empty()
-            && let Some((id, phase)) = message.phase()
+        if self.watches.get() {
+            self.note(&message);
+        }
+        self.send(message);
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn note(&self, message: &ToSession) {
+        if let Some((id, phase)) = message.phase()
             && let Some(watched) = self.watched(id)
         {
             watched.enter(phase);
         }
-        self.send(message);
     }
 
     /// Ends the body of a stream: END_STREAM rides on its last octets when the session has not seen them yet.
@@ -218,6 +228,7 @@ impl Link {
         }
         let watched = Rc::new(Watched::new(id));
         self.watched.borrow_mut().push(Rc::clone(&watched));
+        self.watches.set(true);
         watched
     }
 
@@ -228,12 +239,18 @@ impl Link {
     /// A stream is closed: whoever watches it is told.
     #[inline]
     pub(crate) fn closed(&self, id: StreamId, closed: impl FnOnce() -> Closed) {
-        if self.watched.borrow().is_empty() {
-            return;
+        if self.watches.get() {
+            self.closed_now(id, closed);
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn closed_now(&self, id: StreamId, closed: impl FnOnce() -> Closed) {
         let mut list = self.watched.borrow_mut();
         let Some(at) = list.iter().position(|watched| watched.id() == id) else { return };
         let watched = list.swap_remove(at);
+        self.watches.set(!list.is_empty());
         drop(list);
         watched.close(closed());
     }
@@ -248,8 +265,14 @@ impl Link {
     #[inline]
     pub(crate) fn tell(self: &Rc<Self>, event: impl FnOnce() -> SessionEvent) {
         if self.board.is_listened() {
-            self.board.publish(self, event());
+            self.tell_now(event);
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn tell_now(self: &Rc<Self>, event: impl FnOnce() -> SessionEvent) {
+        self.board.publish(self, event());
     }
 
     /// Gives spare heap back.

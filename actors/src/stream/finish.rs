@@ -50,7 +50,7 @@ pub(crate) fn answer(response: Response, method: Method, now: Instant) -> Answer
 }
 
 /// A head with `content-length` where `length` is known and `date` where it is wanted, unless `fields` have them.
-#[inline]
+#[inline(always)]
 pub(crate) fn head_of(
     status: u16,
     mut fields: Fields,

@@ -114,7 +114,7 @@ impl Http2 {
     }
 
     /// Starts the actor of a stream whose start was handed over, and gives it its first poll.
-    #[inline]
+    #[inline(always)]
     pub(super) fn hatch(
         &mut self,
         id: StreamId,
@@ -154,7 +154,7 @@ impl Http2 {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn answered_at_once(
         &mut self,
         id: StreamId,

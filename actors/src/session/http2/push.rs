@@ -24,6 +24,7 @@ pub(super) struct Promised {
 
 impl Http2 {
     /// Sends the promise.
+    #[cold]
     pub(super) fn promise(&mut self, push: Push) {
         let Push { parent, head, route, reply, told } = push;
         match self.conn.send_push(parent, &head) {
@@ -41,6 +42,7 @@ impl Http2 {
     }
 
     /// Starts the streams of promises.
+    #[cold]
     pub(super) fn keep_promises(&mut self, common: &mut Common, cx: &mut Context<'_>, now: Instant) {
         for promised in std::mem::take(&mut self.promised) {
             let Promised { id, method, route, reply } = promised;
