@@ -78,7 +78,11 @@ pub(super) fn body(range: Range<u64>) -> Body {
 
 /// No validator is ever given out, so an `if-range` cannot hold (RFC 9110 §13.1.5).
 fn asked_range(head: &RequestHead, total: u64) -> Asked {
-    if head.fields().contains("if-range") { Asked::Whole } else { Asked::of(head, total) }
+    match Asked::of(head, total) {
+        Asked::Whole => Asked::Whole,
+        _ if head.fields().contains("if-range") => Asked::Whole,
+        asked => asked,
+    }
 }
 
 /// A body of octets that are not copied.
