@@ -11,6 +11,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
+use crate::client::wire::Watched;
+
 /// Any stream of octets a session can run on.
 pub trait Io: AsyncRead + AsyncWrite + Unpin + 'static {}
 impl<T: AsyncRead + AsyncWrite + Unpin + 'static> Io for T {}
@@ -90,12 +92,18 @@ pub(crate) enum Transport {
     Tls(Box<TlsStream<Below>>),
     /// A session of ours.
     ClientTls(Box<tokio_rustls::client::TlsStream<Below>>),
+    /// A session of ours whose octets somebody hears.
+    Watched(Box<Watched>),
 }
 
 impl Transport {
     /// Octets may stay inside after a write until `poll_flush`.
     pub(crate) fn buffers(&self) -> bool {
-        !matches!(self, Self::Plain(Raw::Tcp(_)))
+        match self {
+            Self::Plain(Raw::Tcp(_)) => false,
+            Self::Plain(Raw::Other(_)) | Self::Tls(_) | Self::ClientTls(_) => true,
+            Self::Watched(watched) => watched.io().buffers(),
+        }
     }
 
     /// Octets that went out below TLS, which takes more than it has sent; `None` without TLS.
@@ -104,6 +112,7 @@ impl Transport {
             Self::Plain(_) => None,
             Self::Tls(tls) => Some(tls.get_ref().0.sent),
             Self::ClientTls(tls) => Some(tls.get_ref().0.sent),
+            Self::Watched(watched) => watched.io().below(),
         }
     }
 }
@@ -217,4 +226,4 @@ macro_rules! delegate {
 }
 
 delegate!(Raw { Tcp, Other });
-delegate!(Transport { Plain, Tls, ClientTls });
+delegate!(Transport { Plain, Tls, ClientTls, Watched });

@@ -22,6 +22,7 @@ mod target;
 mod tls;
 mod tunnel;
 mod waiters;
+pub(crate) mod wire;
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -39,12 +40,14 @@ pub use stream::{ClientStream, CollectError, Event, PushedStream, ResponseBody, 
 pub use target::{Scheme, Target};
 pub use tls::Tls;
 pub use tunnel::Tunnel;
+pub use wire::WireObserver;
 
 use crate::host::Host;
 use crate::session::{Established, Facts, Session, facts_of};
 use crate::transport::Transport;
 use abort::Abort;
 use desk::{Desk, Keeper};
+use wire::Watched;
 
 /// Connects to `[scheme://]host[:port]` and returns at once; userinfo and path are not looked at. `http` is h2c
 /// with prior knowledge, `https` TLS with ALPN `h2`.
@@ -89,7 +92,16 @@ pub fn connect(authority: &str, options: Options) -> Result<ClientSession, Conne
     Ok(ClientSession::new(desk, signal))
 }
 
-async fn establish(target: Target, options: Options) -> Result<Established, ConnectError> {
+async fn establish(target: Target, mut options: Options) -> Result<Established, ConnectError> {
+    let observer = options.wire.take();
+    let mut established = reach(target, options).await?;
+    if let Some(observer) = observer {
+        established.io = Transport::Watched(Box::new(Watched::new(established.io, observer)));
+    }
+    Ok(established)
+}
+
+async fn reach(target: Target, options: Options) -> Result<Established, ConnectError> {
     let (io, peer) = options.connector.connect(&target).await?;
     match target.scheme {
         Scheme::Http => {

@@ -3,6 +3,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::time::Duration;
 
 use stagedoor_metrics::Metrics;
@@ -11,6 +12,7 @@ use super::abort::AbortSignal;
 use super::connector::Connector;
 use super::target::Scheme;
 use super::tls::Tls;
+use super::wire::WireObserver;
 use crate::body::Body;
 use crate::config::{Http2Options, Limits, ListenerConfig, Timeouts, Windows};
 
@@ -50,6 +52,8 @@ pub struct Options {
     pub name: String,
     /// Where it counts; by default with the sessions that run on this arbiter, else in a registry of its own.
     pub metrics: Option<Metrics>,
+    /// Hears every octet of the session, above TLS; nobody.
+    pub wire: Option<Rc<dyn WireObserver>>,
 }
 
 impl Default for Options {
@@ -71,6 +75,7 @@ impl Default for Options {
             timeouts: Timeouts { idle: Duration::from_secs(300), ..Timeouts::default() },
             name: "client".to_owned(),
             metrics: None,
+            wire: None,
         }
     }
 }

@@ -1,0 +1,96 @@
+//! The octets of one session of ours as they cross, above TLS, for whoever shows frames.
+//!
+//! Parses nothing and holds nothing back. Invariant: an observer sees exactly the octets that crossed, in their order,
+//! each direction for itself; a session without one has no part of this in its way.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::transport::Transport;
+
+/// Hears the octets of a session: frames, and the client's preface before them (RFC 9113 §3.4). It is called inside
+/// the session's turn, so it does not block for long.
+pub trait WireObserver {
+    /// Octets that were handed to the transport.
+    fn sent(&self, octets: &[u8]);
+    /// Octets that came.
+    fn received(&self, octets: &[u8]);
+}
+
+/// A transport with an observer.
+pub(crate) struct Watched {
+    io: Transport,
+    observer: Rc<dyn WireObserver>,
+}
+
+impl Watched {
+    pub(crate) fn new(io: Transport, observer: Rc<dyn WireObserver>) -> Self {
+        Self { io, observer }
+    }
+
+    pub(crate) fn io(&self) -> &Transport {
+        &self.io
+    }
+}
+
+impl AsyncRead for Watched {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let result = Pin::new(&mut self.io).poll_read(cx, buf);
+        if let Some(octets) = buf.filled().get(before..)
+            && !octets.is_empty()
+        {
+            self.observer.received(octets);
+        }
+        result
+    }
+}
+
+impl AsyncWrite for Watched {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.io).poll_write(cx, octets);
+        if let Poll::Ready(Ok(count)) = &result {
+            self.observer.sent(octets.get(..*count).unwrap_or(octets));
+        }
+        result
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.io).poll_write_vectored(cx, slices);
+        if let Poll::Ready(Ok(count)) = &result {
+            let mut left = *count;
+            for slice in slices {
+                let octets = slice.get(..left).unwrap_or(slice);
+                if !octets.is_empty() {
+                    self.observer.sent(octets);
+                }
+                left -= octets.len();
+            }
+        }
+        result
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
