@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
@@ -27,6 +28,10 @@ pub(crate) enum Command {
     Serve(ServeArgs),
     /// Serve the files of a directory.
     Files(FilesArgs),
+    /// Fetch a URL with our own HTTP/2 client.
+    Get(GetArgs),
+    /// Put load on a URL through our own HTTP/2 client and tell how it answered.
+    Bench(BenchArgs),
 }
 
 #[derive(Args, Debug, Default)]
@@ -74,6 +79,84 @@ pub(crate) struct FilesArgs {
     /// What is logged to stderr: a level or targets with levels, as in info,hyper=debug [default: info]
     #[arg(long, value_name = "FILTER")]
     pub(crate) log: Option<String>,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+https trusts this system's certificates and stagedoor's development authority. http is HTTP/2 with prior knowledge.
+Exit codes: 0 the response came whole, whatever its status (but see --fail); 1 a bad URL, field or file;
+3 no connection, no HTTP/2, or a response that is not whole; 130 stopped by a signal.")]
+pub(crate) struct GetArgs {
+    /// http://host[:port]/path or https://...
+    #[arg(value_name = "URL")]
+    pub(crate) url: String,
+    /// Write the body to a file, which gets its name when it is whole [default: stdout]
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// POST this; @FILE sends a file, - sends stdin
+    #[arg(short, long, value_name = "DATA", allow_hyphen_values = true)]
+    pub(crate) data: Option<String>,
+    /// A field of the request, as in 'accept: text/html'; may be repeated
+    #[arg(short = 'H', long = "header", value_name = "FIELD")]
+    pub(crate) fields: Vec<String>,
+    /// Show the frames both ways on stderr, without credentials
+    #[arg(short, long)]
+    pub(crate) verbose: bool,
+    /// Insist on HTTP/2 in cleartext with prior knowledge, which http:// means anyway
+    #[arg(long)]
+    pub(crate) h2c: bool,
+    /// Exit with 1 when the status is 400 or above; the body is written all the same
+    #[arg(short, long)]
+    pub(crate) fail: bool,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+The load is closed: each stream of each connection sends its next request when the one before is answered. After GOAWAY
+a new connection takes over, with the requests the server did not look at. Ctrl-C ends early with the figures so far.
+It ends by itself too when nothing moves for 30 seconds. Latencies are whole exchanges, from the request to the last octet.
+Exit codes: 0 every request was answered, whatever the status; 1 some were not, or the arguments were wrong;
+3 the server could not be reached, or not any more.")]
+pub(crate) struct BenchArgs {
+    /// http://host[:port]/path or https://...
+    #[arg(value_name = "URL")]
+    pub(crate) url: String,
+    /// Connections at once
+    #[arg(short, long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) connections: u32,
+    /// Requests at once on each connection
+    #[arg(short = 'm', long = "streams", value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub(crate) streams: u32,
+    /// End after so many requests
+    #[arg(short = 'n', long, value_name = "N", conflicts_with = "duration", value_parser = clap::value_parser!(u64).range(1..=1_000_000_000_000))]
+    pub(crate) requests: Option<u64>,
+    /// End after so long, as in 500ms, 10s or 2m; up to a day [default: 10s]
+    #[arg(short, long, value_name = "TIME", value_parser = load_time)]
+    pub(crate) duration: Option<Duration>,
+    /// A field of the requests, as in 'accept: text/html'; may be repeated
+    #[arg(short = 'H', long = "header", value_name = "FIELD")]
+    pub(crate) fields: Vec<String>,
+    /// Threads that put the load on [default: one a core, at most one a connection]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) threads: Option<u16>,
+    /// Insist on HTTP/2 in cleartext with prior knowledge, which http:// means anyway
+    #[arg(long)]
+    pub(crate) h2c: bool,
+    /// The figures as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// How long a load lasts.
+fn load_time(text: &str) -> Result<Duration, String> {
+    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+    let duration = humantime::parse_duration(text)
+        .map_err(|error| format!("{error}; a time looks like 500ms, 10s or 2m"))?;
+    match duration {
+        Duration::ZERO => Err("no load can be put on in no time".to_owned()),
+        duration if duration > DAY => Err("a load lasts a day at most".to_owned()),
+        duration => Ok(duration),
+    }
 }
 
 /// An address to serve on: an IP address with a port, or `localhost` for both loopback addresses.
@@ -164,6 +247,36 @@ mod tests {
         );
         assert!(serve(&["--admin", "[::1]:9901"]).is_ok());
         assert!(serve(&["--admin", "[::1]:9901", "--no-observe"]).is_err());
+    }
+
+    #[test]
+    fn a_load_has_bounds() {
+        let bench = |flags: &[&str]| {
+            let words = ["stagedoor", "bench", "http://localhost/"].iter().chain(flags);
+            match Cli::try_parse_from(words).map(Cli::command) {
+                Ok(Command::Bench(args)) => Ok(args),
+                Ok(_) => panic!("bench"),
+                Err(error) => Err(error.to_string()),
+            }
+        };
+        let args = bench(&[]).unwrap();
+        assert_eq!((args.connections, args.streams, args.requests, args.duration), (10, 10, None, None));
+        assert_eq!(bench(&["-d", "1500ms"]).unwrap().duration, Some(Duration::from_millis(1500)));
+        for flags in [
+            ["-c", "0"],
+            ["-c", "10001"],
+            ["-m", "0"],
+            ["-m", "1001"],
+            ["-n", "0"],
+            ["-n", "-1"],
+            ["-d", "0s"],
+            ["-d", "25h"],
+            ["-d", "soon"],
+            ["--threads", "0"],
+        ] {
+            assert!(bench(&flags).is_err(), "{flags:?}");
+        }
+        assert!(bench(&["-n", "1", "-d", "1s"]).unwrap_err().contains("cannot be used with"));
     }
 
     #[test]

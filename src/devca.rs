@@ -103,6 +103,13 @@ pub fn state_dir() -> Result<PathBuf, Error> {
         .ok_or(Error::NoPlace)
 }
 
+/// Where the authority's certificate lies under `state_dir`, for clients to trust; `None` where there is none that can
+/// be read.
+pub fn authority_in(state_dir: &Path) -> Option<PathBuf> {
+    let ca_pem = state_dir.join("dev").join(CA_CERT);
+    CertificateDer::from_pem_file(&ca_pem).is_ok().then_some(ca_pem)
+}
+
 /// The certificate under `state_dir`, made where it is missing, broken or about to expire.
 ///
 /// # Errors

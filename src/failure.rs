@@ -10,10 +10,12 @@ pub(crate) enum Exit {
     Input = 1,
     /// The command line was wrong.
     Usage = 2,
-    /// An address could not be bound or reached.
+    /// An address could not be bound or reached, or who was reached did not answer whole.
     Reach = 3,
     /// Our bug.
     Bug = 70,
+    /// A signal, as shells count INT.
+    Interrupted = 130,
 }
 
 impl From<Exit> for ExitCode {
@@ -33,6 +35,11 @@ pub(crate) struct Failure {
 impl Failure {
     pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {
         Self { exit, message: message.into(), way_out: None }
+    }
+
+    /// What is wrong, without a way out.
+    pub(crate) fn message(&self) -> &str {
+        &self.message
     }
 
     pub(crate) fn with_way_out(mut self, way_out: impl Into<String>) -> Self {

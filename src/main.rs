@@ -5,11 +5,14 @@
 
 mod allocator;
 mod banner;
+mod bench;
 mod cli;
 mod failure;
 mod files;
+mod get;
 mod listen;
 mod log;
+mod reach;
 mod resources;
 mod say;
 mod serve;
@@ -49,12 +52,16 @@ fn run(command: Command, started: Instant) -> Result<(), Failure> {
     let colour = Colour::of_stderr();
     log::log_panics();
     let log = match &command {
-        Command::Serve(args) => &args.log,
-        Command::Files(args) => &args.log,
+        Command::Serve(args) => args.log.as_deref().unwrap_or("info"),
+        Command::Files(args) => args.log.as_deref().unwrap_or("info"),
+        // What goes wrong there is said in words of their own.
+        Command::Get(_) | Command::Bench(_) => "error",
     };
-    log::start(log.as_deref().unwrap_or("info"), colour == Colour::On)?;
+    log::start(log, colour == Colour::On)?;
     match command {
         Command::Serve(args) => serve::run(serve::demo(&args), colour, started),
         Command::Files(args) => serve::run(files::site(&args)?, colour, started),
+        Command::Get(args) => get::run(&args),
+        Command::Bench(args) => bench::run(&args),
     }
 }
