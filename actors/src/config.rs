@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use stagedoor_protocol::{Padding, Window};
+use stagedoor_protocol::{Padding, Rate, Window};
 
 use crate::session::board::Outstanding;
 
@@ -66,6 +66,8 @@ impl ListenerConfig {
             header_table_size: self.options.header_table_size,
             encoder_table_size: self.options.encoder_table_size,
             padding: self.options.padding,
+            resets_received: self.options.resets_received,
+            resets_provoked: self.options.resets_provoked,
             strict_single_value_fields: self.options.strict_single_value_fields,
             max_send_header_block: self.options.max_send_header_block,
             enable_connect_protocol: self.options.enable_connect_protocol,
@@ -159,6 +161,11 @@ pub struct Http2Options {
     pub encoder_table_size: u32,
     /// Octets that hide how long HEADERS and DATA of ours are (RFC 9113 §10.7).
     pub padding: Padding,
+    /// RST_STREAM a client may send before its session ends with ENHANCE_YOUR_CALM; one before the answer began
+    /// counts double. Those who close many streams at once for good reasons need more.
+    pub resets_received: Rate,
+    /// Stream errors a client may make us answer.
+    pub resets_provoked: Rate,
     /// Refuse to send a field twice that a message has once. A gateway that passes on what it was given says
     /// false.
     pub strict_single_value_fields: bool,
@@ -187,6 +194,8 @@ impl Default for Http2Options {
             header_table_size: 4096,
             encoder_table_size: 4096,
             padding: Padding::None,
+            resets_received: Rate { burst: 300, per_second: 30 },
+            resets_provoked: Rate { burst: 200, per_second: 10 },
             strict_single_value_fields: true,
             max_send_header_block: 64 << 10,
             max_frame_size: 16_384,

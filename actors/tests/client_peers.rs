@@ -4,13 +4,13 @@
 mod common;
 
 use common::{Raw, RawFrame, frame, run, run_paused, settings_ack, settle};
-use stagedoor_actors::Body;
 use stagedoor_actors::client::{
     ClientSession, ClientStream, Connector, Event, Options, RequestError, RequestOptions, RequestParts,
     SendError, SessionEnd, StreamError, StreamState, connect,
 };
+use stagedoor_actors::{Body, Http2Options, Limits, Padding, SessionError, SessionEvent, Windows};
 use stagedoor_metrics::CloseReason;
-use stagedoor_protocol::ErrorCode;
+use stagedoor_protocol::{ErrorCode, Window};
 
 /// `:status 200` alone, without END_STREAM.
 fn ok(stream: u32) -> Vec<u8> {
@@ -104,6 +104,54 @@ async fn read(stream: &mut ClientStream) -> (usize, Option<StreamError>) {
         }
     }
     (octets, None)
+}
+
+#[test]
+fn the_options_of_http2_are_a_clients_too() {
+    run(async {
+        let http2 = Http2Options {
+            max_frame_size: 20_000,
+            header_table_size: 1000,
+            custom_settings: vec![(0xf001, 9)],
+            remote_custom_settings: vec![0xf002],
+            padding: Padding::Aligned,
+            strict_single_value_fields: false,
+            max_outstanding_pings: 1,
+            ..Http2Options::default()
+        };
+        let limits = Limits { header_bytes: 5000, ..Limits::default() };
+        let windows = Windows {
+            stream: Window { start: 70_000, max: 70_000 },
+            connection: Windows::default().connection,
+        };
+        let (session, mut peer) = start(Options { http2, limits, windows, ..Options::default() });
+        let mut preface = [0; 24];
+        tokio::io::AsyncReadExt::read_exact(&mut peer.io, &mut preface).await.expect("the preface");
+        let first = peer.until(|frame| frame.kind == 4).await.payload;
+        let said: Vec<_> = first
+            .chunks(6)
+            .map(|at| (u16::from_be_bytes([at[0], at[1]]), u32::from_be_bytes([at[2], at[3], at[4], at[5]])))
+            .collect();
+        for entry in [(1, 1000), (2, 0), (4, 70_000), (5, 20_000), (6, 5000), (0xf001, 9)] {
+            assert!(said.contains(&entry), "{entry:?} in {said:?}");
+        }
+        session.ready().await.expect("connected");
+        let handle = session.handle().expect("connected");
+        let mut events = handle.events();
+        peer.send(&settings(&[(0xf002, 4), (0xf003, 5)])).await;
+        loop {
+            if let Some(SessionEvent::RemoteSettings { changed, .. }) = events.next().await {
+                assert_eq!(changed.custom, [(0xf002, 4)]);
+                break;
+            }
+        }
+        let _asked = handle.ping(None).expect("one may wait");
+        assert!(matches!(handle.ping(None), Err(SessionError::TooManyPings { limit: 1 })));
+        let twice = RequestParts::get("/").with_field("user-agent", "a").with_field("user-agent", "b");
+        let _passed_on = session.request(twice, RequestOptions::default()).expect("nobody is strict");
+        let head = peer.until(|frame| frame.kind == 1).await;
+        assert_eq!((9 + head.payload.len()) % 8, 0, "padded");
+    });
 }
 
 #[test]

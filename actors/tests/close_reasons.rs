@@ -13,7 +13,9 @@ use std::time::Duration;
 
 use common::*;
 use stagedoor_actors::{CloseSession, ListenerConfig, MaxAge, Response};
-use stagedoor_metrics::{ActorKind, CloseReason, ConnectionResult, Outcome, TimeoutAction, TimeoutKind};
+use stagedoor_metrics::{
+    AbuseKind, ActorKind, CloseReason, ConnectionResult, Outcome, TimeoutAction, TimeoutKind,
+};
 use stagedoor_protocol::ErrorCode;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 
@@ -44,6 +46,29 @@ where
 }
 
 const NONE: ErrorCode = ErrorCode::NO_ERROR;
+
+#[test]
+fn how_many_resets_are_a_flood_is_for_the_listener_to_say() {
+    run_paused(async {
+        let mut config = config();
+        config.options.resets_received = stagedoor_actors::Rate { burst: 6, per_second: 1 };
+        let stage = Stage::with(config, forever().0);
+        let (session, io) = stage.connect();
+        let mut client = Raw::new(io);
+        client.shake().await;
+        let reset = |id| [get(id), frame(3, 0, id, &[0, 0, 0, 8])].concat();
+        for id in [1, 3, 5] {
+            client.send(&reset(id)).await;
+        }
+        settle().await;
+        assert!(session.connected(), "three before their answers, which count double, are allowed");
+        client.send(&reset(7)).await;
+        assert_eq!(client.goaways().await, [ErrorCode::ENHANCE_YOUR_CALM.0]);
+        drop(client);
+        stage.ends_once(CloseReason::Abuse).await;
+        assert_eq!(stage.cells.abuse[AbuseKind::RapidReset].get(), 1);
+    });
+}
 
 /// The orders of others.
 #[test]

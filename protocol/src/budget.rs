@@ -4,19 +4,9 @@
 
 use std::time::Instant;
 
+use crate::config::Rate;
 use crate::error::{ConnectionError, Limit};
 
-/// So many at once, then so many a second.
-#[derive(Clone, Copy, Debug)]
-struct Rate {
-    burst: u32,
-    per_second: u32,
-}
-
-/// CVE-2023-44487 (Rapid Reset): twice the concurrency limit and more, so that closing a busy tab is fine.
-const RESETS_RECEIVED: Rate = Rate { burst: 300, per_second: 30 };
-/// CVE-2025-8671 (MadeYouReset): stream errors that the peer made us send.
-const RESETS_PROVOKED: Rate = Rate { burst: 200, per_second: 10 };
 /// CVE-2019-9512 (Ping Flood); leaves room for bandwidth probes.
 const PINGS: Rate = Rate { burst: 500, per_second: 50 };
 /// CVE-2019-9515 (Settings Flood).
@@ -75,12 +65,17 @@ pub(crate) struct Budget {
 
 impl Budget {
     /// A reset before we answered anything costs double: that is the attack's shape.
-    pub(crate) fn reset_received(&mut self, answered: bool, now: Instant) -> Result<(), ConnectionError> {
-        self.resets_received.take(2 - u32::from(answered), RESETS_RECEIVED, now, Limit::ResetsReceived)
+    pub(crate) fn reset_received(
+        &mut self,
+        answered: bool,
+        rate: Rate,
+        now: Instant,
+    ) -> Result<(), ConnectionError> {
+        self.resets_received.take(2 - u32::from(answered), rate, now, Limit::ResetsReceived)
     }
 
-    pub(crate) fn reset_provoked(&mut self, now: Instant) -> Result<(), ConnectionError> {
-        self.resets_provoked.take(1, RESETS_PROVOKED, now, Limit::ResetsProvoked)
+    pub(crate) fn reset_provoked(&mut self, rate: Rate, now: Instant) -> Result<(), ConnectionError> {
+        self.resets_provoked.take(1, rate, now, Limit::ResetsProvoked)
     }
 
     pub(crate) fn ping(&mut self, now: Instant) -> Result<(), ConnectionError> {
@@ -174,9 +169,10 @@ mod tests {
     #[test]
     fn resets_before_an_answer_count_double() {
         let (now, mut budget) = (Instant::now(), Budget::default());
+        let rate = Rate { burst: 300, per_second: 30 };
         for _ in 0..150 {
-            budget.reset_received(false, now).unwrap();
+            budget.reset_received(false, rate, now).unwrap();
         }
-        assert!(budget.reset_received(false, now).is_err());
+        assert!(budget.reset_received(false, rate, now).is_err());
     }
 }

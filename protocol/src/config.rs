@@ -13,6 +13,15 @@ pub struct Window {
     pub max: u32,
 }
 
+/// So many at once, then so many a second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// At once, and the most that time gives back.
+    pub burst: u32,
+    /// Given back each second.
+    pub per_second: u32,
+}
+
 /// How HEADERS and DATA are padded (RFC 9113 §6.1, §10.7), as far as frame size and windows allow. Padding of DATA
 /// counts against the windows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -80,6 +89,10 @@ pub struct Config {
     pub max_outstanding_pings: usize,
     /// SETTINGS of ours that may wait for their acknowledgement at once, the first one included.
     pub max_outstanding_settings: usize,
+    /// Server: RST_STREAM the peer may send (CVE-2023-44487); one before the answer began counts double.
+    pub resets_received: Rate,
+    /// Stream errors the peer may make us answer (CVE-2025-8671).
+    pub resets_provoked: Rate,
     /// Refuse to send a field twice that a message has once. A gateway that passes on what it was given says false.
     pub strict_single_value_fields: bool,
     /// Octets a header block we send may take, before compression: name, value and 16 octets a field.
@@ -121,6 +134,9 @@ impl Default for Config {
             max_informational: 100,
             max_outstanding_pings: 10,
             max_outstanding_settings: 10,
+            // Twice the concurrency limit and more, so that closing a busy tab is fine.
+            resets_received: Rate { burst: 300, per_second: 30 },
+            resets_provoked: Rate { burst: 200, per_second: 10 },
             strict_single_value_fields: true,
             max_send_header_block: 64 << 10,
             padding: Padding::None,

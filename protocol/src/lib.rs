@@ -32,7 +32,7 @@ mod syntax;
 mod table;
 pub mod web_origin;
 
-pub use config::{Config, Padding, Window};
+pub use config::{Config, Padding, Rate, Window};
 pub use connection::{AltSvcTarget, Connection, ConnectionState, Role, StreamView};
 pub use error::{ConnectionError, ErrorCode, Limit, StreamError, UserError};
 pub use event::{Cause, Counters, ErrorRecord, Event, Origin};

@@ -174,6 +174,9 @@ impl ListenerConfig {
         within("options.max_frame_size", options.max_frame_size.into(), 16_384, 0xff_ffff)?;
         within("options.max_outstanding_pings", options.max_outstanding_pings.into(), 1, 1000)?;
         within("options.max_outstanding_settings", options.max_outstanding_settings.into(), 1, 1000)?;
+        // The first reset may cost two.
+        within("options.resets_received.burst", options.resets_received.burst.into(), 2, u32::MAX.into())?;
+        within("options.resets_provoked.burst", options.resets_provoked.burst.into(), 1, u32::MAX.into())?;
         few("options.custom_settings", options.custom_settings.len())?;
         few("options.remote_custom_settings", options.remote_custom_settings.len())?;
         options.custom_settings.iter().try_for_each(|(id, _)| custom("options.custom_settings", *id))?;
@@ -239,7 +242,7 @@ mod tests {
     #[test]
     fn bounds_come_in_pairs() {
         type Change = fn(&mut ListenerConfig, u32);
-        let bounds: [(&str, Change, &[u32], &[u32]); 7] = [
+        let bounds: [(&str, Change, &[u32], &[u32]); 8] = [
             (
                 "options.max_frame_size",
                 |c, n| c.options.max_frame_size = n,
@@ -270,6 +273,12 @@ mod tests {
                 |c, n| c.options.max_outstanding_pings = n,
                 &[1, 1000],
                 &[0, 1001],
+            ),
+            (
+                "options.resets_received.burst",
+                |c, n| c.options.resets_received.burst = n,
+                &[2, u32::MAX],
+                &[0, 1],
             ),
             ("limits.session_memory", |c, n| c.limits.session_memory = n as usize, &[65_535], &[65_534]),
         ];

@@ -289,7 +289,7 @@ impl Connection {
         self.record(id, Origin::Remote, code);
         let answered = self.table.get(id).is_none_or(|stream| stream.answered());
         if self.role == Role::Server {
-            self.budget.reset_received(answered, now)?;
+            self.budget.reset_received(answered, self.config.resets_received, now)?;
         }
         self.forget(id, Cause::Reset { by: Origin::Remote, code });
         Ok(())

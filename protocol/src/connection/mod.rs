@@ -339,7 +339,7 @@ impl Connection {
             StreamError::TooManyStreams | StreamError::Draining => {
                 self.budget.refused(self.config.max_concurrent_streams)
             }
-            _ => self.budget.reset_provoked(now),
+            _ => self.budget.reset_provoked(self.config.resets_provoked, now),
         }
     }
 

@@ -1,6 +1,7 @@
 //! §10: security: what costs more than it looks has a budget, and the one who spends it hears ENHANCE_YOUR_CALM.
 
 use crate::prelude::*;
+use stagedoor_protocol::Rate;
 
 const CALM: ErrorCode = ErrorCode::ENHANCE_YOUR_CALM;
 
@@ -191,6 +192,30 @@ fn a_reset_before_the_answer_costs_double() {
         panic!("no end of resets");
     };
     assert_eq!((until(false), until(true)), (150, 300));
+}
+
+#[test]
+fn the_allowances_of_resets_are_those_of_the_owner() {
+    type Frames = fn(u32) -> Vec<u8>;
+    let rate = Rate { burst: 10, per_second: 2 };
+    let config = Config { resets_received: rate, resets_provoked: rate, ..Config::default() };
+    let reset = |id| {
+        let head = frames::headers(id, &block::get(), frames::END_STREAM);
+        [head, frames::rst(id, ErrorCode::CANCEL)].concat()
+    };
+    let provoke =
+        |id| [frames::headers(id, &block::post(), frames::NONE), frames::window_update(id, 0)].concat();
+    // Five before the answer, which count double, or ten stream errors; each second gives two back.
+    let kinds: [(usize, Limit, Frames); 2] =
+        [(5, Limit::ResetsReceived, reset), (10, Limit::ResetsProvoked, provoke)];
+    for (allowed, limit, frames) in kinds {
+        let mut raw = Raw::server_with(config.clone(), &[]);
+        (0..allowed).for_each(|n| raw.send(frames(2 * n as u32 + 1)));
+        raw.advance(Duration::from_secs(5));
+        assert_eq!(raw.result, Ok(()), "{limit}");
+        let said = until_calm(&mut raw, 100, limit, |n| frames(2 * (allowed + n) as u32 + 1));
+        assert_eq!(said, allowed, "{limit}");
+    }
 }
 
 #[test]
