@@ -426,8 +426,9 @@ pub enum UserError {
     /// So many PINGs of ours wait for their answer already.
     #[error("{0} PINGs are not answered yet")]
     TooManyPings(usize),
-    /// A GOAWAY that would raise what was announced, or disown what was looked at (§6.8).
-    #[error("GOAWAY cannot name stream {last}, only {lowest} to {highest}")]
+    /// A GOAWAY that would raise what was announced, disown what was looked at, or name a stream the peer cannot open
+    /// (§6.8).
+    #[error("GOAWAY cannot name stream {last}, only the peer's from {lowest} to {highest}")]
     GoAwayLast {
         /// The stream asked for.
         last: StreamId,

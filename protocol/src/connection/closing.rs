@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::{Connection, PingKind};
+use super::{Connection, PingKind, Role};
 use crate::error::{ConnectionError, ErrorCode, UserError};
 use crate::event::{Cause, Event, Origin};
 use crate::frame::kind;
@@ -22,7 +22,7 @@ pub(super) const MAX_DEBUG: usize = 1024;
 #[derive(Debug)]
 pub(super) enum Phase {
     Open,
-    /// GOAWAY(2^31-1) and PING are out.
+    /// GOAWAY(highest) and PING are out.
     DrainAnnounced {
         deadline: Instant,
         /// Opaque data of both GOAWAY frames.
@@ -42,8 +42,9 @@ pub(super) struct GoAway {
 }
 
 impl Connection {
-    /// Begins a graceful close (§6.8): GOAWAY(2^31-1) and PING; on its answer, or after
-    /// [`crate::Config::drain_ping_timeout`], GOAWAY(last) and `DrainStarted`. Streams go on; [`Self::is_drained`]
+    /// Begins a graceful close (§6.8): GOAWAY with the highest stream the peer can open (2^31-1 of a client, 2^31-2 of a
+    /// server) and PING; on its answer, or after [`crate::Config::drain_ping_timeout`], GOAWAY(last) and
+    /// `DrainStarted`. Streams go on; [`Self::is_drained`]
     /// tells when none is left. A request that crossed the first GOAWAY is still served.
     pub fn drain(&mut self, now: Instant) {
         self.drain_with(now, b"");
@@ -84,14 +85,16 @@ impl Connection {
     /// opened. `debug` is opaque data, of which 1 024 octets are sent. An error code belongs to [`Self::close`].
     /// # Errors
     /// [`UserError::GoAwayLast`] for a `last` above one announced before (§6.8), or below a stream that was looked
-    /// at already: its request would be made again elsewhere. [`UserError::ConnectionClosed`].
+    /// at already: its request would be made again elsewhere; and for one that the peer cannot open, which nghttp2
+    /// answers with PROTOCOL_ERROR. [`UserError::ConnectionClosed`].
     pub fn send_goaway(&mut self, last: Option<StreamId>, debug: &[u8]) -> Result<(), UserError> {
         if self.is_closed() {
             return Err(UserError::ConnectionClosed);
         }
         let (lowest, highest) = (self.last_remote.min(self.announced_last), self.announced_last);
         let last = last.unwrap_or(lowest);
-        if !(lowest..=highest).contains(&last) {
+        let theirs = last.is_connection() || last.is_client() == (self.role == Role::Server);
+        if !theirs || !(lowest..=highest).contains(&last) {
             return Err(UserError::GoAwayLast { last, lowest, highest });
         }
         self.write_goaway(last, ErrorCode::NO_ERROR, debug);

@@ -59,7 +59,7 @@ impl Connection {
             },
             settings_sent: VecDeque::new(),
             pings_sent: VecDeque::new(),
-            announced_last: StreamId::MAX,
+            announced_last: role.highest_of_peer(),
             remote_goaway: None,
             budget: Budget::default(),
             counters: Box::new(Counters::default()),

@@ -43,6 +43,16 @@ pub enum Role {
     Server,
 }
 
+impl Role {
+    /// The highest stream the other side can open (§5.1.1).
+    fn highest_of_peer(self) -> StreamId {
+        match self {
+            Self::Client => StreamId::from_wire(StreamId::MAX.get() - 1),
+            Self::Server => StreamId::MAX,
+        }
+    }
+}
+
 /// Who asked for a PING.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum PingKind {

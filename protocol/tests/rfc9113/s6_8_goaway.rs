@@ -130,6 +130,23 @@ fn a_graceful_end_says_goaway_twice_with_a_ping_between() {
 }
 
 #[test]
+fn a_client_names_no_stream_that_a_server_cannot_open() {
+    // nghttp2 answers a GOAWAY with a stream of the wrong parity with PROTOCOL_ERROR.
+    let mut raw = Raw::client();
+    let id = raw.ask_get();
+    let refused = |last: u32| {
+        let (lowest, highest) = (StreamId::CONNECTION, 0x7fff_fffe.into());
+        Err(UserError::GoAwayLast { last: last.into(), lowest, highest })
+    };
+    assert_eq!(raw.act(|conn| conn.send_goaway(Some(id.into()), b"")), refused(id));
+    let now = raw.now;
+    raw.act(|conn| conn.drain(now));
+    let ping = raw.of_kind(frames::PING)[0].clone();
+    raw.send(frames::ping_ack(ping.payload.clone().try_into().unwrap()));
+    assert_eq!(goaways(&raw), [(0x7fff_fffe, ErrorCode::NO_ERROR), (0, ErrorCode::NO_ERROR)]);
+}
+
+#[test]
 fn the_answer_to_another_ping_does_not_shorten_a_graceful_end() {
     let mut raw = Raw::server();
     raw.act(|conn| conn.ping(*b"keepaliv")).unwrap();
@@ -311,6 +328,7 @@ fn goaway_neither_raises_nor_disowns() {
         Err(UserError::GoAwayLast { last: last.into(), lowest: 3.into(), highest })
     };
     assert_eq!(raw.act(|conn| conn.send_goaway(Some(1.into()), b"")), refused(1, StreamId::MAX));
+    assert_eq!(raw.act(|conn| conn.send_goaway(Some(4.into()), b"")), refused(4, StreamId::MAX));
     raw.act(|conn| conn.send_goaway(Some(5.into()), b"")).unwrap();
     assert_eq!(raw.act(|conn| conn.send_goaway(Some(7.into()), b"")), refused(7, 5.into()));
     raw.act(|conn| conn.send_goaway(None, b"")).unwrap();
