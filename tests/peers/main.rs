@@ -9,4 +9,5 @@ mod support;
 
 mod browser;
 mod node;
+mod ours;
 mod prometheus;

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Output, Stdio};
 use std::sync::Arc;
 
+use tempfile::TempDir;
+
 use super::written::Written;
 
 /// A program by name, or none, loudly.
@@ -79,6 +81,13 @@ impl Running {
         self.written.line(fits)
     }
 
+    /// [`Self::line`] in a future: whoever runs it goes on meanwhile.
+    pub(crate) async fn line_said(&self, fits: impl Fn(&str) -> bool + Send + 'static) -> String {
+        let written = Arc::clone(&self.written);
+        let line = tokio::task::spawn_blocking(move || written.line(fits)).await.expect("it waits");
+        line.unwrap_or_else(|| panic!("no such line of {}", self.name))
+    }
+
     /// A line to its input.
     pub(crate) fn say(&mut self, line: &str) {
         let input = self.input.as_mut().expect("its input is open");
@@ -124,4 +133,29 @@ pub(crate) fn listening(
         eprintln!("{} did not come up: {}", running.name, running.written.text());
     }
     panic!("no server on any port");
+}
+
+/// A certificate for `localhost` that vouches for itself, and its key, as files.
+pub(crate) struct Certificate {
+    /// The directory goes with it.
+    _place: TempDir,
+    pub(crate) certificate: PathBuf,
+    pub(crate) key: PathBuf,
+}
+
+impl Certificate {
+    pub(crate) fn new() -> Self {
+        let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
+        let made = rcgen::generate_simple_self_signed(names).expect("a certificate");
+        let place = tempfile::tempdir().expect("a directory");
+        let (certificate, key) = (place.path().join("certificate.pem"), place.path().join("key.pem"));
+        std::fs::write(&certificate, made.cert.pem()).expect("a file");
+        std::fs::write(&key, made.signing_key.serialize_pem()).expect("a file");
+        Self { _place: place, certificate, key }
+    }
+
+    /// Their paths, as arguments: certificate, key.
+    pub(crate) fn paths(&self) -> (&str, &str) {
+        (self.certificate.to_str().expect("text"), self.key.to_str().expect("text"))
+    }
 }
