@@ -253,7 +253,8 @@ impl<T: IntoResponse, E: Display> IntoResponse for Result<T, E> {
     }
 }
 
-/// Serves every request with `answer`: a factory for [`crate::ServerBuilder::listen`].
+/// Serves every request with `answer`: a factory for [`crate::ServerBuilder::listen`]. CONNECT that no handler made
+/// a tunnel of with [`Incoming::tunnel`] is answered 405, whatever 2xx it says.
 ///
 /// ```
 /// use stagedoor_actors::facade::{HttpRequest, HttpResponse, handler};
@@ -291,14 +292,29 @@ where
     Fut::Output: IntoResponse,
 {
     fn call(&self, request: Request) -> Reply {
+        let connect = request.head.method() == "CONNECT";
         match to_http(request) {
             Ok(request) => {
                 let answer = (self.0)(request);
-                Reply::later(async move { answer.await.into_response() })
+                Reply::later(async move {
+                    let response = answer.await.into_response();
+                    if connect { no_tunnel_by_chance(response) } else { response }
+                })
             }
             Err(status) => Response::new(status).into(),
         }
     }
+}
+
+/// 2xx to CONNECT would say that there is a tunnel (RFC 9110 §9.3.6): who opened none has not meant it.
+fn no_tunnel_by_chance(response: Response) -> Response {
+    if matches!(response.body, Body::Tunnel(_)) || !(200..300).contains(&response.status) {
+        return response;
+    }
+    // Nothing else is allowed of the end of a tunnel either.
+    let mut refused = Response::text("no tunnels here\n").with_field("allow", "");
+    refused.status = 405;
+    refused
 }
 
 /// The request with the types of the `http` crate. Cookie crumbs are one field (RFC 9113 §8.2.3).

@@ -68,6 +68,32 @@ fn an_async_fn_sees_the_same_request_on_both_protocols() {
 }
 
 #[test]
+fn connect_is_405_where_no_handler_made_a_tunnel_of_it() {
+    run(async {
+        async fn friendly(_: HttpRequest) -> &'static str {
+            "hello"
+        }
+        let (_stage, mut client) = peer(local_handler(friendly));
+        for head in [RequestHead::connect("a:1"), RequestHead::extended_connect("chat", "http", "a", "/")] {
+            let id = client.request(&head, false);
+            let story = client.story(id).await;
+            let (head, _) = head_of(&story);
+            assert_eq!((head.status, head.fields.get("allow")), (405, Some(&b""[..])));
+            assert_eq!(body_of(&story), b"no tunnels here\n");
+        }
+        let request = "CONNECT a:1 HTTP/1.1\r\nhost: a:1\r\nconnection: close\r\n\r\n";
+        assert!(http1(local_handler(friendly), request).await.starts_with("HTTP/1.1 405 "));
+        // What it refuses by itself stays as it says.
+        async fn strict(_: HttpRequest) -> StatusCode {
+            StatusCode::FORBIDDEN
+        }
+        let (_stage, mut client) = peer(local_handler(strict));
+        let id = client.request(&RequestHead::connect("a:1"), false);
+        assert_eq!(head_of(&client.story(id).await).0.status, 403);
+    });
+}
+
+#[test]
 fn a_whole_answer_is_head_and_one_data_frame() {
     run(async {
         async fn hello(_: HttpRequest) -> HttpResponse {
