@@ -84,8 +84,12 @@ pub(crate) struct FilesArgs {
 #[derive(Args, Debug)]
 #[command(after_help = "\
 https trusts this system's certificates and stagedoor's development authority. http is HTTP/2 with prior knowledge.
-Exit codes: 0 the response came whole, whatever its status (but see --fail); 1 a bad URL, field or file;
-3 no connection, no HTTP/2, or a response that is not whole; 130 stopped by a signal.")]
+
+Exit codes:
+  0    the response came whole, whatever its status (but see --fail)
+  1    a bad URL, field or file
+  3    no connection, no HTTP/2, or a response that is not whole
+  130  stopped by a signal")]
 pub(crate) struct GetArgs {
     /// http://host[:port]/path or https://...
     #[arg(value_name = "URL")]
@@ -112,11 +116,14 @@ pub(crate) struct GetArgs {
 
 #[derive(Args, Debug)]
 #[command(after_help = "\
-The load is closed: each stream of each connection sends its next request when the one before is answered. After GOAWAY
-a new connection takes over, with the requests the server did not look at. Ctrl-C ends early with the figures so far.
-It ends by itself too when nothing moves for 30 seconds. Latencies are whole exchanges, from the request to the last octet.
-Exit codes: 0 every request was answered, whatever the status; 1 some were not, or the arguments were wrong;
-3 the server could not be reached, or not any more.")]
+The load is closed: each stream of each connection sends its next request when the one before is answered. After GOAWAY \
+a new connection takes over, with the requests the server did not look at. Latencies are whole exchanges, from the \
+request to the last octet. It ends early when nothing moves for 30 seconds, or by Ctrl-C, with the figures so far.
+
+Exit codes:
+  0    every request was answered, whatever the status
+  1    some were not, or the arguments were wrong
+  3    the server could not be reached, or not any more")]
 pub(crate) struct BenchArgs {
     /// http://host[:port]/path or https://...
     #[arg(value_name = "URL")]

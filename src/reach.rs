@@ -6,6 +6,7 @@ use stagedoor::client::{
     ConnectError, Error, Options, RequestError, Scheme, SessionEnd, StreamError, Target, Tls,
 };
 use stagedoor::devca;
+use stagedoor_metrics::CloseReason;
 
 use crate::failure::{Exit, Failure};
 
@@ -111,34 +112,52 @@ pub(crate) fn fields(given: &[String]) -> Result<Fields, InputError> {
     Ok(fields)
 }
 
-/// A connection that did not come up, or a session that ended early.
-pub(crate) fn lost(end: &SessionEnd) -> Failure {
-    let failure = Failure::new(Exit::Reach, end.to_string());
-    match end {
-        SessionEnd::Connect(ConnectError::Tls { error, .. })
-            if error.to_string().contains("UnknownIssuer") =>
-        {
-            failure.with_way_out(
-                "neither this system nor stagedoor's development authority vouches for its certificate",
-            )
+impl Url {
+    /// A connection that did not come up, or a session that ended early.
+    pub(crate) fn lost(&self, end: &SessionEnd) -> Failure {
+        const WHICH: &str = "does the server speak HTTP/2 there, and is it http:// or https://?";
+        let failure = Failure::new(Exit::Reach, end.to_string());
+        match end {
+            SessionEnd::Connect(ConnectError::Tls { error, .. }) => match tls(error) {
+                Some(rustls::Error::InvalidCertificate(
+                    rustls::CertificateError::UnknownIssuer,
+                )) => failure.with_way_out(
+                    "neither this system nor stagedoor's development authority vouches for its certificate",
+                ),
+                Some(rustls::Error::InvalidMessage(_)) => failure.with_way_out(WHICH),
+                _ => failure,
+            },
+            SessionEnd::Connect(ConnectError::NoHttp2 { .. }) => {
+                failure.with_way_out("this client speaks HTTP/2 alone")
+            }
+            SessionEnd::Closed { reason: CloseReason::ClientClosed, .. } => {
+                let words = format!("{} closed the connection before the response was whole", self.origin);
+                Failure::new(Exit::Reach, words).with_way_out(WHICH)
+            }
+            SessionEnd::Closed { reason: CloseReason::ProtocolError, .. } if self.scheme == Scheme::Http => {
+                failure.with_way_out(WHICH)
+            }
+            _ => failure,
         }
-        SessionEnd::Connect(ConnectError::NoHttp2 { .. }) => {
-            failure.with_way_out("this client speaks HTTP/2 alone")
+    }
+
+    /// A request that did not come to its good end.
+    pub(crate) fn failed(&self, error: &Error) -> Failure {
+        match error {
+            Error::Request(RequestError::Closed(end)) => self.lost(end),
+            Error::Request(RequestError::Closing) => Failure::new(Exit::Reach, error.to_string()),
+            Error::Request(_) => Failure::new(Exit::Input, error.to_string()),
+            Error::Stream(StreamError::Cancelled { cause: end } | StreamError::SessionClosed(end)) => {
+                self.lost(end)
+            }
+            _ => Failure::new(Exit::Reach, error.to_string()),
         }
-        _ => failure,
     }
 }
 
-/// A request that did not come to its good end.
-pub(crate) fn failed(error: &Error) -> Failure {
-    match error {
-        Error::Request(RequestError::Closed(end)) => lost(end),
-        Error::Request(RequestError::Closing) => Failure::new(Exit::Reach, error.to_string()),
-        Error::Request(_) => Failure::new(Exit::Input, error.to_string()),
-        Error::Stream(StreamError::Cancelled { cause }) => lost(cause),
-        Error::Stream(StreamError::SessionClosed(end)) => lost(end),
-        _ => Failure::new(Exit::Reach, error.to_string()),
-    }
+/// What TLS itself says.
+fn tls(error: &std::io::Error) -> Option<&rustls::Error> {
+    error.get_ref()?.downcast_ref()
 }
 
 #[cfg(test)]

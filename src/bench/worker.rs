@@ -12,7 +12,9 @@ use std::time::{Duration, Instant};
 use futures_util::StreamExt as _;
 use futures_util::future::join_all;
 use futures_util::stream::FuturesUnordered;
-use stagedoor::client::{self, ClientSession, Error, RequestOptions, RequestParts, SessionEnd, StreamError};
+use stagedoor::client::{
+    self, ClientSession, Error, Options, RequestOptions, RequestParts, SessionEnd, StreamError,
+};
 
 use super::tally::{Tally, kind};
 use super::{Plan, Shared, Stop};
@@ -33,7 +35,8 @@ const PARTING: Duration = Duration::from_secs(1);
 pub(super) async fn run(plan: &Plan, shared: &Shared, connections: usize) -> Tally {
     let tally = RefCell::new(Tally::new());
     let begun = Cell::new(0_u64);
-    let slots: Vec<Slot<'_>> = (0..connections).map(|_| Slot::new(plan, shared, &tally)).collect();
+    let options = plan.url.options();
+    let slots: Vec<Slot<'_>> = (0..connections).map(|_| Slot::new(plan, &options, shared, &tally)).collect();
     let mut lanes: FuturesUnordered<_> =
         slots.iter().flat_map(|slot| (0..plan.streams).map(|_| lane(slot, &begun))).collect();
     let mut stop = shared.stop.clone();
@@ -129,6 +132,7 @@ async fn exchange(session: &ClientSession, plan: &Plan, shared: &Shared) -> Resu
 /// The place of one connection, and the connection that is there now.
 struct Slot<'a> {
     plan: &'a Plan,
+    options: &'a Options,
     shared: &'a Shared,
     tally: &'a RefCell<Tally>,
     session: RefCell<Option<ClientSession>>,
@@ -145,9 +149,10 @@ struct Slot<'a> {
 }
 
 impl<'a> Slot<'a> {
-    fn new(plan: &'a Plan, shared: &'a Shared, tally: &'a RefCell<Tally>) -> Self {
+    fn new(plan: &'a Plan, options: &'a Options, shared: &'a Shared, tally: &'a RefCell<Tally>) -> Self {
         Self {
             plan,
+            options,
             shared,
             tally,
             session: RefCell::new(None),
@@ -201,7 +206,7 @@ impl<'a> Slot<'a> {
             }
         }
         // The one before ends with its last stream.
-        let session = client::connect(&self.plan.url.origin, self.plan.url.options())
+        let session = client::connect(&self.plan.url.origin, self.options.clone())
             .map_err(|error| error.to_string())?;
         self.counted.set(false);
         self.generation.set(self.generation.get() + 1);

@@ -69,7 +69,7 @@ async fn get(url: &Url, fields: Fields, upload: Option<Upload>, args: &GetArgs) 
     }
     let session = client::connect(&url.origin, options)
         .map_err(|error| Failure::new(Exit::Input, error.to_string()))?;
-    session.ready().await.map_err(|end| reach::lost(&end))?;
+    session.ready().await.map_err(|end| url.lost(&end))?;
     if args.verbose {
         tell_connection(&session);
     }
@@ -81,7 +81,7 @@ async fn get(url: &Url, fields: Fields, upload: Option<Upload>, args: &GetArgs) 
     let options = RequestOptions { body, ..RequestOptions::default() };
     let failed = |error: Error| match (&error, unreadable.as_ref().and_then(upload::Unreadable::told)) {
         (Error::Stream(StreamError::BodyFailed), Some(words)) => Failure::new(Exit::Input, words),
-        _ => reach::failed(&error),
+        _ => url.failed(&error),
     };
     let mut stream = session.request(parts, options).map_err(|error| failed(error.into()))?;
     let head = head(&mut stream).await.map_err(|error| failed(error.into()))?;

@@ -1,18 +1,20 @@
 //! The whole gateway over sockets: the compiled binary, real TLS, other people's clients.
 //!
 //! One file an idea: the demo's paths, bodies, faults, drain, start-up, protocol selection, observation,
-//! files, and programs of others.
+//! files, the commands `get` and `bench`, and programs of others.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails, in its helpers too")]
 
 #[path = "../support/mod.rs"]
 mod support;
 
+mod bench;
 mod bodies;
 mod demo;
 mod drain;
 mod faults;
 mod files;
+mod get;
 mod live;
 mod negotiation;
 mod observation;

@@ -6,6 +6,8 @@
 #![allow(dead_code, reason = "each test file uses the part it needs")]
 
 pub(crate) mod client;
+pub(crate) mod command;
+pub(crate) mod embedded;
 pub(crate) mod exposition;
 pub(crate) mod peers;
 pub(crate) mod raw;
