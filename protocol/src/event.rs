@@ -1,5 +1,7 @@
 //! What happened: the only way the machine speaks to its owner.
 
+use std::time::{Duration, Instant};
+
 use bytes::Bytes;
 
 use crate::error::{ConnectionError, ErrorCode};
@@ -192,4 +194,23 @@ pub struct Counters {
     pub frames_out: FrameCounts,
     /// Times a sender had octets and no window: stream, connection.
     pub flow_stalls: [u64; 2],
+    /// How long senders had octets and no window, in all: stream, connection. Counted when a stall ends.
+    pub flow_stalled: [Duration; 2],
+}
+
+/// Whose window a sender waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scope {
+    Stream,
+    Connection,
+}
+
+impl Counters {
+    /// A stall that began at `since` is over.
+    #[inline]
+    pub(crate) fn wetted(&mut self, scope: Scope, since: Option<Instant>, now: Instant) {
+        if let Some(since) = since {
+            self.flow_stalled[scope as usize] += now.saturating_duration_since(since);
+        }
+    }
 }

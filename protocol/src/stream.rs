@@ -4,6 +4,7 @@
 //! [`crate::connection`].
 
 use std::collections::VecDeque;
+use std::time::Instant;
 
 use bytes::Bytes;
 
@@ -61,6 +62,8 @@ pub(crate) struct Sending {
     pub(crate) starved: bool,
     /// The scheduler knows it.
     pub(crate) scheduled: bool,
+    /// Since when octets wait for the peer's window.
+    pub(crate) dry: Option<Instant>,
 }
 
 impl Sending {
@@ -75,6 +78,7 @@ impl Sending {
             given: 0,
             starved: false,
             scheduled: false,
+            dry: None,
         }
     }
 

@@ -50,7 +50,8 @@ impl Connection {
             output: Output::default(),
             scheduler: Scheduler::default(),
             send_window: 65_535,
-            stalled: false,
+            dry: None,
+            clock: now,
             local: InForce::default(),
             remote: InForce {
                 // Until the first SETTINGS says otherwise (§6.5.2 has no limit, prudence has).

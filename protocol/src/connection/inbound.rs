@@ -8,7 +8,7 @@ use super::closing::{GoAway, MAX_DEBUG, Phase};
 use super::{Connection, Role};
 use crate::budget::SETTINGS_ENTRIES;
 use crate::error::{ConnectionError, ErrorCode, Limit, StreamError};
-use crate::event::{Cause, Event, Origin};
+use crate::event::{Cause, Event, Origin, Scope};
 use crate::flow::MAX_WINDOW;
 use crate::frame::{self, FrameHeader, HEADER_LEN, PREFACE, flag, kind};
 use crate::ids::StreamId;
@@ -40,6 +40,7 @@ impl Connection {
         if self.is_closed() {
             return Ok(bytes.len());
         }
+        self.clock = now;
         self.take_frames(bytes, now).inspect_err(|error| self.fail(error.clone()))
     }
 
@@ -355,7 +356,9 @@ impl Connection {
                 }
                 if sending.window > 0 && sending.queued > 0 && !sending.scheduled {
                     sending.scheduled = true;
+                    let since = sending.dry.take();
                     self.scheduler.push(stream.id.get(), stream.priority);
+                    self.counters.wetted(Scope::Stream, since, self.clock);
                 }
             }
         }
@@ -450,7 +453,9 @@ impl Connection {
         }
         if sending.window > 0 && sending.queued > 0 && !sending.scheduled {
             sending.scheduled = true;
+            let since = sending.dry.take();
             self.scheduler.push(id.get(), stream.priority);
+            self.counters.wetted(Scope::Stream, since, now);
         }
         Ok(())
     }

@@ -23,7 +23,7 @@ use self::closing::{GoAway, Phase};
 use crate::budget::{Budget, REPLIES_SOFT};
 use crate::config::Config;
 use crate::error::{ConnectionError, ErrorCode, StreamError, UserError};
-use crate::event::{Cause, Counters, ErrorRecord, Event, Origin};
+use crate::event::{Cause, Counters, ErrorRecord, Event, Origin, Scope};
 use crate::flow::{ConnectionWindow, StreamWindow};
 use crate::hpack;
 use crate::ids::StreamId;
@@ -130,8 +130,10 @@ pub struct Connection {
     output: Output,
     scheduler: Scheduler,
     send_window: i64,
-    /// Octets wait for the connection window; counted once.
-    stalled: bool,
+    /// Since when octets wait for the connection window.
+    dry: Option<Instant>,
+    /// The time of the owner's last call.
+    clock: Instant,
 
     // Both.
     local: InForce,
@@ -289,10 +291,11 @@ impl Connection {
             (false, true) => self.remote_open -= 1,
             (false, false) => self.local_open -= 1,
         }
-        if let SendHalf::Open(sending) = &stream.send
-            && sending.scheduled
-        {
-            self.scheduler.remove(id.get());
+        if let SendHalf::Open(sending) = &stream.send {
+            if sending.scheduled {
+                self.scheduler.remove(id.get());
+            }
+            self.counters.wetted(Scope::Stream, sending.dry, self.clock);
         }
         let (unread, pieces) = (stream.window.unread(), stream.window.pieces());
         match cause {

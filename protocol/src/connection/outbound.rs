@@ -11,7 +11,7 @@ use super::closing::Phase;
 use super::{Connection, Role};
 use crate::config::Padding;
 use crate::error::UserError;
-use crate::event::Event;
+use crate::event::{Event, Scope};
 use crate::fields::Fields;
 use crate::frame::{FrameHeader, HEADER_LEN, flag, kind};
 use crate::hpack;
@@ -256,6 +256,10 @@ impl Connection {
         if end_stream {
             sending.tail = Tail::End;
         }
+        if sending.window <= 0 && sending.queued > 0 && sending.dry.is_none() {
+            sending.dry = Some(self.clock);
+            self.counters.flow_stalls[0] += 1;
+        }
         if sending.window > 0 && !sending.scheduled {
             sending.scheduled = true;
             if let Some(stream) = self.table.get(id) {
@@ -315,19 +319,24 @@ impl Connection {
 
     /// Frames what windows and priorities allow, up to `output_high_water`; returns octets waiting for the
     /// socket. May bring `CapacityAvailable` and `StreamClosed` events.
-    pub fn poll_output(&mut self, _now: Instant) -> usize {
+    pub fn poll_output(&mut self, now: Instant) -> usize {
+        self.clock = now;
         while !self.scheduler.is_empty() && self.has_room() {
             if self.send_window <= 0 {
-                if !self.stalled {
-                    self.stalled = true;
+                if self.dry.is_none() {
+                    self.dry = Some(now);
                     self.counters.flow_stalls[1] += 1;
                 }
                 break;
             }
-            self.stalled = false;
             if let Some(id) = self.scheduler.pop() {
                 self.frame_turn(StreamId::from_wire(id));
             }
+        }
+        if self.dry.is_some() && (self.send_window > 0 || self.scheduler.is_empty()) {
+            // The window is back, or nobody waits for it any more.
+            let since = self.dry.take();
+            self.counters.wetted(Scope::Connection, since, now);
         }
         self.output.len()
     }
@@ -344,7 +353,10 @@ impl Connection {
         let size = limit.min(sending.window.max(0) as usize).min(sending.queued);
         if size == 0 {
             // Out of window: WINDOW_UPDATE or SETTINGS schedules it again.
-            self.counters.flow_stalls[0] += u64::from(sending.queued > 0);
+            if sending.queued > 0 && sending.dry.is_none() {
+                sending.dry = Some(self.clock);
+                self.counters.flow_stalls[0] += 1;
+            }
             return;
         }
         let end_stream = size == sending.queued && matches!(sending.tail, Tail::End);
@@ -376,7 +388,8 @@ impl Connection {
             if sending.window > 0 {
                 sending.scheduled = true;
                 self.scheduler.push(id.get(), priority);
-            } else {
+            } else if sending.dry.is_none() {
+                sending.dry = Some(self.clock);
                 self.counters.flow_stalls[0] += 1;
             }
         } else if let Tail::Trailers(fields) = std::mem::replace(&mut sending.tail, Tail::Open) {

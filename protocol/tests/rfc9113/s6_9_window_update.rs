@@ -239,3 +239,33 @@ fn stalls_are_counted_by_cause() {
     let raw = answering(0x7fff_ffff, 100_000);
     assert_eq!(raw.conn.counters().flow_stalls, [0, 1]);
 }
+
+#[test]
+fn the_time_of_a_stall_is_counted_by_cause_when_it_is_over() {
+    for (window, octets, stream, scope) in [(10, 100, 1, 0), (0x7fff_ffff, 100_000, 0, 1)] {
+        let mut raw = answering(window, octets);
+        raw.now += Duration::from_secs(3);
+        assert_eq!(raw.conn.counters().flow_stalled, [Duration::ZERO; 2]);
+        raw.send(frames::window_update(stream, 1 << 20));
+        let mut stalled = [Duration::ZERO; 2];
+        stalled[scope] = Duration::from_secs(3);
+        assert_eq!(raw.conn.counters().flow_stalled, stalled);
+        assert_eq!(raw.closed(1), [Cause::EndStream]);
+    }
+}
+
+#[test]
+fn a_stream_that_is_reset_while_it_waits_has_its_wait_counted() {
+    let mut raw = answering(10, 100);
+    raw.now += Duration::from_secs(2);
+    raw.send(frames::rst(1, ErrorCode::CANCEL));
+    assert_eq!(raw.conn.counters().flow_stalled, [Duration::from_secs(2), Duration::ZERO]);
+}
+
+#[test]
+fn settings_that_raise_the_window_end_a_stall() {
+    let mut raw = answering(10, 100);
+    raw.now += Duration::from_secs(1);
+    raw.send(frames::settings(&[(INITIAL, 1000)]));
+    assert_eq!(raw.conn.counters().flow_stalled, [Duration::from_secs(1), Duration::ZERO]);
+}

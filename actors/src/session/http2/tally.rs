@@ -1,6 +1,6 @@
 //! What a session counts in plain fields during a turn and hands to its listener's cells at the end of it.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use stagedoor_metrics::{AbuseKind, Direction, FrameType, H2Code, Origin, Outcome, Scope};
 use stagedoor_protocol::{Counters, ErrorCode};
@@ -22,6 +22,7 @@ pub(super) struct Tally {
 struct Seen {
     frames: [[u32; FrameType::COUNT]; 2],
     stalls: [u32; 2],
+    stalled: [Duration; 2],
 }
 
 /// What was counted since `seen`, which is brought up to date.
@@ -46,7 +47,7 @@ impl Http2 {
         common.stats.send_window.set(self.conn.send_window());
         common.stats.memory_bytes.set(self.conn.memory() as i64);
         let cells = &common.host.cells;
-        let Counters { frames_in, frames_out, flow_stalls } = self.conn.counters();
+        let Counters { frames_in, frames_out, flow_stalls, flow_stalled } = self.conn.counters();
         let directions = [(Direction::Rx, frames_in), (Direction::Tx, frames_out)];
         for ((direction, counts), seen) in directions.into_iter().zip(&mut tally.seen.frames) {
             let kinds = cells.h2_frames[direction].iter();
@@ -60,6 +61,13 @@ impl Http2 {
         let scopes = [Scope::Stream, Scope::Connection].into_iter();
         for ((scope, count), seen) in scopes.zip(flow_stalls).zip(&mut tally.seen.stalls) {
             cells.h2_flow_stalls[scope].add(news(*count, seen));
+        }
+        for (at, scope) in [Scope::Stream, Scope::Connection].into_iter().enumerate() {
+            let waited = flow_stalled[at] - tally.seen.stalled[at];
+            if !waited.is_zero() {
+                tally.seen.stalled[at] = flow_stalled[at];
+                cells.h2_flow_stalled_nanos[scope].add(waited.as_nanos() as u64);
+            }
         }
         if let Some(kind) = tally.abuse.take() {
             cells.abuse[kind].inc();
