@@ -99,11 +99,7 @@ pub(crate) enum Transport {
 impl Transport {
     /// Octets may stay inside after a write until `poll_flush`.
     pub(crate) fn buffers(&self) -> bool {
-        match self {
-            Self::Plain(Raw::Tcp(_)) => false,
-            Self::Plain(Raw::Other(_)) | Self::Tls(_) | Self::ClientTls(_) => true,
-            Self::Watched(watched) => watched.io().buffers(),
-        }
+        !matches!(self, Self::Plain(Raw::Tcp(_)))
     }
 
     /// Octets that went out below TLS, which takes more than it has sent; `None` without TLS.
@@ -112,7 +108,11 @@ impl Transport {
             Self::Plain(_) => None,
             Self::Tls(tls) => Some(tls.get_ref().0.sent),
             Self::ClientTls(tls) => Some(tls.get_ref().0.sent),
-            Self::Watched(watched) => watched.io().below(),
+            Self::Watched(watched) => match watched.io() {
+                Self::ClientTls(tls) => Some(tls.get_ref().0.sent),
+                // Only sessions of ours are watched, and once.
+                Self::Plain(_) | Self::Tls(_) | Self::Watched(_) => None,
+            },
         }
     }
 }

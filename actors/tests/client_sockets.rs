@@ -2,6 +2,7 @@
 
 mod common;
 
+use std::cell::RefCell;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use common::{Stage, config, frame, hello, run, run_paused, service};
 use rustls_pki_types::PrivateKeyDer;
 use stagedoor_actors::client::{
     AbortHandle, ClientSession, ConnectError, Connector, Error, Options, RequestError, RequestOptions,
-    RequestParts, SessionEnd, StreamError, Tls, connect,
+    RequestParts, Scheme, SessionEnd, StreamError, Tls, WireObserver, connect,
 };
 use stagedoor_actors::session::SessionEvent;
 use stagedoor_actors::{Host, ListenerConfig, Response, Service, TunnelTo};
@@ -170,6 +171,60 @@ fn tls_with_alpn_and_the_name_as_sni() {
         named.tls = named.tls.with_server_name("localhost");
         let session = connect(&format!("https://127.0.0.1:{port}"), named).unwrap();
         assert_eq!(text_of(&session, "/").await, "https localhost");
+    });
+}
+
+/// Keeps what crossed.
+#[derive(Default)]
+struct Heard {
+    sent: RefCell<Vec<u8>>,
+    received: RefCell<Vec<u8>>,
+}
+
+impl WireObserver for Heard {
+    fn sent(&self, octets: &[u8]) {
+        self.sent.borrow_mut().extend_from_slice(octets);
+    }
+
+    fn received(&self, octets: &[u8]) {
+        self.received.borrow_mut().extend_from_slice(octets);
+    }
+}
+
+/// Types of the frames in `octets`, which end with a whole one.
+fn kinds(mut octets: &[u8]) -> Vec<u8> {
+    let mut kinds = Vec::new();
+    while let Some((head, rest)) = octets.split_first_chunk::<9>() {
+        kinds.push(head[3]);
+        octets = &rest[u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize..];
+    }
+    assert!(octets.is_empty(), "half a frame header");
+    kinds
+}
+
+#[test]
+fn an_observer_hears_the_frames_both_ways_above_tls() {
+    run(async {
+        let certified = certified(&["localhost"]);
+        for config in [config(), tls_config(&certified)] {
+            let scheme = if config.tls.is_some() { Scheme::Https } else { Scheme::Http };
+            let stage = Stage::with(config, hello());
+            let port = serve(&stage.host, "127.0.0.1").await;
+            let heard = Rc::new(Heard::default());
+            let tls = Tls::only_ca_file(&certified.authority);
+            let wire: Rc<dyn WireObserver> = heard.clone();
+            let options = Options { tls, scheme, wire: Some(wire), ..Options::default() };
+            let session = connect(&format!("localhost:{port}"), options).expect("an authority");
+            assert_eq!(text_of(&session, "/").await, "hello, world\n");
+            session.close().await;
+            let (sent, received) = (heard.sent.borrow(), heard.received.borrow());
+            let sent = kinds(sent.strip_prefix(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").expect("a preface"));
+            let received = kinds(&received);
+            // SETTINGS first on either side (RFC 9113 §3.4), then the exchange, then GOAWAY.
+            assert_eq!((sent[0], received[0]), (4, 4));
+            assert!(sent.contains(&1) && received.contains(&1) && received.contains(&0));
+            assert!(sent.contains(&7), "{sent:?}");
+        }
     });
 }
 

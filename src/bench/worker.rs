@@ -59,8 +59,8 @@ pub(super) async fn run(plan: &Plan, shared: &Shared, connections: usize) -> Tal
 async fn lane(slot: &Slot<'_>, begun: &Cell<u64>) {
     let (plan, shared) = (slot.plan, slot.shared);
     loop {
-        // Before a request is begun: one that cannot be made is none.
-        if slot.session().await.is_err() || !shared.begin() {
+        // A connection comes before the request: one that cannot be made was never begun.
+        if shared.is_over() || slot.session().await.is_err() || !shared.begin() {
             return;
         }
         begun.set(begun.get() + 1);

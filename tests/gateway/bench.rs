@@ -3,6 +3,7 @@
 use std::io::Read as _;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
+use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -12,7 +13,7 @@ use serde_json::{Value, json};
 use stagedoor::{MaxAge, Response};
 
 use crate::support::client::Client;
-use crate::support::command::{Ran, command, ended, stagedoor};
+use crate::support::command::{Ran, command, ended, seen_on, stagedoor, terminal};
 use crate::support::embedded::Embedded;
 use crate::support::exposition::Scrape;
 use crate::support::{Gateway, PATIENCE, run};
@@ -215,6 +216,22 @@ fn an_interrupt_ends_it_with_the_figures_so_far() {
     let figures: Value = serde_json::from_slice(&out).unwrap();
     assert_eq!(figures["requests"]["answered"].as_u64().unwrap(), answered(&gateway, "200"));
     assert_eq!(figures["requests"]["unfinished"], 0);
+}
+
+#[test]
+fn a_terminal_sees_how_far_it_is() {
+    let gateway = Gateway::start();
+    let url = format!("http://{}/bytes/10", gateway.plain);
+    let (ours, theirs) = terminal();
+    let child = command(gateway.process.state(), &["bench", &url, "-d", "500ms", "-c", "1"])
+        .env("TERM", "xterm")
+        .stderr(Stdio::from(theirs))
+        .spawn()
+        .unwrap();
+    let seen = seen_on(ours);
+    let report = ended(child).quietly();
+    assert!(seen.contains(" answered   ") && seen.contains("Ctrl-C ends it"), "{seen:?}");
+    assert!(String::from_utf8(report).unwrap().starts_with("http://"));
 }
 
 /// Waits until requests are answered.

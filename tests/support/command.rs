@@ -1,6 +1,8 @@
 //! The other commands of the binary, run to their end.
 
 use std::io::{Read, Write as _};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Instant;
@@ -84,4 +86,25 @@ fn wait(mut child: Child) -> ExitStatus {
         panic!("it still ran after {:?}", began.elapsed());
     }
     waiter.join().unwrap()
+}
+
+/// A terminal: what is typed and seen, and what a program has as its stderr.
+pub(crate) fn terminal() -> (OwnedFd, OwnedFd) {
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&ours).unwrap();
+    unlockpt(&ours).unwrap();
+    let name = ptsname(&ours, Vec::new()).unwrap();
+    let mut open = std::fs::OpenOptions::new();
+    open.read(true).write(true).custom_flags(rustix::fs::OFlags::NOCTTY.bits() as i32);
+    let theirs = open.open(name.to_str().unwrap()).unwrap();
+    (ours, theirs.into())
+}
+
+/// What was written to a terminal until the last program let go of it.
+pub(crate) fn seen_on(ours: OwnedFd) -> String {
+    let mut seen = Vec::new();
+    // A terminal whose other side has gone is an error, not an end (EIO).
+    let _ = std::fs::File::from(ours).read_to_end(&mut seen);
+    String::from_utf8(seen).unwrap()
 }
