@@ -129,6 +129,13 @@ pub(super) fn whole_now(handle: &Handle, offset: u64, length: u64) -> Option<Byt
     }
 }
 
+/// All `length` octets of a file in memory of their own, if the kernel has them at hand.
+pub(super) fn all_now(handle: &Handle, length: usize) -> Option<Bytes> {
+    let mut octets = vec![0; length];
+    let count = preadv2(handle, &mut octets, 0).ok()?;
+    (count == length).then(|| octets.into())
+}
+
 /// A read on the blocking pool: the handle comes back with what it gave.
 type Reading = JoinHandle<(Handle, io::Result<Bytes>)>;
 

@@ -21,6 +21,7 @@ use stagedoor_metrics::RouteId;
 use stagedoor_protocol::RequestHead;
 
 use super::body::Handle;
+use super::contents::{self, Contents};
 use super::encodings::{self, Encoding};
 use super::listing;
 use super::open::{self, How, Opened, Symlinks};
@@ -48,6 +49,7 @@ pub struct Directory {
     symlinks: Symlinks,
     precompressed: Vec<Encoding>,
     cache_control: Option<String>,
+    cache: usize,
 }
 
 impl Directory {
@@ -69,6 +71,7 @@ impl Directory {
             symlinks: Symlinks::default(),
             precompressed: Encoding::ALL.to_vec(),
             cache_control: None,
+            cache: contents::DEFAULT,
         })
     }
 
@@ -120,6 +123,16 @@ impl Directory {
     #[must_use]
     pub fn cache_control(mut self, value: impl Into<String>) -> Self {
         self.cache_control = Some(value.into());
+        self
+    }
+
+    /// How many octets of small files a worker keeps in memory, 16 MiB by default; 0 keeps none. A file of 256 KiB at
+    /// most is kept when it is asked for twice within a second and did not change in the last two. Every request opens
+    /// it all the same and compares size, modification and change time; a file that was written through a shared
+    /// mapping, which need not change them, is seen within a second.
+    #[must_use]
+    pub fn cache(mut self, octets: usize) -> Self {
+        self.cache = octets;
         self
     }
 
@@ -257,6 +270,7 @@ pub struct Files {
     root: Rc<RefCell<Arc<OwnedFd>>>,
     /// When the root was last looked up.
     looked: Cell<Option<Instant>>,
+    contents: Option<Rc<RefCell<Contents>>>,
     route: RouteId,
     name: &'static str,
 }
@@ -265,8 +279,10 @@ impl Files {
     /// Serves `directory`.
     pub fn new(directory: Directory) -> Self {
         let root = Rc::new(RefCell::new(Arc::clone(&directory.opened)));
+        let contents = (directory.cache > 0).then(|| Rc::new(RefCell::new(Contents::new(directory.cache))));
         let directory = Arc::new(directory);
-        Self { directory, root, looked: Cell::new(None), route: RouteId::UNMATCHED, name: "_unmatched" }
+        let looked = Cell::new(None);
+        Self { directory, root, looked, contents, route: RouteId::UNMATCHED, name: "_unmatched" }
     }
 
     /// Counts its requests under `route`, which people see as `name`.
@@ -306,6 +322,7 @@ impl Files {
         match found {
             Err(error) if open::would_block(&error) => {
                 let (head, kept) = (head.clone(), Rc::clone(&self.root));
+                let contents = self.contents.clone();
                 Reply::later(async move {
                     let site = Arc::clone(&directory);
                     // Dropped while it runs, the task closes what it opened.
@@ -321,11 +338,11 @@ impl Files {
                         }
                         Err(error) => Err(io::Error::other(error)),
                     };
-                    finish(site, found, head).await
+                    finish(site, found, head, contents).await
                 })
             }
-            Ok(found @ Found::List(_)) => Reply::later(finish(directory, Ok(found), head.clone())),
-            found => directory.reply(found, head).into(),
+            Ok(found @ Found::List(_)) => Reply::later(finish(directory, Ok(found), head.clone(), None)),
+            found => directory.reply(found, head, self.contents.clone()).into(),
         }
     }
 
@@ -377,7 +394,12 @@ impl Service for Files {
 }
 
 /// The answer from what was found, a listing included.
-async fn finish(directory: Arc<Directory>, found: io::Result<Found>, head: RequestHead) -> Response {
+async fn finish(
+    directory: Arc<Directory>,
+    found: io::Result<Found>,
+    head: RequestHead,
+    contents: Option<Rc<RefCell<Contents>>>,
+) -> Response {
     match found {
         Ok(Found::List(opened)) => {
             let hidden = directory.hidden;
@@ -399,17 +421,22 @@ async fn finish(directory: Arc<Directory>, found: io::Result<Found>, head: Reque
                 Err(error) => FileError::from(error).response(),
             }
         }
-        found => directory.reply(found, &head),
+        found => directory.reply(found, &head, contents),
     }
 }
 
 impl Directory {
-    fn reply(&self, found: io::Result<Found>, head: &RequestHead) -> Response {
+    fn reply(
+        &self,
+        found: io::Result<Found>,
+        head: &RequestHead,
+        contents: Option<Rc<RefCell<Contents>>>,
+    ) -> Response {
         let target = head.path().unwrap_or_default();
         let path = target.split('?').next().unwrap_or_default();
         let error = match found {
             Ok(Found::File { opened, kind, varies, encoding }) => {
-                let options = self.options(kind, varies, encoding);
+                let options = Options { contents, ..self.options(kind, varies, encoding) };
                 return respond(Ok((Handle::Owned(opened.file), opened.stat)), options, head);
             }
             Ok(Found::NeedsSlash) => return with_slash(target, path),

@@ -8,8 +8,10 @@
 mod body;
 mod buffers;
 mod conditions;
+mod contents;
 mod directory;
 mod encodings;
+mod kept;
 mod listing;
 mod open;
 mod ranges;

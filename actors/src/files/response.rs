@@ -4,9 +4,11 @@
 //! §14) are ours when the response is 200 and the whole file; an application that picks a part or another
 //! status has said what it wants, and is taken at its word.
 
+use std::cell::RefCell;
 use std::fs::{File, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -15,6 +17,8 @@ use stagedoor_protocol::{Fields, RequestHead, ResponseHead};
 
 use super::body::{FileBody, Handle, SpecialBody, whole_now};
 use super::conditions::{self, Outcome};
+use super::contents::Contents;
+use super::kept;
 use super::open::{self, How, Opened};
 use super::ranges::Asked;
 use crate::body::Body;
@@ -195,13 +199,22 @@ pub(super) struct Options {
     pub(super) allow_special: bool,
     pub(super) stat_check: Option<StatCheck>,
     pub(super) on_error: Option<OnError>,
+    /// Where the octets of small files are kept, for those who keep them.
+    pub(super) contents: Option<Rc<RefCell<Contents>>>,
 }
 
 impl Default for Options {
     fn default() -> Self {
         // Room for what is added on the way out.
         let head = ResponseHead::new(200, Fields::with_capacity(8, 256));
-        Self { head, range: FileRange::default(), allow_special: false, stat_check: None, on_error: None }
+        Self {
+            head,
+            range: FileRange::default(),
+            allow_special: false,
+            stat_check: None,
+            on_error: None,
+            contents: None,
+        }
     }
 }
 
@@ -330,7 +343,7 @@ pub(super) fn respond(
     request: &RequestHead,
 ) -> Response {
     let on_error = options.on_error.take();
-    let sent = opened.and_then(|(handle, stat)| send(handle, &stat, options, request));
+    let sent = opened.and_then(|(handle, stat)| send(handle, &stat, options, request, SystemTime::now()));
     sent.unwrap_or_else(|error| {
         if let FileError::Io(_) | FileError::Exhausted | FileError::NoSeek = error {
             tracing::warn!(%error, "a file cannot be sent");
@@ -339,13 +352,14 @@ pub(super) fn respond(
     })
 }
 
-fn send(
+pub(super) fn send(
     handle: Handle,
     stat: &Metadata,
     options: Options,
     request: &RequestHead,
+    now: SystemTime,
 ) -> Result<Response, FileError> {
-    let Options { mut head, mut range, allow_special, stat_check, .. } = options;
+    let Options { mut head, mut range, allow_special, stat_check, contents, .. } = options;
     let kind = stat.file_type();
     if kind.is_dir() {
         return Err(FileError::Directory);
@@ -374,7 +388,7 @@ fn send(
     let rest = size.checked_sub(range.offset).ok_or(FileError::PastEnd { length: size })?;
     let (mut offset, mut length) = (range.offset, range.length.map_or(rest, |length| length.min(rest)));
     if range.is_all() && head.status == 200 && matches!(request.method(), "GET" | "HEAD") {
-        conditions::add_validators(stat, SystemTime::now(), &mut head.fields);
+        conditions::add_validators(stat, now, &mut head.fields);
         match conditions::evaluate(request, &head.fields) {
             Outcome::Proceed => {}
             Outcome::NotModified => return Ok(not_modified(head.fields)),
@@ -404,7 +418,12 @@ fn send(
         return Ok(Response { status, fields, body: Body::Empty, dated: true });
     }
     // In one message where it is small and at hand: then the file is closed at once, too.
-    let body = match whole_now(&handle, offset, length) {
+    let kept = contents.and_then(|contents| kept::whole(&contents, &handle, stat, now));
+    let whole = match kept {
+        Some(all) => Some(all.slice(offset as usize..(offset + length) as usize)),
+        None => whole_now(&handle, offset, length),
+    };
+    let body = match whole {
         Some(octets) => Body::Full(octets),
         None => Body::stream(FileBody::new(handle, offset, length)),
     };
