@@ -1,6 +1,8 @@
-//! Bigger programs of others, where they are installed: Node's http2 client, Prometheus, a browser.
+//! Bigger programs of others, where they are installed. Node, Prometheus and a browser drive the compiled gateway and
+//! handlers of the library as their users would; Node, nghttpd and nginx are servers for our client.
 //!
-//! Each drives the compiled gateway as its users would. With `CI=true` an absent one is a failure.
+//! They run as child processes on free ports of 127.0.0.1 and end with their test; what is waited for is a line they
+//! say. With `CI=true` an absent one is a failure.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails, in its helpers too")]
 
@@ -8,6 +10,8 @@
 mod support;
 
 mod browser;
+mod nghttpd;
+mod nginx;
 mod node;
 mod ours;
 mod prometheus;

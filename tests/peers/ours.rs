@@ -1,6 +1,7 @@
 //! Our client, as the tests against servers of others use it.
 
 use std::future::Future;
+use std::rc::Rc;
 
 use stagedoor::client::{
     ClientSession, ClientStream, Options, RequestOptions, RequestParts, StreamError, Tls, connect,
@@ -14,10 +15,15 @@ pub(crate) fn system(test: impl Future<Output = ()>) {
     actix_rt::System::new().block_on(async { tokio::time::timeout(PATIENCE, test).await.expect("in time") });
 }
 
+/// So many octets that repeat late.
+pub(crate) fn sample(length: usize) -> Vec<u8> {
+    (0..length).map(|at| at.wrapping_mul(31).wrapping_add(at >> 8) as u8).collect()
+}
+
 /// Where a server listens, and how it is trusted.
 pub(crate) struct Site {
     pub(crate) port: u16,
-    pub(crate) certificate: Option<Certificate>,
+    pub(crate) certificate: Option<Rc<Certificate>>,
 }
 
 impl Site {

@@ -1,5 +1,7 @@
 //! Our client against Node's server: everything a server of HTTP/2 can do to a client, over TLS and in cleartext.
 
+use std::rc::Rc;
+
 use bytes::Bytes;
 use serde_json::{Value, json};
 use stagedoor::client::{
@@ -12,7 +14,7 @@ use stagedoor_protocol::{ErrorCode, Fields, Settings, Window};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::start;
-use crate::ours::{Site, answer, get, octets, post, system, text};
+use crate::ours::{Site, answer, get, octets, post, sample, system, text};
 use crate::support::peers::{Certificate, Running};
 use crate::support::sha256;
 
@@ -23,7 +25,7 @@ struct Node {
 }
 
 fn node(options: &Value, tls: bool) -> Option<Node> {
-    let certificate = tls.then(Certificate::new);
+    let certificate = tls.then(|| Rc::new(Certificate::new()));
     let options = options.to_string();
     let process = match &certificate {
         None => start("server.js", &[&options]),
@@ -40,11 +42,6 @@ fn with_node(options: Value, test: impl AsyncFn(Node)) {
         let Some(node) = node(&options, tls) else { return };
         system(test(node));
     }
-}
-
-/// What `server.js` sends for `/bytes`.
-fn sample(length: usize) -> Vec<u8> {
-    (0..length).map(|at| (at.wrapping_mul(31).wrapping_add(at >> 8)) as u8).collect()
 }
 
 fn of(name: &str, fields: &Fields) -> Vec<String> {
