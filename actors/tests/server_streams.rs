@@ -772,6 +772,27 @@ fn a_body_that_streams_costs_no_empty_frame() {
 }
 
 #[test]
+fn what_a_body_gave_before_it_panicked_goes_out_before_the_reset() {
+    run(async {
+        let (_stage, mut peer) = connect(service(|_| {
+            let mut left = Some("given");
+            let chunks = futures_util::stream::poll_fn(move |_| {
+                let chunk = left.take().expect("a body that panics");
+                std::task::Poll::Ready(Some(Ok::<_, std::convert::Infallible>(http_body::Frame::data(
+                    Bytes::from(chunk),
+                ))))
+            });
+            Response::new(200).with_body(Body::stream(http_body_util::StreamBody::new(chunks))).into()
+        }));
+        let id = peer.get("/");
+        let story = peer.story(id).await;
+        assert_eq!(body_of(&story), b"given");
+        let cut = Cause::Reset { by: Origin::Remote, code: ErrorCode::INTERNAL_ERROR };
+        assert_eq!(closed_by(&story), cut);
+    });
+}
+
+#[test]
 fn methods_are_any_token() {
     run(async {
         let (stage, mut peer) =

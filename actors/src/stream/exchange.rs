@@ -118,9 +118,9 @@ impl Sending {
             let capacity = ready!(self.flow.poll_capacity(cx));
             if matches!(self.tail, Tail::More) && capacity > self.held.len() {
                 // Is this the last? Then END_STREAM can ride on it. If the body does not know yet, so be it.
-                let held = std::mem::take(&mut self.held);
+                let mut kept = Kept { octets: std::mem::take(&mut self.held), stream };
                 let pulled = self.pull(cx);
-                let next = std::mem::replace(&mut self.held, held);
+                let next = std::mem::replace(&mut self.held, kept.take());
                 if pulled.is_ready() && !next.is_empty() {
                     self.give(stream, self.held.len(), false);
                     self.held = next;
@@ -167,6 +167,27 @@ impl Sending {
     fn fail(&self, stream: &Stream) {
         let (code, outcome) = (ErrorCode::INTERNAL_ERROR, Outcome::ResetByUs);
         stream.link.send(ToSession::Reset { id: stream.id, code, outcome });
+    }
+}
+
+/// Octets put by while the body is asked for more: where it panics, they still go out before the reset.
+struct Kept<'a> {
+    octets: Bytes,
+    stream: &'a Stream,
+}
+
+impl Kept<'_> {
+    fn take(&mut self) -> Bytes {
+        std::mem::take(&mut self.octets)
+    }
+}
+
+impl Drop for Kept<'_> {
+    fn drop(&mut self) {
+        if !self.octets.is_empty() {
+            let (id, data) = (self.stream.id, self.take());
+            self.stream.link.send(ToSession::SendData { id, data, end: false });
+        }
     }
 }
 
