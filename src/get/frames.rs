@@ -402,6 +402,27 @@ mod tests {
     }
 
     #[test]
+    fn whatever_comes_is_shown_without_control_characters() {
+        // A linear congruential generator: the same octets each time.
+        let mut state = 1_u64;
+        let mut next = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) as u8
+        };
+        for _ in 0..500 {
+            let mut reader = Reader::new('<', false);
+            let mut text = String::new();
+            for _ in 0..20 {
+                let payload: Vec<u8> = (0..next() % 64).map(|_| next()).collect();
+                let octets = frame(next() % 18, next(), u32::from(next()), &payload);
+                reader.read(&octets, 0.0, &mut text);
+            }
+            assert!(text.chars().all(|sign| sign == '\n' || !sign.is_control()), "{text:?}");
+            assert_eq!(text.matches("] < ").count(), 20, "{text}");
+        }
+    }
+
+    #[test]
     fn blocks_that_cannot_be_read_do_not_end_the_rest() {
         let mut octets = frame(kind::HEADERS, 4, 1, &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]);
         octets.extend(frame(kind::HEADERS, 4, 3, &block(&[("x", "y")])));

@@ -202,6 +202,26 @@ fn a_server_that_dies_under_load_ends_it() {
 }
 
 #[test]
+fn a_gateway_that_drains_under_load_loses_no_request() {
+    let gateway = Gateway::start();
+    let url = format!("http://{}/bytes/10", gateway.plain);
+    let state = tempfile::tempdir().unwrap();
+    let child = command(state.path(), &["bench", "--json", &url, "-d", "10m", "-c", "4"]).spawn().unwrap();
+    under_load(&gateway);
+    gateway.terminate();
+    // It stops accepting before it says GOAWAY, and no other takes its port.
+    let ran = ended(child);
+    ran.failed_with(3, "cannot connect to 127.0.0.1");
+    let figures: Value = serde_json::from_slice(&ran.out).unwrap();
+    assert_eq!(figures["requests"]["unfinished"], 0);
+    // Those that crossed the GOAWAY were never sent, and there is nobody else to send them to.
+    let errors = figures["errors"].as_array().unwrap();
+    assert!(errors.iter().all(|error| error["kind"] == "connect"), "{figures}");
+    assert_eq!(figures["connections"]["goaway"], 4, "{figures}");
+    assert_eq!(gateway.process.ended().0.code(), Some(0));
+}
+
+#[test]
 fn an_interrupt_ends_it_with_the_figures_so_far() {
     let gateway = Gateway::start();
     let url = format!("http://{}/bytes/10", gateway.plain);
