@@ -468,6 +468,25 @@ fn more_promises_than_allowed_are_refused() {
 }
 
 #[test]
+fn pushes_that_are_whole_and_wait_for_nobody_do_not_pile_up() {
+    run(async {
+        let (session, mut peer) = shaken(pushes(), &[]).await;
+        let mut stream = get(&session);
+        request_seen(&mut peer).await;
+        for push in 1..=1000 {
+            peer.send(&[promise(1, 2 * push), ok_end(2 * push)].concat()).await;
+        }
+        peer.send(&ok_end(1)).await;
+        assert_eq!(stream.response().await.unwrap().status, 200);
+        let mut claimed = 0;
+        while let Some(event) = stream.next_event().await {
+            claimed += u32::from(matches!(event, Event::Push(_)));
+        }
+        assert_eq!(claimed, 128, "the first of them wait, the others are cancelled");
+    });
+}
+
+#[test]
 fn a_push_that_was_not_allowed_ends_the_session() {
     run(async {
         let (session, mut peer) = shaken(Options::default(), &[]).await;

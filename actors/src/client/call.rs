@@ -25,6 +25,9 @@ use crate::link::{Flow, Link, ToSession};
 /// Informational heads that may wait for a reader.
 const INFORMATIONAL: usize = 32;
 
+/// Promises that may wait for somebody to claim them.
+const PUSHES: usize = 128;
+
 /// See the module.
 pub(crate) struct Call {
     desk: Rc<Desk>,
@@ -138,10 +141,11 @@ impl Call {
         self.inner.borrow().answered
     }
 
-    /// A promise; given back where nobody will claim it.
+    /// A promise; given back where nobody will claim it, or more of them wait than anybody will read: what is
+    /// whole counts against no limit of streams any more.
     pub(crate) fn pushed(&self, stream: PushedStream) -> Option<PushedStream> {
         let mut inner = self.inner.borrow_mut();
-        if inner.abandoned {
+        if inner.abandoned || inner.pushes.len() >= PUSHES {
             return Some(stream);
         }
         inner.pushes.push_back(stream);
