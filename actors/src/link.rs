@@ -39,6 +39,8 @@ pub(crate) enum ToSession {
     SendTrailers { id: StreamId, fields: Fields },
     /// The stream cannot go on.
     Reset { id: StreamId, code: ErrorCode, outcome: Outcome },
+    /// A handle of the stream was made, which may be over by now.
+    Watch { id: StreamId },
     /// The stream has deadlines of its own from now on.
     Deadlines { id: StreamId, own: Box<StreamTimeouts> },
     /// The handler has read octets of the request's body.
@@ -117,6 +119,8 @@ pub(crate) struct Link {
     watched: RefCell<Vec<Rc<Watched>>>,
     /// There are such streams.
     watches: Cell<bool>,
+    /// The session hears nothing more.
+    over: Cell<bool>,
     /// Handles the requests.
     pub(crate) service: Rc<dyn Service>,
     /// Never changes.
@@ -144,6 +148,7 @@ impl Link {
             push_allowed: Cell::new(false),
             watched: RefCell::default(),
             watches: Cell::new(false),
+            over: Cell::new(false),
             service,
             info,
             board,
@@ -181,8 +186,30 @@ impl Link {
         queue.push_back(message);
         drop(queue);
         if !self.in_turn.get() {
-            self.waker.borrow().wake_by_ref();
+            self.stir();
         }
+    }
+
+    /// Something was said between turns.
+    fn stir(&self) {
+        if self.over.get() {
+            return self.hush();
+        }
+        self.waker.borrow().wake_by_ref();
+    }
+
+    /// Drops what nobody will hear; what goes may say something in its turn.
+    fn hush(&self) {
+        while self.take().is_some() {}
+    }
+
+    /// The session is over: what is said from now on is dropped, and streams that are still watched are closed.
+    pub(crate) fn shut(&self) {
+        self.over.set(true);
+        self.hush();
+        self.watches.set(false);
+        let left = self.watched.take();
+        left.iter().for_each(|watched| watched.close(Closed::UNKNOWN));
     }
 
     /// [`Self::send`] of what changes the phase of a stream that may be watched.
@@ -227,8 +254,14 @@ impl Link {
             return watched;
         }
         let watched = Rc::new(Watched::new(id));
+        if self.over.get() {
+            watched.close(Closed::UNKNOWN);
+            return watched;
+        }
         self.watched.borrow_mut().push(Rc::clone(&watched));
         self.watches.set(true);
+        // Whoever kept a request may come when its stream is over: only the session knows.
+        self.send(ToSession::Watch { id });
         watched
     }
 
@@ -312,6 +345,8 @@ pub(crate) fn take_start() -> Option<Start> {
 pub(crate) struct Flow {
     octets: Cell<usize>,
     waker: Cell<Option<Waker>>,
+    /// The stream is closed: nothing is taken any more.
+    shut: Cell<bool>,
 }
 
 impl Flow {
@@ -324,6 +359,18 @@ impl Flow {
             }
             octets => Poll::Ready(octets),
         }
+    }
+
+    /// The stream is closed; true when somebody who waited was woken.
+    pub(crate) fn shut(&self) -> bool {
+        self.shut.set(true);
+        self.octets.set(0);
+        self.waker.take().map(Waker::wake).is_some()
+    }
+
+    /// The stream is closed.
+    pub(crate) fn is_shut(&self) -> bool {
+        self.shut.get()
     }
 
     /// The stream has given `octets`; the session says anew what it takes when it has seen them.

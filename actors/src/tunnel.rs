@@ -84,6 +84,9 @@ impl AsyncWrite for Tunnel {
         if self.ended {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
+        if self.flow.is_shut() {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
         if octets.is_empty() {
             return Poll::Ready(Ok(0));
         }

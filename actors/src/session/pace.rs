@@ -225,6 +225,11 @@ impl Pace {
         *self = Self { own: Some(own), ..Self::default() };
     }
 
+    /// What the stream asked for itself.
+    pub(crate) fn own(&self) -> Option<StreamTimeouts> {
+        self.own
+    }
+
     /// Looks at the stream. `extended` hears of each term that ended after octets had moved.
     pub(crate) fn look(
         &mut self,

@@ -31,7 +31,7 @@ use crate::close::CloseSession;
 use crate::config::StreamTimeouts;
 use crate::link::{Flow, Link, ToSession};
 use crate::scratch;
-use crate::stream::{CloseStream, Stream};
+use crate::stream::{CloseStream, Closed, Stream};
 use crate::supervise::Brood;
 use crate::transport::Transport;
 use crate::view::{SessionView, StreamView};
@@ -50,6 +50,14 @@ pub(crate) struct Switch {
     pub(crate) inbound: Rc<Inbound>,
     /// Its actor has ended its side already.
     pub(crate) ended: bool,
+}
+
+impl Switch {
+    /// There will be no tunnel, or no more of it: whoever holds it is told.
+    pub(crate) fn give_up(&self) {
+        self.inbound.fail(BodyError::SessionClosed);
+        self.flow.shut();
+    }
 }
 
 /// See the module.
@@ -98,8 +106,8 @@ impl Upgraded {
             peer_ended: false,
             blocked: None,
             moved: entry.opened,
+            own: entry.parts.as_ref().and_then(|parts| parts.pace.own()).unwrap_or_default(),
             entry,
-            own: StreamTimeouts::default(),
             order: None,
         }
     }
@@ -232,6 +240,9 @@ impl Upgraded {
                     self.entry.outcome.get_or_insert(outcome);
                     return Some(code);
                 }
+                ToSession::Watch { id } if id != self.switch.id || self.entry.closed => {
+                    self.link.closed(id, || Closed::UNKNOWN);
+                }
                 ToSession::Deadlines { own, .. } => self.own = *own,
                 ToSession::Command(command) => {
                     // A handle asks nothing else of HTTP/1.1.
@@ -306,7 +317,7 @@ impl Upgraded {
     }
 
     fn tell(&mut self, common: &mut Common, now: Instant) {
-        self.switch.inbound.fail(BodyError::SessionClosed);
+        self.switch.give_up();
         self.count(Outcome::SessionClosed, ErrorCode::CANCEL, common, now);
         if let Some(addr) = self.entry.parts.as_ref().and_then(|parts| parts.addr.as_ref()) {
             // One message, to the only stream.
@@ -319,7 +330,7 @@ impl Upgraded {
         if std::mem::take(&mut self.entry.alive) {
             common.host.actors()[ActorKind::Stream].alive.dec();
         }
-        while self.link.take().is_some() {}
+        self.link.shut();
     }
 
     /// The next moment something of the tunnel is due, and why it would end then.

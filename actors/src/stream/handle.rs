@@ -96,6 +96,12 @@ pub struct Closed {
     pub complete: bool,
 }
 
+impl Closed {
+    /// Of a stream that was over when the first handle of it was made: how it ended is not kept.
+    pub(crate) const UNKNOWN: Self =
+        Self { outcome: Outcome::SessionClosed, code: ErrorCode::CANCEL, complete: false };
+}
+
 /// What handles of one stream share.
 pub(crate) struct Watched {
     id: StreamId,

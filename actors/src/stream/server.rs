@@ -116,6 +116,10 @@ impl ServerStream {
             Body::Full(octets) => octets,
             Body::Stream(mut body) => {
                 self.respond(status, fields)?;
+                if self.phase() == Phase::Ended {
+                    // The answer to HEAD, or a status without a body.
+                    return Ok(());
+                }
                 while let Some(frame) = poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
                     let frame = match frame {
                         Ok(frame) => frame,
@@ -189,6 +193,9 @@ impl ServerStream {
     pub async fn write_end(&mut self, data: impl Into<Bytes>) -> Result<(), StreamMisuse> {
         let data = data.into();
         self.begin_body(data.len(), true)?;
+        if data.is_empty() && self.phase() == Phase::Ended {
+            return Ok(());
+        }
         self.write(data).await?;
         self.finish()
     }

@@ -260,7 +260,10 @@ impl Http1 {
         for _ in self.streams.drain().filter(|(_, entry)| entry.alive) {
             common.host.actors()[stagedoor_metrics::ActorKind::Stream].alive.dec();
         }
-        while self.link.take().is_some() {}
+        if let Some(switch) = self.switching.take() {
+            switch.give_up();
+        }
+        self.link.shut();
         self.order = None;
         self.link.end_turn();
         self.publish(common, now);

@@ -19,7 +19,7 @@ use crate::session::events::SessionEvent;
 use crate::session::handle::Command;
 use crate::session::http2::Entry;
 use crate::session::upgraded::Switch;
-use crate::stream::{Answer, CloseStream, Stream, answer};
+use crate::stream::{Answer, CloseStream, Closed, Stream, answer};
 use crate::supervise::{Exit, Hatched, hatch_polled};
 
 impl Http1 {
@@ -40,6 +40,11 @@ impl Http1 {
                 ToSession::Routed { id, route } => {
                     if let Some(entry) = self.streams.get_mut(&id) {
                         entry.route = route;
+                    }
+                }
+                ToSession::Watch { id } => {
+                    if self.streams.get(&id).is_none_or(|entry| entry.closed) {
+                        self.link.closed(id, || Closed::UNKNOWN);
                     }
                 }
                 ToSession::Deadlines { id, own } => self.deadlines(id, *own, now),
@@ -257,7 +262,9 @@ impl Http1 {
         entry.outcome.get_or_insert(outcome);
         if switches {
             // Its task is gone before its head was written.
-            self.switching = None;
+            if let Some(switch) = self.switching.take() {
+                switch.give_up();
+            }
         }
         if entry.answered.is_none() {
             self.refuse(id, 500, "internal server error\n", now);

@@ -262,10 +262,12 @@ impl Http2 {
         if self.client.is_some() {
             self.call_closed(id, &mut entry, cause);
         }
+        if entry.parts.is_some() {
+            self.tell(&mut entry, cause, code);
+        }
         if entry.alive {
             // Its place counts until the handler has really stopped.
             entry.closed = true;
-            self.tell(&mut entry, cause, code);
             self.streams.insert(id, entry);
             return;
         }
@@ -275,8 +277,12 @@ impl Http2 {
         self.left(now);
     }
 
+    /// Tells its actor, and whoever took body or tunnel out of it.
     fn tell(&mut self, entry: &mut Entry, cause: Cause, code: ErrorCode) {
         let Some(parts) = &mut entry.parts else { return };
+        if let Some(flow) = &parts.flow {
+            flow.shut();
+        }
         if let Some(inbound) = &parts.inbound {
             inbound.fail(match cause {
                 Cause::ConnectionClosed => BodyError::SessionClosed,

@@ -337,6 +337,8 @@ impl Http2 {
 
     /// The last octets of a session that was cut off.
     fn leave(&mut self, cx: &mut Context<'_>, now: Instant, until: Instant) -> Step {
+        // Nothing that is still said is heard.
+        while self.link.take().is_some() {}
         if now >= until {
             return Step::Part;
         }
@@ -370,10 +372,15 @@ impl Http2 {
         self.children(common, &mut cx, now);
         self.brood = Brood::default();
         self.promised.clear();
-        for _ in self.streams.drain().filter(|(_, entry)| entry.alive) {
-            common.host.actors()[stagedoor_metrics::ActorKind::Stream].alive.dec();
+        for (id, entry) in self.streams.drain() {
+            if !entry.closed {
+                common.stream_ended(id, &entry, Outcome::SessionClosed, now);
+            }
+            if entry.alive {
+                common.host.actors()[stagedoor_metrics::ActorKind::Stream].alive.dec();
+            }
         }
-        while self.link.take().is_some() {}
+        self.link.shut();
         self.desk = Desk::default();
         self.count_frames(common);
         self.order = None;
@@ -411,7 +418,7 @@ impl Http2 {
     /// The socket, for the half-close.
     pub(crate) fn part(self, common: &mut Common, now: Instant) -> Parting {
         // What was ordered too late is dropped, and so says that it failed.
-        while self.link.take().is_some() {}
+        self.link.shut();
         self.count_frames(common);
         self.desk_closed(common, None);
         common.queued(0);

@@ -6,7 +6,7 @@
 use std::task::Context;
 use std::time::Instant;
 
-use stagedoor_metrics::{Method, RouteId};
+use stagedoor_metrics::{Method, Outcome, RouteId};
 use stagedoor_protocol::StreamId;
 
 use super::{Entry, Http2};
@@ -41,6 +41,11 @@ impl Http2 {
         self.stirred = true;
     }
 
+    /// A promise is out and its stream not yet begun.
+    pub(super) fn is_promised(&self, id: StreamId) -> bool {
+        self.promised.iter().any(|promised| promised.id == id)
+    }
+
     /// Starts the streams of promises.
     #[cold]
     pub(super) fn keep_promises(&mut self, common: &mut Common, cx: &mut Context<'_>, now: Instant) {
@@ -49,8 +54,16 @@ impl Http2 {
             common.host.cells.stream_opened(self.protocol);
             self.tally.opened(common);
             let mut entry = Entry::new(now, method);
-            entry.alive = true;
             entry.route = route;
+            if !self.conn.is_open(id) {
+                // The client would not have it, and was faster than the answer: its end was told already.
+                let over = self.conn.is_closed();
+                let outcome = if over { Outcome::SessionClosed } else { Outcome::ResetByPeer };
+                common.stream_ended(id, &entry, outcome, now);
+                self.conn.release_stream(id);
+                continue;
+            }
+            entry.alive = true;
             hand_over(Start::Push(route, reply));
             self.hatch(id, entry, method, common, cx, now);
         }

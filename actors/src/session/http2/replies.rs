@@ -7,11 +7,11 @@ use bytes::Bytes;
 use stagedoor_metrics::{Outcome, RouteId};
 use stagedoor_protocol::{ErrorCode, ResponseHead, StreamId, UserError};
 
-use super::{Entry, Http2};
+use super::{Early, Entry, Http2};
 use crate::client;
 use crate::link::{Flow, ToSession};
 use crate::session::events::SessionEvent;
-use crate::stream::CloseStream;
+use crate::stream::{CloseStream, Closed};
 
 impl Http2 {
     /// Takes every message that waits.
@@ -40,6 +40,11 @@ impl Http2 {
                     entry.route = route;
                 }
             }
+            ToSession::Watch { id } => {
+                if self.streams.get(&id).is_none_or(|entry| entry.closed) && !self.is_promised(id) {
+                    self.link.closed(id, || Closed::UNKNOWN);
+                }
+            }
             ToSession::Deadlines { id, own } => self.deadlines(id, *own, now),
             ToSession::SendData { id, data, end } => {
                 let Some(entry) = self.streams.get_mut(&id).filter(|entry| !entry.closed) else {
@@ -64,6 +69,10 @@ impl Http2 {
                 if let Err(error) = self.conn.send_trailers(id, fields) {
                     self.misused(id, &error, now);
                 }
+            }
+            // The answer is given whole and may still be on its way: what is told to stop is the request.
+            ToSession::Reset { id, code: ErrorCode::NO_ERROR, .. } if self.client.is_none() => {
+                self.enough(id)
             }
             ToSession::Reset { id, code, outcome } => {
                 if let Some(entry) = self.streams.get_mut(&id) {
@@ -141,6 +150,20 @@ impl Http2 {
     ) -> Result<(), UserError> {
         self.conn.send_response(id, head, body.is_empty())?;
         if body.is_empty() { Ok(()) } else { self.conn.send_data(id, body, true) }
+    }
+
+    /// The request of a stream that is answered to the end is not wanted any more (RFC 9113 §8.1).
+    fn enough(&mut self, id: StreamId) {
+        let whole = self.conn.stream(id).is_some_and(|view| view.state == "half_closed_local");
+        let Some(entry) = self.streams.get_mut(&id).filter(|entry| entry.receiving && !entry.closed) else {
+            return;
+        };
+        if whole {
+            entry.outcome.get_or_insert(Outcome::Complete);
+            return self.reset(id, ErrorCode::NO_ERROR);
+        }
+        self.early.push(Early { id, sent: None });
+        self.stirred = true;
     }
 
     pub(super) fn reset(&mut self, id: StreamId, code: ErrorCode) {
