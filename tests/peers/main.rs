@@ -10,6 +10,7 @@
 mod support;
 
 mod browser;
+mod crates;
 mod nghttpd;
 mod nginx;
 mod node;

@@ -17,7 +17,7 @@ use crate::support::exposition::Scrape;
 use crate::support::peers::Certificate;
 
 /// The handlers, by path.
-struct Stagehand;
+pub(crate) struct Stagehand;
 
 impl Service for Stagehand {
     fn call(&self, request: Request) -> Reply {

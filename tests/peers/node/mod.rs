@@ -2,7 +2,7 @@
 //! from. The scripts beside this file are tables of scenarios; each prints what it saw as one line of JSON.
 
 mod client;
-mod library;
+pub(crate) mod library;
 mod server;
 
 use std::path::PathBuf;
