@@ -6,7 +6,8 @@ use crate::support::peers::{find, stdout};
 #[test]
 fn a_browser_sees_its_own_session() {
     let Some(chromium) = find("chromium") else { return };
-    let gateway = Gateway::start();
+    // One worker: Chromium opens spare connections, and its session may be the second's otherwise.
+    let gateway = Gateway::start_with(&["--workers", "1"]);
     let profile = tempfile::tempdir().unwrap();
     let page = stdout(
         &chromium,
