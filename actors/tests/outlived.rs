@@ -306,3 +306,21 @@ fn an_answer_to_head_takes_an_empty_end_and_a_body_that_is_made_as_it_is_sent() 
         assert_eq!(*results.borrow(), [Ok(()), Ok(())]);
     });
 }
+
+#[test]
+fn a_client_of_http1_that_is_gone_is_noticed_behind_the_requests_it_left() {
+    run_paused(async {
+        let (service, dropped) = forever();
+        let stage = Stage::new(service);
+        let (_, mut io) = stage.connect();
+        io.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+        settle().await;
+        io.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
+        settle().await;
+        drop(io);
+        let ended = soon_or(Duration::from_secs(600), stage.ended()).await;
+        assert_eq!(ended.reason, CloseReason::ClientClosed);
+        settle().await;
+        assert_eq!(dropped.get(), 1);
+    });
+}

@@ -85,14 +85,20 @@ impl Meter {
     /// Reads a little while hyper does not: with half-close allowed it would not learn during an exchange that
     /// its client is gone. True when hyper has something to look at.
     pub(super) fn look_ahead(&self, cx: &mut Context<'_>) -> bool {
-        if !self.seen.borrow().is_empty() || self.ended.get().is_some() || self.failed.get().is_some() {
+        // Requests that wait do not hide the end behind them, up to a bound.
+        let waiting = self.seen.borrow().len();
+        if waiting >= AHEAD || self.ended.get().is_some() || self.failed.get().is_some() {
             return false;
         }
         let mut room = scratch::take();
-        let mut buffer = ReadBuf::new(&mut room[..AHEAD]);
+        let mut buffer = ReadBuf::new(&mut room[..AHEAD - waiting]);
         let read = self.read(cx, &mut buffer);
         if !buffer.filled().is_empty() {
-            *self.seen.borrow_mut() = Bytes::copy_from_slice(buffer.filled());
+            let mut seen = self.seen.borrow_mut();
+            *seen = match waiting {
+                0 => Bytes::copy_from_slice(buffer.filled()),
+                _ => [&seen[..], buffer.filled()].concat().into(),
+            };
         }
         scratch::put(room);
         read.is_ready()
