@@ -525,6 +525,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn octets_are_kept_unless_none_may_be() {
+        let dir = tempfile::tempdir().unwrap();
+        let directory = Directory::open(dir.path()).unwrap();
+        assert!(Files::new(directory.clone()).contents.is_some());
+        assert!(Files::new(directory.cache(0)).contents.is_none());
+    }
+
+    #[test]
     fn kinds_are_known_by_name() {
         let kind = |name| Kind::of(Path::new(name));
         assert_eq!((kind("a.html").media, kind("a.html").text), ("text/html", true));
