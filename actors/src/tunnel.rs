@@ -145,6 +145,11 @@ pub(crate) fn wanted(head: &RequestHead) -> Option<TunnelTo<'_>> {
         let mut options = value.split(|&octet| octet == b',');
         options.any(|option| option.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
     });
+    // The request has to be whole before its connection speaks something else (RFC 9110 §7.8), and a body may not
+    // have come yet: such an upgrade is left aside, as a server may.
+    let bodied =
+        head.fields().contains("transfer-encoding") || head.content_length().is_some_and(|length| length > 0);
+    let named = named && !bodied;
     let protocol = head.fields().get("upgrade").and_then(|value| std::str::from_utf8(value).ok());
     protocol.filter(|_| named).map(TunnelTo::Protocol)
 }

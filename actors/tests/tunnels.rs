@@ -372,3 +372,24 @@ fn an_async_fn_opens_tunnels_on_both_protocols() {
         assert_eq!(rest, b"yy");
     });
 }
+
+#[test]
+fn an_upgrade_of_http1_0_or_with_a_body_is_left_aside() {
+    run_paused(async {
+        let upgrade = "host: a\r\nconnection: upgrade\r\nupgrade: x\r\n";
+        let requests = [
+            format!("GET / HTTP/1.0\r\n{upgrade}\r\n"),
+            format!("POST / HTTP/1.1\r\n{upgrade}content-length: 5\r\n\r\nhe"),
+            format!("POST / HTTP/1.1\r\n{upgrade}transfer-encoding: chunked\r\n\r\n5\r\nhe"),
+        ];
+        for request in requests {
+            let stage = Stage::new(shouting());
+            let (_, mut io) = stage.connect();
+            io.write_all(request.as_bytes()).await.unwrap();
+            let mut room = [0; 1000];
+            let count = io.read(&mut room).await.unwrap();
+            let answer = String::from_utf8_lossy(&room[..count]);
+            assert!(answer.contains(" 200 OK") && answer.ends_with("no tunnel"), "{answer}");
+        }
+    });
+}

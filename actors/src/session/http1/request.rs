@@ -84,7 +84,9 @@ fn to_head(parts: &http::request::Parts, secure: bool, most: u32) -> Result<Requ
     };
     let fields = head.fields_mut();
     for (name, value) in &parts.headers {
-        if name != header::HOST {
+        // An upgrade is nothing to HTTP/1.0 (RFC 9110 §7.8).
+        let ignored = name == header::UPGRADE && parts.version < Version::HTTP_11;
+        if name != header::HOST && !ignored {
             fields.push(name.as_str(), value.as_bytes());
         }
     }
