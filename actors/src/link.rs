@@ -221,6 +221,14 @@ impl Link {
         self.send(message);
     }
 
+    /// [`Self::answer`] of the head of a tunnel: what is said in it counts from now on.
+    pub(crate) fn begin_tunnel(&self, head: ToSession) {
+        if let ToSession::SendTunnel { flow, .. } = &head {
+            flow.begun.set(true);
+        }
+        self.answer(head);
+    }
+
     #[cold]
     #[inline(never)]
     fn note(&self, message: &ToSession) {
@@ -347,6 +355,8 @@ pub(crate) struct Flow {
     waker: Cell<Option<Waker>>,
     /// The stream is closed: nothing is taken any more.
     shut: Cell<bool>,
+    /// A tunnel's head was given to its session.
+    begun: Cell<bool>,
 }
 
 impl Flow {
@@ -366,6 +376,11 @@ impl Flow {
         self.shut.set(true);
         self.octets.set(0);
         self.waker.take().map(Waker::wake).is_some()
+    }
+
+    /// The head of a tunnel was given to its session.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.begun.get()
     }
 
     /// The stream is closed.

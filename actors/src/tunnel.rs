@@ -110,8 +110,8 @@ impl AsyncWrite for Tunnel {
 
 impl Drop for Tunnel {
     fn drop(&mut self) {
-        // A task that panics has its stream reset by the session instead.
-        if !std::thread::panicking() {
+        // A task that panics has its stream reset by the session instead; one that was never sent ends nothing.
+        if !std::thread::panicking() && self.flow.has_begun() {
             self.end();
         }
     }

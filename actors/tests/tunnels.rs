@@ -393,3 +393,16 @@ fn an_upgrade_of_http1_0_or_with_a_body_is_left_aside() {
         }
     });
 }
+
+#[test]
+fn a_tunnel_that_is_not_returned_after_all_ends_nothing() {
+    run(async {
+        let stage = Stage::new(local_handler(|request: HttpRequest| async move {
+            drop(request.into_body().tunnel(|_| async {}).unwrap());
+            http::Response::builder().status(403).body(stagedoor_actors::Body::Empty).unwrap()
+        }));
+        let mut peer = shaken(&stage).await;
+        let id = peer.request(&RequestHead::connect("b:99"), false);
+        assert_eq!(peer.response(id).await.status, 403);
+    });
+}

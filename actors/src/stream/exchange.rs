@@ -58,7 +58,7 @@ impl Exchange {
 
     /// Sends the head of a tunnel and serves it.
     pub(crate) fn tunnel(stream: &Stream, tunnel: TunnelBody) -> Self {
-        stream.link.answer(tunnel.head);
+        stream.link.begin_tunnel(tunnel.head);
         Self::Driven(tunnel.run)
     }
 

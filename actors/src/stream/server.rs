@@ -141,7 +141,7 @@ impl ServerStream {
                 return self.finish();
             }
             Body::Tunnel(tunnel) => {
-                self.handle.link().answer(tunnel.head);
+                self.handle.link().begin_tunnel(tunnel.head);
                 tunnel.run.await;
                 return Ok(());
             }
@@ -245,7 +245,7 @@ impl ServerStream {
         self.ready_for_head()?;
         let handle = self.handle.clone();
         let (head, tunnel) = crate::tunnel::open(&handle, &self.head, self.body, fields, self.dated)?;
-        handle.link().answer(head);
+        handle.link().begin_tunnel(head);
         Ok(tunnel)
     }
 
