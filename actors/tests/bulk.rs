@@ -108,7 +108,7 @@ fn a_body_that_is_at_hand_meets_the_socket_in_large_pieces() {
         let octets: usize = writes.iter().sum();
         assert!(octets > 500_000, "{writes:?}");
         assert!(writes.len() <= 5, "{writes:?}");
-        assert!(writes.iter().all(|octets| *octets <= (256 << 10) + 20_000), "{writes:?}");
+        assert!(writes.iter().all(|octets| *octets <= (512 << 10) + 20_000), "{writes:?}");
     });
 }
 
@@ -125,7 +125,7 @@ fn a_body_in_tiny_pieces_does_not_keep_the_socket_waiting() {
         client.send(&[wide_hello(), get(1)].concat()).await;
         while client.next().await.unwrap().kind != 0 {}
         let writes = writes.borrow();
-        assert!(writes.iter().all(|octets| *octets <= (256 << 10) + 20_000), "{writes:?}");
+        assert!(writes.iter().all(|octets| *octets <= (512 << 10) + 20_000), "{writes:?}");
         assert!(writes.iter().sum::<usize>() < 2_000_000, "the first octets came before the last were made");
     });
 }

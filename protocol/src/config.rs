@@ -141,7 +141,7 @@ impl Default for Config {
             max_send_header_block: 64 << 10,
             padding: Padding::None,
             send_buffer: 64 << 10,
-            output_high_water: 256 << 10,
+            output_high_water: 512 << 10,
             preface_timeout: Duration::from_secs(10),
             header_timeout: Duration::from_secs(10),
             settings_timeout: Duration::from_secs(10),

@@ -208,7 +208,10 @@ impl ServerStream {
         if self.sent.is_none() {
             self.ready_for_head()?;
             let mut fields = Fields::new();
-            fields.push("content-length", "0");
+            if self.method() != Method::Head {
+                // The answer to HEAD speaks of a body that is not sent; zero could be a lie.
+                fields.push("content-length", "0");
+            }
             let head = self.make_head(200, fields, None)?;
             let (id, route) = (self.id(), self.handle.route());
             self.handle.link().answer(ToSession::SendWhole { id, route, head, body: Bytes::new() });

@@ -3,6 +3,7 @@
 //!
 //! Invariant: a promised stream is an entry like any other: it ends once and is counted once.
 
+use std::sync::Arc;
 use std::task::Context;
 use std::time::Instant;
 
@@ -13,6 +14,7 @@ use super::{Entry, Http2};
 use crate::link::{Push, Start, hand_over};
 use crate::service::Reply;
 use crate::session::common::Common;
+use crate::session::events::SessionEvent;
 
 /// A promise that is out, and the answer that will keep it.
 pub(super) struct Promised {
@@ -30,6 +32,7 @@ impl Http2 {
         match self.conn.send_push(parent, &head) {
             Ok(id) => {
                 let method = Method::from_token(head.method().as_bytes());
+                self.link.tell(|| SessionEvent::StreamOpened { id, head: Arc::new(head) });
                 self.promised.push(Promised { id, method, route, reply });
                 told.keep(Ok(id));
             }
