@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::budget::Budgets;
 use crate::frame::HEADER_LEN;
 
 /// A receive window that starts at one size and grows with consumption (octets).
@@ -59,7 +60,8 @@ pub struct Config {
     pub stream_window: Window,
     /// Receive window of the connection.
     pub connection_window: Window,
-    /// Octets that unread bodies and the outstanding connection window may take together.
+    /// Octets the connection may hold: unread and queued bodies, output, tables, blocks in flight, large heads. A
+    /// sixteenth stays free of receive windows; over it new streams are refused.
     pub session_memory: usize,
     /// Largest frame payload we take; 16 384 to 16 777 215.
     pub max_frame_size: u32,
@@ -89,10 +91,8 @@ pub struct Config {
     pub max_outstanding_pings: usize,
     /// SETTINGS of ours that may wait for their acknowledgement at once, the first one included.
     pub max_outstanding_settings: usize,
-    /// Server: RST_STREAM the peer may send (CVE-2023-44487); one before the answer began counts double.
-    pub resets_received: Rate,
-    /// Stream errors the peer may make us answer (CVE-2025-8671).
-    pub resets_provoked: Rate,
+    /// What the peer may do that costs us and brings nothing.
+    pub budgets: Budgets,
     /// Refuse to send a field twice that a message has once. A gateway that passes on what it was given says false.
     pub strict_single_value_fields: bool,
     /// Octets a header block we send may take, before compression: name, value and 16 octets a field.
@@ -134,9 +134,7 @@ impl Default for Config {
             max_informational: 100,
             max_outstanding_pings: 10,
             max_outstanding_settings: 10,
-            // Twice the concurrency limit and more, so that closing a busy tab is fine.
-            resets_received: Rate { burst: 300, per_second: 30 },
-            resets_provoked: Rate { burst: 200, per_second: 10 },
+            budgets: Budgets::default(),
             strict_single_value_fields: true,
             max_send_header_block: 64 << 10,
             padding: Padding::None,

@@ -6,6 +6,7 @@
 
 use crate::hpack;
 use crate::ids::StreamId;
+use crate::limit::Limit;
 
 /// An error code of RST_STREAM and GOAWAY (RFC 9113 §7). An open set: unknown codes stay printable.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -189,61 +190,6 @@ pub enum ConnectionError {
     Local(ErrorCode),
 }
 
-/// The protective limits that end a connection with ENHANCE_YOUR_CALM.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Limit {
-    /// RST_STREAM received faster than allowed (CVE-2023-44487).
-    ResetsReceived,
-    /// Stream errors the peer provoked faster than allowed (CVE-2025-8671).
-    ResetsProvoked,
-    /// PING frames (CVE-2019-9512).
-    Pings,
-    /// SETTINGS frames (CVE-2019-9515), or more than 32 entries in one (CVE-2020-11080).
-    Settings,
-    /// CONTINUATION frames in one header block (VU#421644).
-    Continuations,
-    /// Octets of one encoded header block.
-    HeaderBlockBytes,
-    /// Decoded header list far beyond the limit.
-    HeaderList,
-    /// Empty DATA frames (CVE-2019-9518).
-    EmptyData,
-    /// Bodies in pieces so small and so many that what keeps them outweighs them (CVE-2019-9511).
-    SmallData,
-    /// WINDOW_UPDATE frames that allow next to nothing (CVE-2019-9511).
-    WindowUpdates,
-    /// PRIORITY and PRIORITY_UPDATE frames (CVE-2019-9513).
-    Priorities,
-    /// Replies queued for a peer that does not read (CVE-2019-9517).
-    ControlQueue,
-    /// Streams opened past the concurrency limit again and again.
-    RefusedStreams,
-    /// Frames of unknown type without end.
-    UnknownFrames,
-}
-
-impl std::fmt::Display for Limit {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::ResetsReceived => "resets_received",
-            Self::ResetsProvoked => "resets_provoked",
-            Self::Pings => "pings",
-            Self::Settings => "settings",
-            Self::Continuations => "continuations",
-            Self::HeaderBlockBytes => "header_block_bytes",
-            Self::HeaderList => "header_list",
-            Self::EmptyData => "empty_data",
-            Self::SmallData => "small_data",
-            Self::WindowUpdates => "window_updates",
-            Self::Priorities => "priorities",
-            Self::ControlQueue => "control_queue",
-            Self::RefusedStreams => "refused_streams",
-            Self::UnknownFrames => "unknown_frames",
-        })
-    }
-}
-
 impl ConnectionError {
     /// The code the peer reads in GOAWAY.
     pub fn code(&self) -> ErrorCode {
@@ -300,6 +246,9 @@ pub enum StreamError {
     /// More streams than we allow; nothing was done, a retry is safe (§5.1.2, §8.7).
     #[error("more concurrent streams than allowed")]
     TooManyStreams,
+    /// The session holds more than its memory; nothing was done, a retry is safe.
+    #[error("the session is over its memory")]
+    NoMemory,
     /// Informational heads without end before a response.
     #[error("more informational heads than allowed")]
     TooManyInformational,
@@ -319,7 +268,7 @@ impl StreamError {
             Self::WindowExceeded(_) | Self::WindowOverflow => ErrorCode::FLOW_CONTROL_ERROR,
             Self::PrioritySize(_) => ErrorCode::FRAME_SIZE_ERROR,
             Self::HalfClosed(_) => ErrorCode::STREAM_CLOSED,
-            Self::TooManyStreams | Self::Draining => ErrorCode::REFUSED_STREAM,
+            Self::TooManyStreams | Self::NoMemory | Self::Draining => ErrorCode::REFUSED_STREAM,
             Self::HeaderListTooLarge | Self::TooManyInformational => ErrorCode::ENHANCE_YOUR_CALM,
         }
     }

@@ -3,7 +3,9 @@
 //! Sends no frames; says how much to give back. Invariants: for a stream, window + unread never exceeds its
 //! target; for the connection, window + unread of all streams never exceeds the session's memory.
 
+use crate::budget::SMALL;
 use crate::config::Window;
+use crate::memory::{Account, Credit};
 
 /// Octets a window may not exceed (§6.9.1).
 pub(crate) const MAX_WINDOW: i64 = 0x7fff_ffff;
@@ -12,6 +14,54 @@ pub(crate) const MAX_WINDOW: i64 = 0x7fff_ffff;
 /// not take a hundred times its memory.
 const PIECE: usize = 64;
 
+/// Body octets that wait for their reader.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Unread {
+    pub(crate) octets: usize,
+    /// DATA frames they came in.
+    pub(crate) pieces: usize,
+    /// Octets by which these fall short of [`SMALL`] each, where no window forced them to.
+    pub(crate) thin: usize,
+}
+
+impl Unread {
+    /// One DATA frame of `octets`; `forced` where the peer's window had no room for more.
+    #[inline]
+    pub(crate) fn piece(octets: usize, forced: bool) -> Self {
+        let thin = if forced { 0 } else { SMALL.saturating_sub(octets) };
+        Self { octets, pieces: usize::from(octets > 0), thin: if octets > 0 { thin } else { 0 } }
+    }
+
+    #[inline]
+    fn add(&mut self, piece: Self) {
+        self.octets += piece.octets;
+        self.pieces += piece.pieces;
+        self.thin += piece.thin;
+        // A frame that brings more than its share makes up for others.
+        if self.thin > 0 {
+            self.thin -= piece.octets.saturating_sub(SMALL).min(self.thin);
+        }
+    }
+
+    fn sub(&mut self, part: Self) {
+        self.octets -= part.octets.min(self.octets);
+        self.pieces -= part.pieces.min(self.pieces);
+        self.thin -= part.thin.min(self.thin);
+    }
+
+    /// Takes up to `count` octets away, with their share of the rest: which octets came in which piece is not kept.
+    #[inline]
+    fn take(&mut self, count: usize) -> Self {
+        if count >= self.octets {
+            return std::mem::take(self);
+        }
+        let share = |whole: usize| (whole as u64 * count as u64 / self.octets as u64) as usize;
+        let part = Self { octets: count, pieces: share(self.pieces), thin: share(self.thin) };
+        self.sub(part);
+        part
+    }
+}
+
 /// Receive side of one stream.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct StreamWindow {
@@ -19,57 +69,49 @@ pub(crate) struct StreamWindow {
     window: i64,
     /// What window + unread is brought up to.
     target: i64,
-    /// Octets received and not consumed.
-    unread: usize,
-    /// DATA frames they came in.
-    pieces: usize,
+    /// Received and not consumed.
+    unread: Unread,
     /// Octets consumed since the target last grew.
     consumed: i64,
 }
 
 impl StreamWindow {
     pub(crate) fn new(initial: u32) -> Self {
-        Self { window: i64::from(initial), target: i64::from(initial), unread: 0, pieces: 0, consumed: 0 }
+        let window = i64::from(initial);
+        Self { window, target: window, unread: Unread::default(), consumed: 0 }
     }
 
     pub(crate) fn window(&self) -> i64 {
         self.window
     }
 
-    pub(crate) fn unread(&self) -> usize {
+    pub(crate) fn unread(&self) -> Unread {
         self.unread
     }
 
-    pub(crate) fn pieces(&self) -> usize {
-        self.pieces
-    }
-
-    /// Takes `flow` octets off the window, `data` of which wait for the reader.
+    /// Takes `flow` octets off the window.
     /// # Errors
     /// By how many octets the window was exceeded.
     #[inline]
-    pub(crate) fn receive(&mut self, flow: usize, data: usize) -> Result<(), u32> {
+    pub(crate) fn receive(&mut self, flow: usize) -> Result<(), u32> {
         let rest = self.window - flow as i64;
         if rest < 0 && flow > 0 {
             return Err(rest.unsigned_abs().min(u64::from(u32::MAX)) as u32);
         }
         self.window = rest;
-        self.unread += data;
-        self.pieces += usize::from(data > 0);
         Ok(())
     }
 
-    /// The reader took up to `count` octets; returns how many it really had.
-    pub(crate) fn consume(&mut self, count: usize) -> usize {
-        let taken = count.min(self.unread);
-        if taken == self.unread {
-            self.pieces = 0;
-        } else {
-            // Their share; which octets came in which piece is not kept.
-            self.pieces -= (self.pieces as u64 * taken as u64 / self.unread as u64) as usize;
-        }
-        self.unread -= taken;
-        self.consumed += taken as i64;
+    /// A piece waits for its reader.
+    #[inline]
+    pub(crate) fn keep(&mut self, piece: Unread) {
+        self.unread.add(piece);
+    }
+
+    /// The reader took up to `count` octets; returns what it really had.
+    pub(crate) fn consume(&mut self, count: usize) -> Unread {
+        let taken = self.unread.take(count);
+        self.consumed += taken.octets as i64;
         taken
     }
 
@@ -81,7 +123,7 @@ impl StreamWindow {
             self.target = (self.target * 2).min(max);
             self.consumed = 0;
         }
-        let owed = self.target.min(MAX_WINDOW - raise) - self.unread as i64 - self.window;
+        let owed = self.target.min(MAX_WINDOW - raise) - self.unread.octets as i64 - self.window;
         let enough = remaining.is_some_and(|remaining| self.window >= 0 && remaining <= self.window as u64);
         if owed <= 0 || owed < self.target / 2 || enough {
             return None;
@@ -98,31 +140,32 @@ impl StreamWindow {
 }
 
 /// Receive side of the connection.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(crate) struct ConnectionWindow {
     window: i64,
     target: i64,
     max: i64,
-    /// Unread octets of all streams.
-    unread: usize,
-    /// The pieces they came in.
-    pieces: usize,
+    /// What waits on all streams.
+    unread: Unread,
     consumed: i64,
     memory: i64,
+    /// What waits, charged.
+    charge: Credit,
 }
 
 impl ConnectionWindow {
-    /// Starts at the 65 535 octets of §6.9.2; the first [`Self::update`] brings it to `bounds.start`.
-    pub(crate) fn new(bounds: Window, memory: usize) -> Self {
+    /// Starts at the 65 535 octets of §6.9.2; the first [`Self::update`] brings it to `bounds.start`. What waits is
+    /// charged to `account`, which should stay below `memory`.
+    pub(crate) fn new(bounds: Window, memory: usize, account: &Account) -> Self {
         let memory = (memory as i64).max(65_535);
         Self {
             window: 65_535,
             target: i64::from(bounds.start).min(memory),
             max: i64::from(bounds.max).min(memory),
-            unread: 0,
-            pieces: 0,
+            unread: Unread::default(),
             consumed: 0,
             memory,
+            charge: account.credit(),
         }
     }
 
@@ -135,45 +178,63 @@ impl ConnectionWindow {
         self.target
     }
 
-    /// What unread bodies cost.
-    pub(crate) fn charged(&self) -> usize {
-        self.unread + self.pieces * PIECE
-    }
-
-    /// Unread octets became a piece that waits.
-    #[inline]
-    pub(crate) fn keep_piece(&mut self) {
-        self.pieces += 1;
+    /// Octets by which unread frames are small.
+    pub(crate) fn thin(&self) -> usize {
+        self.unread.thin
     }
 
     /// As [`StreamWindow::receive`].
     #[inline]
-    pub(crate) fn receive(&mut self, flow: usize, data: usize) -> Result<(), u32> {
+    pub(crate) fn receive(&mut self, flow: usize) -> Result<(), u32> {
         let rest = self.window - flow as i64;
         if rest < 0 {
             return Err(rest.unsigned_abs().min(u64::from(u32::MAX)) as u32);
         }
         self.window = rest;
-        self.unread += data;
         Ok(())
     }
 
-    /// Octets left the unread ones, and so did `pieces` they came in: read, or dropped with their stream.
-    pub(crate) fn release(&mut self, count: usize, pieces: usize) {
-        self.unread -= count.min(self.unread);
-        self.pieces -= pieces.min(self.pieces);
-        self.consumed += count as i64;
+    /// A piece waits for its reader.
+    #[inline]
+    pub(crate) fn keep(&mut self, piece: Unread) {
+        self.unread.add(piece);
+        self.recharge();
+    }
+
+    /// Octets came that nobody will read.
+    #[inline]
+    pub(crate) fn skip(&mut self, octets: usize) {
+        self.consumed += octets as i64;
+    }
+
+    /// What waited was read, or dropped with its stream.
+    pub(crate) fn release(&mut self, part: Unread) {
+        self.unread.sub(part);
+        self.consumed += part.octets as i64;
+        self.recharge();
+    }
+
+    #[inline]
+    fn recharge(&mut self) {
+        self.charge.resize(self.unread.octets + self.unread.pieces * PIECE);
+    }
+
+    /// What the connection holds in all.
+    #[inline]
+    fn charged(&self) -> i64 {
+        self.charge.account().charged() as i64
     }
 
     /// Whether arrival alone gives credit back: while less than half the memory is taken, a paused stream
     /// must not hold up the others.
+    #[inline]
     pub(crate) fn roomy(&self) -> bool {
-        (self.charged() as i64) < self.memory / 2
+        self.charged() < self.memory / 2
     }
 
     /// So many pieces wait that withheld credit was no answer to them.
     pub(crate) fn crowded(&self) -> bool {
-        self.charged() as i64 > 2 * self.memory
+        self.charge.octets() as i64 > 2 * self.memory
     }
 
     /// What to send as WINDOW_UPDATE now, if it is worth a frame.
@@ -182,7 +243,8 @@ impl ConnectionWindow {
             self.target = (self.target * 2).min(self.max);
             self.consumed = 0;
         }
-        let wanted = self.target.min(self.memory - self.charged() as i64);
+        // A reader that pauses must not bring the connection over its memory: the rest has room beside it.
+        let wanted = self.target.min(self.memory - self.memory / 16 - self.charged());
         let owed = wanted - self.window;
         if owed <= 0 || owed < wanted / 2 {
             return None;
@@ -206,16 +268,17 @@ mod tests {
     fn a_stream_gets_credit_in_halves_and_grows_with_consumption() {
         let bounds = Window { start: 100, max: 400 };
         let mut window = StreamWindow::new(100);
-        window.receive(100, 100).unwrap();
-        assert_eq!(window.receive(1, 1), Err(1));
-        assert_eq!(window.consume(49), 49);
+        window.receive(100).unwrap();
+        window.keep(Unread::piece(100, true));
+        assert_eq!(window.receive(1), Err(1));
+        assert_eq!(window.consume(49).octets, 49);
         assert_eq!(window.update(bounds, None, 0), None);
         window.consume(1);
         assert_eq!(window.update(bounds, None, 0), Some(50));
         window.consume(50);
         assert_eq!(window.update(bounds, None, 0), Some(150), "target doubled to 200");
         assert_eq!(window.window(), 200);
-        assert_eq!(window.consume(1), 0, "nothing left to consume");
+        assert_eq!(window.consume(1), Unread::default(), "nothing left to consume");
     }
 
     #[test]
@@ -223,27 +286,44 @@ mod tests {
         let bounds = Window { start: 1, max: 1 };
         let mut window = StreamWindow::new(1);
         for _ in 0..3 {
-            window.receive(1, 1).unwrap();
+            window.receive(1).unwrap();
+            window.keep(Unread::piece(1, true));
             window.consume(1);
             assert_eq!(window.update(bounds, None, 0), Some(1));
         }
     }
 
     #[test]
+    fn small_pieces_weigh_until_they_are_read_or_made_up_for() {
+        let mut window = StreamWindow::new(1000);
+        window.keep(Unread::piece(6, true));
+        assert_eq!(window.unread().thin, 0, "no room for more");
+        window.keep(Unread::piece(6, false));
+        window.keep(Unread::piece(SMALL, false));
+        assert_eq!(window.unread().thin, SMALL - 6);
+        window.keep(Unread::piece(SMALL + 100, false));
+        assert_eq!(window.unread(), Unread { octets: 12 + 2 * SMALL + 100, pieces: 4, thin: SMALL - 106 });
+        assert_eq!(window.consume(usize::MAX).pieces, 4);
+        assert_eq!(window.unread(), Unread::default());
+        assert_eq!(Unread::piece(0, false), Unread::default(), "empty frames have a budget of their own");
+    }
+
+    #[test]
     fn the_connection_never_promises_more_than_memory() {
-        let mut window = ConnectionWindow::new(Window { start: 1 << 20, max: 16 << 20 }, 1 << 20);
+        let mut window = ConnectionWindow::new(Window { start: 1 << 20, max: 16 << 20 }, 1 << 20, &Account::default());
         while let Some(_credit) = window.update() {}
         let mut unread = 0i64;
         while window.window() > 0 {
             let step = window.window().min(16_384);
-            window.receive(step as usize, step as usize).unwrap();
+            window.receive(step as usize).unwrap();
+            window.keep(Unread::piece(step as usize, true));
             unread += step;
             if window.roomy() {
                 let _ = window.update();
             }
             assert!(unread + window.window() <= 1 << 20);
         }
-        window.release(unread as usize, 0);
+        window.release(Unread { octets: unread as usize, ..Unread::default() });
         assert!(window.update().is_some());
     }
 }

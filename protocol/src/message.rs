@@ -5,6 +5,7 @@
 
 use crate::fields::{Fields, Span};
 use crate::hpack::{FieldRef, token};
+use crate::limit::Limit;
 use crate::priority::Priority;
 use crate::syntax::{is_authority, is_path, is_scheme, is_tchar, parse_content_length, parse_status};
 pub use crate::syntax::{is_connection_specific, is_field_name, is_field_value};
@@ -333,6 +334,11 @@ impl Collector {
     /// The list or the number of fields is past its bound (RFC 9113 §10.5.1).
     pub(crate) fn too_large(&self) -> bool {
         self.size > self.max_size || self.count > self.max_count
+    }
+
+    /// Which of the two it is.
+    pub(crate) fn excess(&self) -> Limit {
+        if self.count > self.max_count { Limit::HeaderFields } else { Limit::HeaderBytes }
     }
 
     /// Octets of the list so far, 32 a field included.

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use crate::fields::Fields;
 use crate::flow::StreamWindow;
 use crate::ids::StreamId;
+use crate::memory::{Account, Credit};
 use crate::priority::Priority;
 
 /// What follows the octets that are queued.
@@ -53,6 +54,8 @@ pub(crate) struct Sending {
     pub(crate) head_sent: bool,
     pub(crate) queue: VecDeque<Bytes>,
     pub(crate) queued: usize,
+    /// What is queued, charged as far as the send buffer goes: more than that is the handler's own.
+    pub(crate) charge: Option<Credit>,
     pub(crate) tail: Tail,
     /// What the head we sent says of the body.
     pub(crate) rule: SendRule,
@@ -73,12 +76,23 @@ impl Sending {
             head_sent: false,
             queue: VecDeque::new(),
             queued: 0,
+            charge: None,
             tail: Tail::Open,
             rule: SendRule::Free,
             given: 0,
             starved: false,
             scheduled: false,
             dry: None,
+        }
+    }
+
+    /// Brings the charge of the queue up to date, which counts up to `most` octets.
+    #[inline]
+    pub(crate) fn recharge(&mut self, account: &Account, most: usize) {
+        match &mut self.charge {
+            Some(charge) => charge.resize(self.queued.min(most)),
+            None if self.queued > 0 => self.charge = Some(account.charge(self.queued.min(most))),
+            None => {}
         }
     }
 
@@ -154,6 +168,8 @@ pub(crate) struct Stream {
     /// Body octets framed so far.
     pub(crate) sent: u64,
     pub(crate) received: u64,
+    /// The request's head, where it is large: charged while somebody may hold it.
+    pub(crate) held: Option<Credit>,
 }
 
 impl Stream {
@@ -170,6 +186,7 @@ impl Stream {
             informational: 0,
             sent: 0,
             received: 0,
+            held: None,
         }
     }
 

@@ -5,7 +5,7 @@ mod support;
 
 use bytes::Bytes;
 use stagedoor_protocol::settings::id as setting;
-use stagedoor_protocol::{Cause, Config, ConnectionError, ErrorCode, Event, Limit, Origin, Role};
+use stagedoor_protocol::{Budgets, Cause, Config, ConnectionError, ErrorCode, Event, Limit, Origin, Role};
 use support::{Raw, block, fixed, frames, status};
 
 const BIG: u32 = 0x7fff_ffff;
@@ -75,6 +75,8 @@ fn padding_gives_the_window_back_while_memory_is_short() {
         stream_window: fixed(768 << 10),
         connection_window: fixed(512 << 10),
         session_memory: memory,
+        // That nobody reads them is not the matter here.
+        budgets: Budgets { small_data: u32::MAX, ..Budgets::default() },
         ..Config::default()
     };
     let mut raw = Raw::server_with(config, &[]);

@@ -145,6 +145,9 @@ impl Connection {
     /// The connection ends by an error (§5.4.1).
     pub(super) fn fail(&mut self, error: ConnectionError) {
         if !self.is_closed() {
+            if let ConnectionError::Calm(limit) = &error {
+                self.trip(*limit);
+            }
             self.close(error.code(), error.to_string().as_bytes());
             self.events.push_back(Event::ConnectionFailed { error });
         }

@@ -5,8 +5,9 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::closing::Phase;
+use super::limits::Charges;
 use super::{Connection, Ping, PingKind, Role};
-use crate::budget::Budget;
+use crate::budget::Spent;
 use crate::config::Config;
 use crate::error::{ConnectionError, ErrorCode, UserError};
 use crate::event::{Counters, Event, Origin};
@@ -14,6 +15,8 @@ use crate::flow::{ConnectionWindow, MAX_WINDOW};
 use crate::frame::{self, FrameHeader, PREFACE, flag, kind};
 use crate::hpack;
 use crate::ids::StreamId;
+use crate::limit::Limit;
+use crate::memory::Account;
 use crate::output::Output;
 use crate::schedule::Scheduler;
 use crate::settings::{InForce, MAX_CUSTOM, Settings, id};
@@ -24,6 +27,7 @@ impl Connection {
     /// A connection in `role`. The preface (client), the first SETTINGS and the connection's window are in the
     /// output at once.
     pub fn new(role: Role, config: Config, now: Instant) -> Self {
+        let account = Account::default();
         let mut connection = Self {
             role,
             phase: Phase::Open,
@@ -34,7 +38,7 @@ impl Connection {
             partial_since: None,
             partial_block: None,
             decoder: hpack::Decoder::new(4096),
-            recv_window: ConnectionWindow::new(config.connection_window, config.session_memory),
+            recv_window: ConnectionWindow::new(config.connection_window, config.session_memory, &account),
             events: VecDeque::new(),
             table: Table::default(),
             last_remote: StreamId::CONNECTION,
@@ -50,6 +54,7 @@ impl Connection {
             output: Output::default(),
             scheduler: Scheduler::default(),
             send_window: 65_535,
+            data_sent: 0,
             dry: None,
             clock: now,
             local: InForce::default(),
@@ -62,7 +67,11 @@ impl Connection {
             pings_sent: VecDeque::new(),
             announced_last: role.highest_of_peer(),
             remote_goaway: None,
-            budget: Budget::default(),
+            spent: Spent::default(),
+            trips: Vec::new(),
+            charges: Charges::new(&account),
+            account,
+            over_memory: None,
             counters: Box::new(Counters::default()),
             errors: VecDeque::new(),
             config: Box::new(config),
@@ -228,7 +237,8 @@ impl Connection {
     /// An answer to a PING. One that answers nothing is not told, and costs the peer as much as a PING of its own.
     pub(super) fn pong(&mut self, payload: [u8; 8], now: Instant) -> Result<(), ConnectionError> {
         let Some(at) = self.pings_sent.iter().position(|ping| ping.payload == payload) else {
-            return self.budget.ping(now);
+            self.spent.invalid_frame(&self.config.budgets)?;
+            return self.spent.ping(&self.config.budgets, now);
         };
         match self.pings_sent.remove(at).map(|ping| ping.kind) {
             Some(PingKind::Drain) => self.drain_answered(),
@@ -247,7 +257,8 @@ impl Connection {
             Phase::Closed => return None,
         };
         let settings = self.settings_sent.front().map(|(_, sent)| *sent + self.config.settings_timeout);
-        [self.preface_deadline, self.header_deadline(), settings, drain].into_iter().flatten().min()
+        let memory = self.memory_deadline();
+        [self.preface_deadline, self.header_deadline(), settings, memory, drain].into_iter().flatten().min()
     }
 
     /// A header block, or the frame that begins one, has to be complete by then.
@@ -266,7 +277,7 @@ impl Connection {
         }
     }
 
-    /// Acts on deadlines that have passed: preface, header block, SETTINGS acknowledgement, the PING of a drain.
+    /// Acts on deadlines that have passed: preface, header block, SETTINGS acknowledgement, memory, the PING of a drain.
     /// # Errors
     /// As [`Self::handle_input`].
     pub fn handle_deadline(&mut self, now: Instant) -> Result<(), ConnectionError> {
@@ -280,6 +291,8 @@ impl Connection {
             ConnectionError::HeaderTimeout
         } else if passed(settings) {
             ConnectionError::SettingsTimeout
+        } else if passed(self.memory_deadline()) {
+            ConnectionError::Calm(Limit::Memory)
         } else {
             if let Phase::DrainAnnounced { deadline, .. } = self.phase
                 && deadline <= now

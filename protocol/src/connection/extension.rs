@@ -95,7 +95,7 @@ impl Connection {
                 self.events.push_back(Event::AltSvcReceived { id, origin, value });
                 Ok(())
             }
-            Some(_) | None => self.budget.unknown_frame(HEADER_LEN + payload.len()),
+            Some(_) | None => self.spent.unknown_frame(HEADER_LEN + payload.len(), &self.config.budgets),
         }
     }
 
@@ -107,7 +107,7 @@ impl Connection {
                 self.events.push_back(Event::OriginReceived { origins });
                 Ok(())
             }
-            Some(_) | None => self.budget.unknown_frame(HEADER_LEN + payload.len()),
+            Some(_) | None => self.spent.unknown_frame(HEADER_LEN + payload.len(), &self.config.budgets),
         }
     }
 }

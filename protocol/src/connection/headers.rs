@@ -6,12 +6,12 @@ use std::ops::ControlFlow;
 use std::time::Instant;
 
 use super::{Connection, PartialBlock, Role};
-use crate::budget::{CONTINUATIONS, HEADER_BLOCK};
-use crate::error::{ConnectionError, Limit, StreamError};
+use crate::error::{ConnectionError, StreamError};
 use crate::event::Event;
 use crate::frame::{self, FrameHeader, HEADER_LEN, flag};
 use crate::hpack;
 use crate::ids::StreamId;
+use crate::limit::Limit;
 use crate::message::{Collector, Kind, Malformed};
 use crate::priority::Priority;
 use crate::stream::{BodyRule, Receiving, RecvHalf, SendHalf, Sending, Stream};
@@ -82,8 +82,9 @@ impl Connection {
             promised,
             block: fragment.to_vec(),
             continuations: 0,
-            empty: fragment.is_empty(),
+            empty: fragment.is_empty().into(),
             since: now,
+            charge: self.account.charge(fragment.len()),
         }));
         Ok(())
     }
@@ -96,16 +97,20 @@ impl Connection {
     ) -> Result<(), ConnectionError> {
         let Some(partial) = self.partial_block.as_mut() else { return Err(ConnectionError::Continuation) };
         let last = header.has(flag::END_HEADERS);
+        let budgets = &self.config.budgets;
         partial.continuations += 1;
-        // One empty fragment may be clumsiness; more are the flood of VU#421644.
-        if partial.continuations > CONTINUATIONS || (payload.is_empty() && !last && partial.empty) {
+        if partial.continuations > budgets.continuations {
             return Err(ConnectionError::Calm(Limit::Continuations));
         }
-        partial.empty |= payload.is_empty();
-        if partial.block.len() + payload.len() > HEADER_BLOCK {
+        partial.empty += u32::from(payload.is_empty() && !last);
+        if partial.empty > budgets.empty_continuations {
+            return Err(ConnectionError::Calm(Limit::EmptyContinuations));
+        }
+        if partial.block.len() + payload.len() > budgets.header_block_bytes {
             return Err(ConnectionError::Calm(Limit::HeaderBlockBytes));
         }
         partial.block.extend_from_slice(payload);
+        partial.charge.resize(partial.block.capacity());
         if !last {
             return Ok(());
         }
@@ -152,7 +157,7 @@ impl Connection {
         match self.table.gone(id) {
             Gone::Reset => {
                 // Read for the tables' sake alone.
-                self.budget.unknown_frame(HEADER_LEN + block.len())?;
+                self.spent.unknown_frame(HEADER_LEN + block.len(), &self.config.budgets)?;
                 self.decode(Kind::Trailers, block).map(drop)
             }
             Gone::Ended => Err(ConnectionError::StreamClosed { frame: "HEADERS", id }),
@@ -166,7 +171,8 @@ impl Connection {
         let max = self.config.max_header_list_size as usize;
         let mut collector = Collector::new(kind, max, self.config.max_header_fields);
         collector.reserve(16, (block.len() * 2).clamp(256, 4096));
-        let abuse = max.saturating_mul(4).max(HEADER_BLOCK);
+        let factor = self.config.budgets.header_list_factor as usize;
+        let abuse = max.saturating_mul(factor).max(self.config.budgets.header_block_bytes);
         let decoded = self.decoder.decode(block, MAX_STRING, |field| {
             collector.field(field);
             if collector.size() > abuse { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
@@ -190,21 +196,23 @@ impl Connection {
         self.streams_seen += 1;
         let connect_protocol = self.config.enable_connect_protocol;
         let collector = self.decode(Kind::Request { connect_protocol }, block)?;
-        self.budget.useful(block.len());
+        self.spent.useful(block.len());
         let priority = self.take_early_priority(id);
         if id > self.announced_last {
             return self.fail_stream(id, &StreamError::Draining, now);
         }
-        let open = self.remote_open as usize + self.lingering.len();
-        if open >= self.config.max_concurrent_streams as usize {
-            return self.fail_stream(id, &StreamError::TooManyStreams, now);
+        if let Some((limit, error)) = self.no_room() {
+            self.trip(limit);
+            return self.fail_stream(id, &error, now);
         }
-        self.budget.stream_accepted();
+        self.spent.stream_accepted();
         if collector.too_large() {
+            self.trip(collector.excess());
             self.insert_remote(id, BodyRule::Free, true, end_stream);
             self.events.push_back(Event::HeadTooLarge { id });
             return Ok(());
         }
+        let collector_size = collector.size();
         let head = match collector.request() {
             Ok(head) => head,
             Err(rule) => return self.fail_stream(id, &StreamError::Malformed(rule), now),
@@ -216,14 +224,32 @@ impl Connection {
             return self.fail_stream(id, &StreamError::Malformed(Malformed::BodyLength), now);
         }
         let rule = declared.map_or(BodyRule::Free, BodyRule::Declared);
+        let held = self.charge_head(collector_size);
         let stream = self.insert_remote(id, rule, false, end_stream);
         stream.head_request = head.method() == "HEAD";
         stream.connect = head.method() == "CONNECT";
+        stream.held = held;
         if let Some(priority) = priority.or(head.priority()) {
             stream.priority = priority;
         }
         self.events.push_back(Event::StreamOpened { id, head, end_stream });
         Ok(())
+    }
+
+    /// Why a new stream of the peer is refused, if it is: nothing was done for it then.
+    #[inline]
+    fn no_room(&self) -> Option<(Limit, StreamError)> {
+        let (most, budgets) = (self.config.max_concurrent_streams, &self.config.budgets);
+        if self.remote_open as usize + self.lingering.len() >= most as usize {
+            return Some((Limit::Streams, StreamError::TooManyStreams));
+        }
+        if self.spent.crowded(most, budgets) {
+            return Some((Limit::NewStreams, StreamError::TooManyStreams));
+        }
+        if self.account.charged() > self.config.session_memory {
+            return Some((Limit::Memory, StreamError::NoMemory));
+        }
+        None
     }
 
     fn insert_remote(
@@ -272,6 +298,7 @@ impl Connection {
         let error = if !end_stream || receiving.rule == BodyRule::Tunnel {
             StreamError::Malformed(Malformed::UnexpectedHeaders)
         } else if collector.too_large() {
+            self.trip(collector.excess());
             StreamError::HeaderListTooLarge
         } else if matches!(receiving.rule, BodyRule::Declared(length) if length != receiving.received) {
             StreamError::Malformed(Malformed::BodyLength)
@@ -313,6 +340,7 @@ impl Connection {
         }
         let collector = self.decode(Kind::Response, block)?;
         if collector.too_large() {
+            self.trip(collector.excess());
             return self.fail_stream(id, &StreamError::HeaderListTooLarge, now);
         }
         match self.take_response(id, end_stream, collector) {
@@ -399,6 +427,7 @@ impl Connection {
             return self.fail_stream(promised, &StreamError::TooManyStreams, now);
         }
         if collector.too_large() {
+            self.trip(collector.excess());
             return self.fail_stream(promised, &StreamError::HeaderListTooLarge, now);
         }
         let head = match collector.request() {
@@ -420,7 +449,7 @@ impl Connection {
         let mut stream = Stream::new(promised, SendHalf::Closed, recv, self.local.initial_window_size);
         stream.reserved = true;
         stream.head_request = head.method() == "HEAD";
-        self.budget.stream_accepted();
+        self.spent.stream_accepted();
         self.reserved += 1;
         self.table.insert(stream);
         self.events.push_back(Event::PushPromised { id, promised, head });

@@ -6,12 +6,12 @@ use bytes::Bytes;
 
 use super::closing::{GoAway, MAX_DEBUG, Phase};
 use super::{Connection, Role};
-use crate::budget::SETTINGS_ENTRIES;
-use crate::error::{ConnectionError, ErrorCode, Limit, StreamError};
+use crate::error::{ConnectionError, ErrorCode, StreamError};
 use crate::event::{Cause, Event, Origin, Scope};
-use crate::flow::MAX_WINDOW;
+use crate::flow::{MAX_WINDOW, Unread};
 use crate::frame::{self, FrameHeader, HEADER_LEN, PREFACE, flag, kind};
 use crate::ids::StreamId;
+use crate::limit::Limit;
 use crate::message::Malformed;
 use crate::priority::Priority;
 use crate::settings::{self, MAX_CUSTOM, Settings};
@@ -170,7 +170,7 @@ impl Connection {
             kind::PRIORITY_UPDATE => self.on_priority_update(header, payload),
             kind::ALTSVC if self.role == Role::Client => self.on_altsvc(header, payload),
             kind::ORIGIN if self.role == Role::Client => self.on_origin(header, payload),
-            _ => self.budget.unknown_frame(HEADER_LEN + payload.len()),
+            _ => self.spent.unknown_frame(HEADER_LEN + payload.len(), &self.config.budgets),
         }
     }
 
@@ -181,14 +181,13 @@ impl Connection {
         }
         let (data, padding) = frame::strip_padding(header, payload)?;
         let end_stream = header.has(flag::END_STREAM);
-        if data.is_empty() && !end_stream {
-            self.budget.empty_data()?;
+        if !end_stream {
+            self.spent.data(data.len(), &self.config.budgets)?;
         }
-        self.budget.useful(data.len());
+        self.spent.useful(data.len());
+        let open = self.recv_window.window();
         // The whole payload counts, padding too (§6.1); until a reader holds it none of it is unread.
-        self.recv_window
-            .receive(payload.len(), data.len())
-            .map_err(ConnectionError::ConnectionWindowExceeded)?;
+        self.recv_window.receive(payload.len()).map_err(ConnectionError::ConnectionWindowExceeded)?;
         let Some(stream) = self.table.get_mut(id) else {
             return self.data_on_gone_stream(id, data.len());
         };
@@ -207,13 +206,13 @@ impl Connection {
             }
             BodyRule::Free | BodyRule::None | BodyRule::Tunnel | BodyRule::Declared(_) => Ok(()),
         };
-        let unread = if receiving.discard { 0 } else { data.len() };
+        let open = open.min(stream.window.window());
         let taken = match rule {
             Err(rule) => Err(StreamError::Malformed(rule)),
-            Ok(()) => stream.window.receive(payload.len(), unread).map_err(StreamError::WindowExceeded),
+            Ok(()) => stream.window.receive(payload.len()).map_err(StreamError::WindowExceeded),
         };
         if let Err(error) = taken {
-            self.recv_window.release(data.len(), 0);
+            self.recv_window.skip(data.len());
             self.fail_stream(id, &error, now)?;
             self.connection_credit();
             return Ok(());
@@ -225,11 +224,12 @@ impl Connection {
             stream.recv = RecvHalf::Closed;
         }
         if discard {
-            self.recv_window.release(data.len(), 0);
+            self.recv_window.skip(data.len());
         } else if !data.is_empty() || end_stream {
-            if !data.is_empty() {
-                self.recv_window.keep_piece();
-            }
+            // The last frame of a body is as long as the body makes it; others are what the window leaves, or less.
+            let piece = Unread::piece(data.len(), end_stream || payload.len() as i64 >= open);
+            stream.window.keep(piece);
+            self.recv_window.keep(piece);
             let data = Bytes::copy_from_slice(data);
             self.events.push_back(Event::DataReceived { id, data, end_stream });
         }
@@ -243,7 +243,8 @@ impl Connection {
         if discard || padding > 0 || roomy {
             self.connection_credit();
         }
-        if !roomy && self.recv_window.crowded() {
+        let thin = self.recv_window.thin() > self.config.budgets.small_data as usize;
+        if thin || (!roomy && self.recv_window.crowded()) {
             return Err(ConnectionError::Calm(Limit::SmallData));
         }
         Ok(())
@@ -251,7 +252,7 @@ impl Connection {
 
     /// DATA for a stream that is not in the table: its octets go back to the connection (§5.1, §6.9).
     fn data_on_gone_stream(&mut self, id: StreamId, data: usize) -> Result<(), ConnectionError> {
-        self.recv_window.release(data, 0);
+        self.recv_window.skip(data);
         if self.is_idle(id) {
             return Err(ConnectionError::IdleStream { frame: "DATA", id });
         }
@@ -272,7 +273,7 @@ impl Connection {
             // attack (CVE-2025-8671), so the connection ends as §5.4.1 allows.
             return Err(ConnectionError::FrameSize { frame: "PRIORITY", length: header.length });
         }
-        self.budget.priority(self.streams_seen)
+        self.spent.priority(self.streams_seen, &self.config.budgets)
     }
 
     fn on_reset(&mut self, header: FrameHeader, payload: &[u8], now: Instant) -> Result<(), ConnectionError> {
@@ -290,7 +291,8 @@ impl Connection {
         self.record(id, Origin::Remote, code);
         let answered = self.table.get(id).is_none_or(|stream| stream.answered());
         if self.role == Role::Server {
-            self.budget.reset_received(answered, self.config.resets_received, now)?;
+            self.spent.reset_received(answered, &self.config.budgets, now)?;
+            self.spent.stream_given_up();
         }
         self.forget(id, Cause::Reset { by: Origin::Remote, code });
         Ok(())
@@ -314,10 +316,7 @@ impl Connection {
         if !payload.len().is_multiple_of(6) {
             return Err(ConnectionError::FrameSize { frame: "SETTINGS", length: header.length });
         }
-        self.budget.settings(now)?;
-        if payload.len() / 6 > SETTINGS_ENTRIES {
-            return Err(ConnectionError::Calm(Limit::Settings));
-        }
+        self.spent.settings(payload.len() / 6, &self.config.budgets, now)?;
         let mut settings = Settings::decode(payload)?;
         let wanted = &self.config.remote_custom_settings;
         settings.custom.retain(|(id, _)| wanted.iter().take(MAX_CUSTOM).any(|other| other == id));
@@ -332,7 +331,7 @@ impl Connection {
         self.settings_seen = true;
         self.preface_deadline = None;
         self.write_frame(kind::SETTINGS, flag::ACK, StreamId::CONNECTION, &[]);
-        self.budget.reply_queued()?;
+        self.spent.ack_queued(&self.config.budgets)?;
         self.events.push_back(Event::SettingsReceived { settings });
         Ok(())
     }
@@ -376,9 +375,9 @@ impl Connection {
         if header.has(flag::ACK) {
             return self.pong(octets, now);
         }
-        self.budget.ping(now)?;
+        self.spent.ping(&self.config.budgets, now)?;
         self.write_frame(kind::PING, flag::ACK, StreamId::CONNECTION, &octets);
-        self.budget.reply_queued()?;
+        self.spent.ack_queued(&self.config.budgets)?;
         self.events.push_back(Event::PingReceived { payload: octets });
         Ok(())
     }
@@ -400,7 +399,7 @@ impl Connection {
         }
         if before.is_some() {
             // Twice is graceful (§6.8); without end it is as good as an unknown frame.
-            self.budget.unknown_frame(HEADER_LEN + payload.len())?;
+            self.spent.unknown_frame(HEADER_LEN + payload.len(), &self.config.budgets)?;
         }
         self.record(StreamId::CONNECTION, Origin::Remote, code);
         let debug = Bytes::copy_from_slice(&debug[..debug.len().min(MAX_DEBUG)]);
@@ -425,7 +424,8 @@ impl Connection {
             return Err(ConnectionError::FrameSize { frame: "WINDOW_UPDATE", length: header.length });
         };
         let increment = i64::from(raw & 0x7fff_ffff);
-        self.budget.window_update(self.streams_seen, self.counters.frames_out[usize::from(kind::DATA)])?;
+        let frames = self.counters.frames_out[usize::from(kind::DATA)];
+        self.spent.window_update(self.streams_seen, frames, self.data_sent, &self.config.budgets)?;
         if id.is_connection() {
             if increment == 0 {
                 return Err(ConnectionError::ZeroIncrement);
@@ -475,7 +475,7 @@ impl Connection {
         if id.is_connection() {
             return Err(ConnectionError::UnexpectedPriorityUpdate);
         }
-        self.budget.priority(self.streams_seen)?;
+        self.spent.priority(self.streams_seen, &self.config.budgets)?;
         let priority = Priority::parse(&payload[4..]);
         if let Some(stream) = self.table.get_mut(id) {
             stream.priority = priority;

@@ -1,7 +1,8 @@
 //! The machine of one connection (RFC 9113), both roles.
 //!
 //! `inbound` reads frames, `headers` turns header blocks into messages, `outbound` writes them, `control` keeps
-//! settings and liveness, `closing` the way down, `extension` ALTSVC and ORIGIN, `view` shows how things stand. No I/O, no clock. Invariants: every stream that was announced has
+//! settings and liveness, `closing` the way down, `extension` ALTSVC and ORIGIN, `limits` what is held and which limits were
+//! met, `view` shows how things stand. No I/O, no clock. Invariants: every stream that was announced has
 //! exactly one [`Event::StreamClosed`]; after the end nothing is emitted and input is ignored.
 
 mod closing;
@@ -9,6 +10,7 @@ mod control;
 mod extension;
 mod headers;
 mod inbound;
+mod limits;
 mod outbound;
 mod view;
 
@@ -20,13 +22,16 @@ use std::io::IoSlice;
 use std::time::Instant;
 
 use self::closing::{GoAway, Phase};
-use crate::budget::{Budget, REPLIES_SOFT};
+use self::limits::Charges;
+use crate::budget::Spent;
 use crate::config::Config;
 use crate::error::{ConnectionError, ErrorCode, StreamError, UserError};
 use crate::event::{Cause, Counters, ErrorRecord, Event, Origin, Scope};
 use crate::flow::{ConnectionWindow, StreamWindow};
 use crate::hpack;
 use crate::ids::StreamId;
+use crate::limit::Limit;
+use crate::memory::{Account, Credit};
 use crate::output::Output;
 use crate::priority::Priority;
 use crate::schedule::Scheduler;
@@ -80,8 +85,18 @@ struct PartialBlock {
     promised: Option<StreamId>,
     block: Vec<u8>,
     continuations: u32,
-    empty: bool,
+    /// Fragments without octets.
+    empty: u32,
     since: Instant,
+    charge: Credit,
+}
+
+/// A stream that was reset while its owner still works on it.
+#[derive(Debug)]
+struct Lingering {
+    id: StreamId,
+    /// Its head is still in somebody's hands.
+    _held: Option<Credit>,
 }
 
 /// One HTTP/2 connection.
@@ -119,7 +134,7 @@ pub struct Connection {
     reserved: u32,
     streams_seen: u64,
     /// Closed by a reset while the owner still works on them; they count against the concurrency limit.
-    lingering: Vec<StreamId>,
+    lingering: Vec<Lingering>,
     /// Closed with octets unread: their share of the connection's memory.
     orphans: Vec<(StreamId, StreamWindow)>,
     /// PRIORITY_UPDATE for streams that are idle yet (RFC 9218 §7.1).
@@ -130,6 +145,8 @@ pub struct Connection {
     output: Output,
     scheduler: Scheduler,
     send_window: i64,
+    /// Body octets framed.
+    data_sent: u64,
     /// Since when octets wait for the connection window.
     dry: Option<Instant>,
     /// The time of the owner's last call.
@@ -146,7 +163,13 @@ pub struct Connection {
     announced_last: StreamId,
     /// The peer's GOAWAY.
     remote_goaway: Option<Box<GoAway>>,
-    budget: Budget,
+    spent: Spent,
+    account: Account,
+    charges: Charges,
+    /// Since when more is held than there is memory for.
+    over_memory: Option<Instant>,
+    /// Limits that were reached and how often, until somebody asks.
+    trips: Vec<(Limit, u32)>,
     counters: Box<Counters>,
     errors: VecDeque<ErrorRecord>,
 }
@@ -167,7 +190,7 @@ impl Connection {
     /// what it asked for is not listened to (CVE-2019-9517).
     pub fn wants_input(&self) -> bool {
         !self.is_closed()
-            && self.budget.replies() < REPLIES_SOFT
+            && self.spent.replies() < self.config.budgets.control_queue_stop
             && self.output.len() < 2 * self.config.output_high_water
     }
 
@@ -191,7 +214,7 @@ impl Connection {
     /// The socket took `count` octets, at most as many as were handed out.
     pub fn advance_output(&mut self, count: usize) {
         self.output.advance(count);
-        self.budget.output_advanced(count, self.output.len());
+        self.spent.output_advanced(count, self.output.len());
     }
 
     /// Whether the stream is open, on either side.
@@ -218,22 +241,20 @@ impl Connection {
         self.orphans.shrink_to_fit();
         self.settings_sent.shrink_to_fit();
         self.pings_sent.shrink_to_fit();
+        self.trips.shrink_to_fit();
         self.early_priorities.shrink_to_fit();
     }
 
     /// The reader has taken `count` octets of received body: windows may grow again.
     pub fn consume(&mut self, id: StreamId, count: usize) {
         if let Some(stream) = self.table.get_mut(id) {
-            let pieces = stream.window.pieces();
             let taken = stream.window.consume(count);
-            self.recv_window.release(taken, pieces - stream.window.pieces());
+            self.recv_window.release(taken);
             self.stream_credit(id);
         } else if let Some(at) = self.orphans.iter().position(|(orphan, _)| *orphan == id) {
             let window = &mut self.orphans[at].1;
-            let pieces = window.pieces();
-            let taken = window.consume(count);
-            self.recv_window.release(taken, pieces - window.pieces());
-            if window.unread() == 0 {
+            self.recv_window.release(window.consume(count));
+            if window.unread().octets == 0 {
                 self.orphans.swap_remove(at);
             }
         }
@@ -245,11 +266,11 @@ impl Connection {
     /// Harmless for any other stream.
     pub fn release_stream(&mut self, id: StreamId) {
         if !self.lingering.is_empty() {
-            self.lingering.retain(|other| *other != id);
+            self.lingering.retain(|other| other.id != id);
         }
         if let Some(at) = self.orphans.iter().position(|(orphan, _)| *orphan == id) {
             let (_, window) = self.orphans.swap_remove(at);
-            self.recv_window.release(window.unread(), window.pieces());
+            self.recv_window.release(window.unread());
             self.connection_credit();
         }
     }
@@ -297,11 +318,12 @@ impl Connection {
             }
             self.counters.wetted(Scope::Stream, sending.dry, self.clock);
         }
-        let (unread, pieces) = (stream.window.unread(), stream.window.pieces());
+        let unread = stream.window.unread();
         match cause {
             Cause::EndStream => {
                 self.table.remember_ended(id);
-                if unread > 0 {
+                self.spent.stream_ended_well();
+                if unread.octets > 0 {
                     self.orphans.push((id, stream.window));
                 }
             }
@@ -311,16 +333,16 @@ impl Connection {
                     Origin::Remote => self.table.remember_ended(id),
                 }
                 if self.role == Role::Server && self.is_remote(id) {
-                    self.lingering.push(id);
+                    self.lingering.push(Lingering { id, _held: stream.held });
                 }
-                self.recv_window.release(unread, pieces);
+                self.recv_window.release(unread);
                 self.connection_credit();
             }
             Cause::Unprocessed => {
-                self.recv_window.release(unread, pieces);
+                self.recv_window.release(unread);
                 self.connection_credit();
             }
-            Cause::ConnectionClosed => self.recv_window.release(unread, pieces),
+            Cause::ConnectionClosed => self.recv_window.release(unread),
         }
         self.events.push_back(Event::StreamClosed { id, cause });
     }
@@ -342,17 +364,17 @@ impl Connection {
     ) -> Result<(), ConnectionError> {
         let code = error.code();
         self.write_reset(id, code);
-        self.budget.reply_queued()?;
+        self.spent.reply_queued(&self.config.budgets)?;
         if self.table.get(id).is_some() {
             self.forget(id, Cause::Reset { by: Origin::Local, code });
         } else {
             self.table.remember_reset(id);
         }
         match error {
-            StreamError::TooManyStreams | StreamError::Draining => {
-                self.budget.refused(self.config.max_concurrent_streams)
+            StreamError::TooManyStreams | StreamError::NoMemory | StreamError::Draining => {
+                self.spent.refused(self.config.max_concurrent_streams, &self.config.budgets)
             }
-            _ => self.budget.reset_provoked(self.config.resets_provoked, now),
+            _ => self.spent.reset_provoked(&self.config.budgets, now),
         }
     }
 

@@ -240,6 +240,7 @@ impl Connection {
             };
             sending.window -= length + extra as i64;
             self.send_window -= length + extra as i64;
+            self.data_sent += length as u64;
             write_data_header(self.output.run(), id, data.len(), extra, end_stream);
             self.counters.frames_out[usize::from(kind::DATA)] += 1;
             self.output.payload(data);
@@ -253,6 +254,7 @@ impl Connection {
         if !data.is_empty() {
             sending.queue.push_back(data);
         }
+        sending.recharge(&self.account, self.config.send_buffer);
         if end_stream {
             sending.tail = Tail::End;
         }
@@ -338,6 +340,7 @@ impl Connection {
             let since = self.dry.take();
             self.counters.wetted(Scope::Connection, since, now);
         }
+        self.settle_charges(now);
         self.output.len()
     }
 
@@ -377,6 +380,8 @@ impl Connection {
         }
         sending.window -= (size + extra) as i64;
         self.send_window -= (size + extra) as i64;
+        self.data_sent += size as u64;
+        sending.recharge(&self.account, self.config.send_buffer);
         stream.sent += size as u64;
         if sending.starved && sending.queued <= low {
             sending.starved = false;

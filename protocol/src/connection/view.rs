@@ -49,7 +49,7 @@ impl StreamView {
             send_window,
             recv_window: stream.window.window(),
             queued,
-            unread: stream.window.unread(),
+            unread: stream.window.unread().octets,
             received: stream.received,
             sent: stream.sent,
             priority: stream.priority,
@@ -161,18 +161,6 @@ impl Connection {
     /// Octets the peer may send on the connection as a whole now.
     pub fn recv_window(&self) -> i64 {
         self.recv_window.window()
-    }
-
-    /// Octets charged: unread bodies, queued bodies, output, a frame or block in flight, header tables.
-    pub fn memory(&self) -> usize {
-        self.recv_window.charged()
-            + self.queued_bodies()
-            + self.output.heap()
-            + self.partial_frame.capacity()
-            + self.partial_block.as_ref().map_or(0, |partial| partial.block.capacity())
-            + self.decoder.heap_size()
-            + self.encoder.heap_size()
-            + self.table.heap()
     }
 
     /// Body octets queued by streams plus output octets waiting.

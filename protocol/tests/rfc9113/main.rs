@@ -10,7 +10,7 @@ mod prelude {
     pub(crate) use bytes::Bytes;
     pub(crate) use stagedoor_protocol::settings::id as setting;
     pub(crate) use stagedoor_protocol::{
-        Cause, Config, ConnectionError, ErrorCode, Event, Fields, Limit, Origin, RequestHead, Role, Settings,
+        Budgets, Cause, Config, ConnectionError, ErrorCode, Event, Fields, Limit, Origin, RequestHead, Role, Settings,
         StreamId, UserError,
     };
 

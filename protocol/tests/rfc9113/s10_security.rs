@@ -138,7 +138,7 @@ fn one_empty_fragment_of_a_block_passes_and_a_second_ends_the_connection() {
             raw.expect_opened(1);
             raw.expect_fine();
         } else {
-            assert_eq!(raw.result, Err(ConnectionError::Calm(Limit::Continuations)));
+            assert_eq!(raw.result, Err(ConnectionError::Calm(Limit::EmptyContinuations)));
             raw.expect_goaway(CALM);
         }
     }
@@ -198,7 +198,8 @@ fn a_reset_before_the_answer_costs_double() {
 fn the_allowances_of_resets_are_those_of_the_owner() {
     type Frames = fn(u32) -> Vec<u8>;
     let rate = Rate { burst: 10, per_second: 2 };
-    let config = Config { resets_received: rate, resets_provoked: rate, ..Config::default() };
+    let budgets = Budgets { resets_received: rate, resets_provoked: rate, ..Budgets::default() };
+    let config = Config { budgets, ..Config::default() };
     let reset = |id| {
         let head = frames::headers(id, &block::get(), frames::END_STREAM);
         [head, frames::rst(id, ErrorCode::CANCEL)].concat()
@@ -306,7 +307,7 @@ fn thirty_two_settings_in_a_frame_pass_and_thirty_three_end_the_connection() {
         if passes {
             raw.expect_fine();
         } else {
-            assert_eq!(raw.result, Err(ConnectionError::Calm(Limit::Settings)));
+            assert_eq!(raw.result, Err(ConnectionError::Calm(Limit::SettingsEntries)));
             raw.expect_goaway(CALM);
         }
     }
@@ -381,7 +382,7 @@ fn a_peer_that_does_not_read_its_answers_is_not_read_from_and_then_cut_off() {
         // Enough time between that the pace of the PINGs themselves is no matter.
         raw.now += Duration::from_millis(200);
         if let Err(error) = raw.conn.handle_input(&frames::ping(n.to_be_bytes()), raw.now) {
-            assert_eq!(error, ConnectionError::Calm(Limit::ControlQueue));
+            assert_eq!(error, ConnectionError::Calm(Limit::OutstandingAcks));
             assert!(unread_at.is_some(), "first it stops reading");
             return;
         }
@@ -421,7 +422,9 @@ fn wants_input_again_when_the_output_was_taken() {
 
 #[test]
 fn answers_that_nobody_takes_stop_the_reading() {
-    let mut raw = Raw::server();
+    // Whoever does not read cannot know that streams have ended: without this more of them would be refused.
+    let budgets = Budgets { new_streams: u32::MAX, ..Budgets::default() };
+    let mut raw = Raw::server_with(Config { budgets, ..Config::default() }, &[]);
     let head = stagedoor_protocol::ResponseHead::new(200, fields(&[("x-long", &"~".repeat(4_000))]));
     let mut id = 1;
     while raw.conn.wants_input() {

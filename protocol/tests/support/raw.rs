@@ -253,6 +253,17 @@ impl Raw {
         })
     }
 
+    /// Debug texts of the GOAWAY frames it sent.
+    pub fn goaways(&self) -> Vec<String> {
+        let debug = |frame: &&Frame| String::from_utf8_lossy(&frame.payload[8..]).into_owned();
+        self.of_kind(frames::GOAWAY).iter().map(debug).collect()
+    }
+
+    /// RST_STREAM frames it sent.
+    pub fn resets(&self) -> Vec<(u32, ErrorCode)> {
+        self.of_kind(frames::RST_STREAM).iter().map(|frame| (frame.id, frame.code())).collect()
+    }
+
     /// Frames of a type since last taken.
     pub fn of_kind(&self, kind: u8) -> Vec<&Frame> {
         self.frames.iter().filter(|frame| frame.kind == kind).collect()

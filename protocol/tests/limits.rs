@@ -1,0 +1,565 @@
+//! The named limits beside RFC 9113 §10: where one octet more or less decides, that innocent peers pass, that what was
+//! reached is told, and that memory is charged and given back whatever happens.
+
+mod support;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use proptest::prelude::*;
+use stagedoor_protocol::{
+    Account, Budgets, Cause, Config, Connection, ConnectionError, ErrorCode, Event, Limit, Rate, RequestHead,
+    ResponseHead, Role,
+};
+use support::{Raw, block, fields, fixed, frames, status};
+
+fn server(change: impl FnOnce(&mut Config)) -> Raw {
+    let mut config = Config::default();
+    change(&mut config);
+    Raw::server_with(config, &[])
+}
+
+/// Says `frame(n)` until the connection ends; how often that went well.
+fn until(raw: &mut Raw, limit: Limit, mut frame: impl FnMut(u32) -> Vec<u8>) -> u32 {
+    for n in 0..1_000_000 {
+        raw.send(frame(n));
+        if raw.result.is_err() {
+            assert_eq!(raw.result, Err(ConnectionError::Calm(limit)));
+            let debug = raw.goaways().last().cloned().expect("GOAWAY");
+            assert!(debug.ends_with(limit.name()), "{debug:?} names {limit}");
+            assert_eq!(raw.conn.take_trips(), [(limit, 1)]);
+            return n;
+        }
+    }
+    panic!("{limit} was never reached");
+}
+
+#[test]
+fn small_data_that_nobody_reads_is_ended_at_its_budget() {
+    let mut raw = server(|_| {});
+    raw.post(1);
+    // Each of one octet falls short by 255: a hundred of them by 25 500, one more by 25 755.
+    assert_eq!(until(&mut raw, Limit::SmallData, |_| frames::data(1, b"x", frames::NONE)), 100);
+}
+
+#[test]
+fn small_data_that_is_read_passes_for_ever() {
+    let mut raw = server(|_| {});
+    raw.post(1);
+    for _ in 0..10_000 {
+        raw.send(frames::data(1, b"x", frames::NONE));
+        raw.act(|conn| conn.consume(1.into(), 1));
+    }
+    raw.expect_alive();
+}
+
+#[test]
+fn real_octets_make_up_for_small_data() {
+    let mut raw = server(|config| config.stream_window = fixed(8 << 20));
+    raw.post(1);
+    // 90 short by 255 each, then one frame that brings 16 128 more than its share.
+    for _ in 0..20 {
+        for _ in 0..60 {
+            raw.send(frames::data(1, b"x", frames::NONE));
+        }
+        raw.send(frames::data(1, &[7; 16_384], frames::NONE));
+        assert_eq!(raw.result, Ok(()));
+    }
+    raw.expect_open(1);
+}
+
+#[test]
+fn what_a_window_of_one_octet_forces_is_not_charged() {
+    for (stream, connection) in [(1, 1 << 20), (1 << 20, 65_535)] {
+        let mut raw = server(|config| {
+            config.stream_window = fixed(stream);
+            config.connection_window = fixed(connection);
+        });
+        for n in 0..200 {
+            let id = 2 * n + 1;
+            raw.post(id);
+            let open = raw.conn.recv_window().min(raw.conn.stream(id.into()).unwrap().recv_window);
+            // As much as the window has, be it one octet; nobody reads it.
+            let piece = vec![7; open.clamp(0, 16_384) as usize];
+            raw.send(frames::data(id, &piece, frames::NONE));
+            assert_eq!(raw.result, Ok(()));
+            raw.send(frames::rst(id, ErrorCode::CANCEL));
+            raw.act(|conn| conn.release_stream(id.into()));
+            raw.advance(Duration::from_millis(100));
+        }
+        raw.expect_fine();
+    }
+}
+
+#[test]
+fn a_stream_with_a_window_of_one_octet_may_stay_unread_for_ever() {
+    // All of 128 streams hold one octet each, which is all their windows let through.
+    let mut raw = server(|config| config.stream_window = fixed(1));
+    for n in 0..128 {
+        raw.post(2 * n + 1);
+        raw.send(frames::data(2 * n + 1, b"x", frames::NONE));
+    }
+    raw.expect_fine();
+}
+
+#[test]
+fn small_last_frames_pass() {
+    let mut raw = server(|_| {});
+    for n in 0..1_000 {
+        let id = 2 * n + 1;
+        raw.send(frames::headers(id, &block::post(), frames::NONE));
+        raw.send(frames::data(id, b"{}", frames::END_STREAM));
+        raw.act(|conn| conn.send_response(id.into(), &status(204), true)).unwrap();
+    }
+    raw.expect_fine();
+}
+
+#[test]
+fn empty_data_beside_data_passes_for_ever() {
+    let mut raw = server(|_| {});
+    raw.post(1);
+    for _ in 0..10_000 {
+        raw.send(frames::data(1, b"", frames::NONE));
+        raw.send(frames::data(1, b"x", frames::NONE));
+        raw.act(|conn| conn.consume(1.into(), 1));
+    }
+    raw.expect_alive();
+}
+
+#[test]
+fn a_reader_that_gives_back_what_it_read_in_small_pieces_passes() {
+    let mut raw = server(|_| {});
+    raw.get(1);
+    let head = ResponseHead::new(200, fields(&[]));
+    raw.act(|conn| conn.send_response(1.into(), &head, false)).unwrap();
+    for _ in 0..50 {
+        raw.act(|conn| conn.send_data(1.into(), Bytes::from(vec![7; 16_384]), false)).unwrap();
+        for _ in 0..128 {
+            raw.send(frames::window_update(1, 128));
+            raw.send(frames::window_update(0, 128));
+            assert_eq!(raw.result, Ok(()), "128 octets at a time");
+        }
+    }
+    raw.expect_alive();
+}
+
+#[test]
+fn answers_to_no_ping_are_invalid_frames_too() {
+    let mut raw = server(|config| config.budgets.pings = Rate { burst: u32::MAX, per_second: 0 });
+    let said = until(&mut raw, Limit::InvalidFrames, |n| frames::ping_ack(u64::from(n).to_be_bytes()));
+    assert_eq!(said, 1_000);
+}
+
+#[test]
+fn invalid_frames_below_the_rate_of_provoked_resets_add_up() {
+    let mut raw = server(|_| {});
+    for n in 0..2_000u32 {
+        let id = 2 * n + 1;
+        // Eight a second: the rate gives ten back.
+        raw.advance(Duration::from_millis(125));
+        raw.send([frames::headers(id, &block::post(), frames::NONE), frames::window_update(id, 0)].concat());
+        if raw.result.is_err() {
+            assert_eq!((n, &raw.result), (1_000, &Err(ConnectionError::Calm(Limit::InvalidFrames))));
+            return;
+        }
+        raw.act(|conn| conn.release_stream(id.into()));
+    }
+    panic!("no end of invalid frames");
+}
+
+#[test]
+fn an_invalid_frame_beside_each_good_stream_passes() {
+    let mut raw = server(|_| {});
+    for n in 0..3_000u32 {
+        raw.advance(Duration::from_millis(125));
+        let (bad, good) = (4 * n + 1, 4 * n + 3);
+        raw.send([frames::headers(bad, &block::post(), frames::NONE), frames::window_update(bad, 0)].concat());
+        raw.act(|conn| conn.release_stream(bad.into()));
+        raw.get(good);
+        raw.act(|conn| conn.send_response(good.into(), &status(204), true)).unwrap();
+    }
+    raw.expect_alive();
+}
+
+#[test]
+fn replies_of_all_kinds_have_one_queue() {
+    // Nobody takes the output: resets that were provoked and answers to PING, in turns.
+    let mut raw = server(|config| {
+        config.budgets.resets_provoked = Rate { burst: u32::MAX, per_second: 0 };
+        config.budgets.invalid_frames = u32::MAX;
+        config.budgets.pings = Rate { burst: u32::MAX, per_second: 0 };
+    });
+    let mut stopped = None;
+    for n in 0..2_000u32 {
+        let id = 2 * n + 1;
+        let provoked =
+            [frames::headers(id, &block::post(), frames::NONE), frames::window_update(id, 0)].concat();
+        let said = raw.conn.handle_input(&provoked, raw.now).and_then(|()| {
+            raw.conn.release_stream(id.into());
+            raw.conn.handle_input(&frames::ping([7; 8]), raw.now)
+        });
+        while raw.conn.poll_event().is_some() {}
+        if !raw.conn.wants_input() {
+            stopped.get_or_insert(n);
+        }
+        if let Err(error) = said {
+            assert_eq!(error, ConnectionError::Calm(Limit::ControlQueue));
+            assert_eq!((stopped, n), (Some(127), 500), "256 stop the reading, 1 000 end it");
+            return;
+        }
+    }
+    panic!("the queue has no end");
+}
+
+#[test]
+fn more_new_streams_than_a_peer_can_know_to_be_free_are_refused() {
+    let mut raw = server(|config| config.max_concurrent_streams = 10);
+    // Everything is answered at once, and nothing leaves: the peer cannot have seen one of these ends.
+    let mut opened = 0;
+    for n in 0..30u32 {
+        let id = 2 * n + 1;
+        raw.conn.handle_input(&frames::headers(id, &block::get(), frames::END_STREAM), raw.now).unwrap();
+        while let Some(event) = raw.conn.poll_event() {
+            if matches!(event, Event::StreamOpened { .. }) {
+                opened += 1;
+                raw.conn.send_response(id.into(), &status(204), true).unwrap();
+            }
+        }
+    }
+    assert_eq!(opened, 20);
+    assert_eq!(raw.conn.take_trips(), [(Limit::NewStreams, 10)]);
+    raw.pump();
+    assert_eq!(raw.resets().len(), 10);
+    assert!(raw.resets().iter().all(|(_, code)| *code == ErrorCode::REFUSED_STREAM));
+    // Octets of ours have left: it may open as many again.
+    raw.get(61);
+    assert!(raw.opened(61));
+    raw.expect_alive();
+}
+
+#[test]
+fn a_peer_that_resets_its_own_streams_knows_them_to_be_free() {
+    let mut raw = server(|config| config.max_concurrent_streams = 2);
+    for n in 0..100u32 {
+        let id = 2 * n + 1;
+        let both = [frames::headers(id, &block::get(), frames::END_STREAM), frames::rst(id, ErrorCode::CANCEL)];
+        raw.conn.handle_input(&both.concat(), raw.now).unwrap();
+        while raw.conn.poll_event().is_some() {}
+        raw.conn.release_stream(id.into());
+        raw.now += Duration::from_millis(100);
+    }
+    assert_eq!(raw.conn.take_trips(), []);
+}
+
+#[test]
+fn refused_streams_and_large_heads_are_told() {
+    let mut raw = server(|config| {
+        config.max_concurrent_streams = 1;
+        config.max_header_list_size = 300;
+        config.max_header_fields = 6;
+    });
+    raw.post(1);
+    raw.send(frames::headers(3, &block::get(), frames::END_STREAM));
+    assert_eq!(raw.conn.take_trips(), [(Limit::Streams, 1)]);
+    raw.send(frames::rst(1, ErrorCode::CANCEL));
+    raw.act(|conn| conn.release_stream(1.into()));
+    raw.send(frames::headers(5, &block::get_with(&[("x", &"y".repeat(300))]), frames::NONE));
+    assert_eq!(raw.conn.take_trips(), [(Limit::HeaderBytes, 1)]);
+    raw.send(frames::rst(5, ErrorCode::CANCEL));
+    raw.act(|conn| conn.release_stream(5.into()));
+    raw.send(frames::headers(7, &block::get_with(&[("a", ""), ("b", ""), ("c", "")]), frames::NONE));
+    assert_eq!(raw.conn.take_trips(), [(Limit::HeaderFields, 1)]);
+    raw.expect_alive();
+}
+
+#[test]
+fn handlers_that_panic_have_a_budget() {
+    let mut raw = server(|config| config.budgets.panics = 3);
+    assert_eq!(raw.conn.handler_panicked(), Ok(()));
+    assert_eq!(raw.conn.handler_panicked(), Ok(()));
+    assert_eq!(raw.conn.handler_panicked(), Err(ConnectionError::Calm(Limit::Panics)));
+    assert_eq!(raw.conn.take_trips(), [(Limit::Panics, 1)]);
+}
+
+#[test]
+fn identifiers_that_run_out_are_seen_coming() {
+    let mut raw = server(|_| {});
+    assert_eq!(raw.conn.remote_ids_left(), (1 << 30) - 1);
+    raw.conn.set_last_remote_stream_id(0x7fff_fffd.into()).unwrap();
+    assert_eq!(raw.conn.remote_ids_left(), 1);
+    raw.get(0x7fff_ffff);
+    assert_eq!(raw.conn.remote_ids_left(), 0);
+    assert!(raw.conn.set_last_remote_stream_id(1.into()).is_err(), "never back");
+    assert!(raw.conn.set_last_remote_stream_id(2.into()).is_err(), "a stream of ours");
+}
+
+// --- memory ---
+
+/// A server whose memory is spent by queued answers that the peer has no window for.
+fn over_memory() -> Raw {
+    let config = Config { session_memory: 256 << 10, ..Config::default() };
+    // SETTINGS_INITIAL_WINDOW_SIZE of zero.
+    let mut raw = Raw::server_with(config, &[(4, 0)]);
+    let head = ResponseHead::new(200, fields(&[]));
+    for n in 0..4 {
+        let id = 2 * n + 1;
+        raw.get(id);
+        raw.act(|conn| conn.send_response(id.into(), &head, false)).unwrap();
+        raw.act(|conn| conn.send_data(id.into(), Bytes::from(vec![7; 64 << 10]), true)).unwrap();
+    }
+    raw
+}
+
+#[test]
+fn over_its_memory_a_session_refuses_streams_until_it_is_below_again() {
+    let mut raw = over_memory();
+    assert!(raw.conn.memory() > 256 << 10, "{}", raw.conn.memory());
+    raw.send(frames::headers(9, &block::get(), frames::END_STREAM));
+    // Nothing was done for it: a retry is safe (§8.7).
+    assert_eq!(raw.resets(), [(9, ErrorCode::REFUSED_STREAM)]);
+    assert_eq!(raw.conn.take_trips(), [(Limit::Memory, 1)]);
+    // The peer takes what waits.
+    for id in [1, 3, 5, 7] {
+        raw.send(frames::window_update(id, 64 << 10));
+    }
+    raw.send(frames::window_update(0, 1 << 20));
+    assert!(raw.conn.memory() < 64 << 10, "{}", raw.conn.memory());
+    raw.get(11);
+    assert!(raw.opened(11));
+    raw.expect_alive();
+}
+
+#[test]
+fn a_session_that_stays_over_its_memory_is_ended() {
+    let mut raw = over_memory();
+    raw.advance(Duration::from_secs(29));
+    assert_eq!(raw.result, Ok(()));
+    raw.advance(Duration::from_secs(1));
+    assert_eq!(raw.result, Err(ConnectionError::Calm(Limit::Memory)));
+    raw.expect_goaway(ErrorCode::ENHANCE_YOUR_CALM);
+    assert_eq!(raw.conn.take_trips(), [(Limit::Memory, 1)]);
+}
+
+#[test]
+fn a_session_that_came_below_its_memory_has_the_whole_time_again() {
+    let mut raw = over_memory();
+    raw.advance(Duration::from_secs(29));
+    raw.send(frames::rst(1, ErrorCode::CANCEL));
+    raw.act(|conn| conn.release_stream(1.into()));
+    raw.advance(Duration::from_secs(60));
+    raw.expect_alive();
+}
+
+#[test]
+fn a_body_given_whole_is_charged_as_far_as_the_send_buffer_goes() {
+    // The rest is the handler's own: a peer is not ended for it.
+    let mut raw = Raw::server_with(Config::default(), &[(4, 0)]);
+    raw.get(1);
+    let head = ResponseHead::new(200, fields(&[]));
+    raw.act(|conn| conn.send_response(1.into(), &head, false)).unwrap();
+    raw.act(|conn| conn.send_data(1.into(), Bytes::from(vec![7; 64 << 20]), true)).unwrap();
+    assert!((64 << 10..128 << 10).contains(&raw.conn.memory()), "{}", raw.conn.memory());
+}
+
+#[test]
+fn a_reader_that_pauses_never_brings_its_session_over_its_memory() {
+    let memory = 1 << 20;
+    let mut raw = server(|config| {
+        config.session_memory = memory;
+        config.stream_window = fixed(4 << 20);
+    });
+    raw.post(1);
+    while raw.conn.recv_window() > 0 {
+        let piece = raw.conn.recv_window().min(16_384) as usize;
+        raw.send(frames::data(1, &vec![7; piece], frames::NONE));
+        assert_eq!(raw.result, Ok(()));
+        assert!(raw.conn.memory() <= memory, "{}", raw.conn.memory());
+    }
+    assert!(raw.conn.memory() > memory / 2, "{}", raw.conn.memory());
+}
+
+#[test]
+fn a_header_block_in_flight_and_large_heads_are_charged() {
+    let mut raw = server(|_| {});
+    let before = raw.conn.memory();
+    let block = block::get_with(&[("x", &"y".repeat(9_000))]);
+    raw.send(frames::headers_open(1, &block[..4_000], frames::END_STREAM));
+    assert!(raw.conn.memory() >= before + 4_000);
+    raw.send(frames::continuation(1, &block[4_000..], frames::END_HEADERS));
+    assert!(raw.conn.memory() >= before + 9_000, "its handler holds the head");
+    raw.send(frames::rst(1, ErrorCode::CANCEL));
+    assert!(raw.conn.memory() >= before + 9_000, "and goes on doing so");
+    raw.act(|conn| conn.release_stream(1.into()));
+    raw.pump();
+    assert!(raw.conn.memory() < before + 4_500, "what is left is the header table");
+}
+
+/// One thing either side may do.
+#[derive(Clone, Debug)]
+enum Act {
+    Open { end: bool, head: usize },
+    Data { stream: usize, octets: usize, end: bool },
+    Continue { stream: u32 },
+    Reset { stream: usize },
+    Window { stream: usize, octets: u32 },
+    Answer { stream: usize, octets: usize, end: bool },
+    Consume { stream: usize, octets: usize },
+    Release { stream: usize },
+    Cancel { stream: usize },
+    Take { octets: usize },
+    Octets(Vec<u8>),
+    Settings(u32),
+    Drain,
+    Close,
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    let stream = 0usize..12;
+    prop_oneof![
+        4 => (any::<bool>(), 0usize..3_000).prop_map(|(end, head)| Act::Open { end, head }),
+        4 => (stream.clone(), 0usize..16_384, any::<bool>())
+            .prop_map(|(stream, octets, end)| Act::Data { stream, octets, end }),
+        1 => (1u32..40).prop_map(|stream| Act::Continue { stream }),
+        2 => stream.clone().prop_map(|stream| Act::Reset { stream }),
+        2 => (stream.clone(), 1u32..100_000).prop_map(|(stream, octets)| Act::Window { stream, octets }),
+        4 => (stream.clone(), 0usize..200_000, any::<bool>())
+            .prop_map(|(stream, octets, end)| Act::Answer { stream, octets, end }),
+        4 => (stream.clone(), 0usize..50_000).prop_map(|(stream, octets)| Act::Consume { stream, octets }),
+        2 => stream.clone().prop_map(|stream| Act::Release { stream }),
+        1 => stream.prop_map(|stream| Act::Cancel { stream }),
+        4 => (0usize..300_000).prop_map(|octets| Act::Take { octets }),
+        1 => proptest::collection::vec(any::<u8>(), 0..60).prop_map(Act::Octets),
+        1 => (0u32..100_000).prop_map(Act::Settings),
+        1 => Just(Act::Drain),
+        1 => Just(Act::Close),
+    ]
+}
+
+/// Plays `acts` on a server; returns its account, after it was dropped.
+fn play(acts: &[Act], memory: usize) -> Account {
+    let now = std::time::Instant::now();
+    let config = Config { session_memory: memory, ..Config::default() };
+    let mut conn = Connection::new(Role::Server, config, now);
+    let account = conn.account().clone();
+    let hello = [frames::PREFACE, &frames::settings(&[(4, 20_000)]), &frames::settings_ack()].concat();
+    conn.handle_input(&hello, now).expect("a good beginning");
+    let mut opened: Vec<u32> = Vec::new();
+    let mut next = 1;
+    for act in acts {
+        let of = |stream: &usize| opened.get(stream % opened.len().max(1)).copied().unwrap_or(1);
+        let said = match act {
+            Act::Open { end, head } => {
+                opened.push(next);
+                next += 2;
+                let block = block::get_with(&[("x", &"y".repeat(*head))]);
+                frames::headers(next - 2, &block, if *end { frames::END_STREAM } else { frames::NONE })
+            }
+            Act::Data { stream, octets, end } => {
+                let flags = if *end { frames::END_STREAM } else { frames::NONE };
+                frames::data(of(stream), &vec![7; *octets], flags)
+            }
+            Act::Continue { stream } => frames::headers_open(*stream, &block::get(), frames::NONE),
+            Act::Reset { stream } => frames::rst(of(stream), ErrorCode::CANCEL),
+            Act::Window { stream, octets } => frames::window_update(of(stream), *octets),
+            Act::Settings(window) => frames::settings(&[(4, *window)]),
+            Act::Octets(octets) => octets.clone(),
+            Act::Answer { stream, octets, end } => {
+                let id = of(stream).into();
+                conn.send_response(id, &status(200), false).ok();
+                conn.send_data(id, Bytes::from(vec![7; *octets]), *end).ok();
+                Vec::new()
+            }
+            Act::Consume { stream, octets } => {
+                conn.consume(of(stream).into(), *octets);
+                Vec::new()
+            }
+            Act::Release { stream } => {
+                let id = of(stream).into();
+                if !conn.is_open(id) {
+                    conn.release_stream(id);
+                }
+                Vec::new()
+            }
+            Act::Cancel { stream } => {
+                conn.reset_stream(of(stream).into(), ErrorCode::CANCEL).ok();
+                Vec::new()
+            }
+            Act::Take { octets } => {
+                let waits = conn.poll_output(now);
+                conn.advance_output((*octets).min(waits));
+                Vec::new()
+            }
+            Act::Drain => {
+                conn.drain(now);
+                Vec::new()
+            }
+            Act::Close => {
+                conn.close(ErrorCode::NO_ERROR, b"");
+                Vec::new()
+            }
+        };
+        conn.handle_input(&said, now).ok();
+        while conn.poll_event().is_some() {}
+        conn.poll_output(now);
+        // Unread octets and the open window never exceed what there is.
+        let unread: usize = conn.streams().iter().map(|stream| stream.unread).sum();
+        assert!(unread <= memory.max(65_535), "{unread}");
+    }
+    // Closed, with every stream released and every octet taken: what is left is what tables keep.
+    conn.close(ErrorCode::NO_ERROR, b"");
+    for id in &opened {
+        conn.release_stream((*id).into());
+    }
+    let waits = conn.poll_output(now);
+    conn.advance_output(waits);
+    conn.shrink();
+    conn.poll_output(now);
+    assert!(conn.memory() < 20_000, "{} octets of a closed connection", conn.memory());
+    drop(conn);
+    account
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// All closed means zero charged.
+    #[test]
+    fn nothing_is_charged_when_all_is_closed(
+        acts in proptest::collection::vec(act(), 0..80),
+        memory in prop_oneof![Just(65_535usize), Just(200_000), Just(20 << 20)],
+    ) {
+        prop_assert_eq!(play(&acts, memory).charged(), 0);
+    }
+}
+
+#[test]
+fn a_client_is_charged_as_well() {
+    let mut raw = Raw::client();
+    let account = raw.conn.account().clone();
+    let id = raw.conn.send_request(&RequestHead::new("POST", "https", "a", "/"), false).unwrap();
+    raw.conn.send_data(id, Bytes::from(vec![7; 1 << 20]), true).unwrap();
+    raw.pump();
+    assert!(account.charged() >= 64 << 10, "{}", account.charged());
+    raw.send(frames::rst(id.get(), ErrorCode::CANCEL));
+    assert_eq!(raw.closed(id.get()).len(), 1);
+    assert!(matches!(raw.closed(id.get())[0], Cause::Reset { .. }));
+    assert!(account.charged() < 64 << 10, "{}", account.charged());
+    drop(raw);
+    assert_eq!(account.charged(), 0);
+}
+
+#[test]
+fn budgets_may_be_switched_off() {
+    let mut raw = server(|config| {
+        config.budgets = Budgets {
+            pings: Rate { burst: u32::MAX, per_second: 0 },
+            window_updates: u32::MAX,
+            ..Budgets::default()
+        };
+    });
+    raw.get(1);
+    for n in 0..5_000u64 {
+        raw.send([frames::ping(n.to_be_bytes()), frames::window_update(1, 1)].concat());
+    }
+    raw.expect_alive();
+}
