@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use stagedoor_protocol::{Padding, Rate, Window};
+use stagedoor_protocol::{Budgets, Padding, Window};
 
 use crate::session::board::Outstanding;
 
@@ -66,8 +66,7 @@ impl ListenerConfig {
             header_table_size: self.options.header_table_size,
             encoder_table_size: self.options.encoder_table_size,
             padding: self.options.padding,
-            resets_received: self.options.resets_received,
-            resets_provoked: self.options.resets_provoked,
+            budgets: self.options.budgets.clone(),
             strict_single_value_fields: self.options.strict_single_value_fields,
             max_send_header_block: self.options.max_send_header_block,
             enable_connect_protocol: self.options.enable_connect_protocol,
@@ -122,8 +121,6 @@ pub struct Limits {
     pub header_fields: usize,
     /// A session older than this is drained.
     pub session_max_age: Option<MaxAge>,
-    /// Panics of handlers after which a session is ended.
-    pub panics_per_session: u32,
 }
 
 impl Default for Limits {
@@ -136,7 +133,6 @@ impl Default for Limits {
             header_bytes: 32 << 10,
             header_fields: 128,
             session_max_age: None,
-            panics_per_session: 10,
         }
     }
 }
@@ -152,7 +148,8 @@ pub struct MaxAge {
     pub grace: Duration,
 }
 
-/// What the HTTP/2 sessions of a listener say and allow, beside [`Limits`] and [`Windows`].
+/// What the HTTP/2 sessions of a listener say and allow, beside [`Limits`] and [`Windows`]. The budget of panics is that of
+/// HTTP/1.1, too.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Http2Options {
     /// Octets of the dynamic table the peer may use for its header blocks (RFC 7541 §4.2).
@@ -161,11 +158,9 @@ pub struct Http2Options {
     pub encoder_table_size: u32,
     /// Octets that hide how long HEADERS and DATA of ours are (RFC 9113 §10.7).
     pub padding: Padding,
-    /// RST_STREAM a client may send before its session ends with ENHANCE_YOUR_CALM; one before the answer began
-    /// counts double. Those who close many streams at once for good reasons need more.
-    pub resets_received: Rate,
-    /// Stream errors a client may make us answer.
-    pub resets_provoked: Rate,
+    /// What a client may do that costs us and brings nothing, before its session ends with ENHANCE_YOUR_CALM
+    /// (docs/security.md). Who serves clients that close many streams at once for good reasons gives them more.
+    pub budgets: Budgets,
     /// Refuse to send a field twice that a message has once. A gateway that passes on what it was given says
     /// false.
     pub strict_single_value_fields: bool,
@@ -194,8 +189,7 @@ impl Default for Http2Options {
             header_table_size: 4096,
             encoder_table_size: 4096,
             padding: Padding::None,
-            resets_received: Rate { burst: 300, per_second: 30 },
-            resets_provoked: Rate { burst: 200, per_second: 10 },
+            budgets: Budgets::default(),
             strict_single_value_fields: true,
             max_send_header_block: 64 << 10,
             max_frame_size: 16_384,

@@ -45,7 +45,7 @@ pub use session::{
     ServerHandshake, Session, SessionError, SessionEvent, SessionHandle, SessionInfo, SessionSnapshot,
     SessionStatistics, StreamTimes, TlsFacts, perform_server_handshake,
 };
-pub use stagedoor_protocol::{AltSvcTarget, ConnectionState, Padding, Rate};
+pub use stagedoor_protocol::{AltSvcTarget, Budgets, ConnectionState, Limit, Padding, Rate, Reaction};
 pub use stream::{CloseStream, Closed, Phase, Pushed, ServerStream, Stream, StreamHandle, StreamMisuse};
 pub use tunnel::{Tunnel, TunnelTo};
 pub use view::{SessionView, StreamView};

@@ -51,7 +51,7 @@ const NONE: ErrorCode = ErrorCode::NO_ERROR;
 fn how_many_resets_are_a_flood_is_for_the_listener_to_say() {
     run_paused(async {
         let mut config = config();
-        config.options.resets_received = stagedoor_actors::Rate { burst: 6, per_second: 1 };
+        config.options.budgets.resets_received = stagedoor_actors::Rate { burst: 6, per_second: 1 };
         let stage = Stage::with(config, forever().0);
         let (session, io) = stage.connect();
         let mut client = Raw::new(io);
@@ -289,7 +289,7 @@ fn a_peer_that_does_not_answer_pings() {
 fn handlers_that_panic_spend_the_budget() {
     run_paused(async {
         let mut config = config();
-        config.limits.panics_per_session = 3;
+        config.options.budgets.panics = 3;
         let stage = Stage::with(config, service(|_| panic!("on purpose")));
         let (_session, io) = stage.connect();
         let mut client = Raw::new(io);

@@ -280,7 +280,7 @@ fn any_handler_meets_any_peer_and_nothing_is_left() {
         run_paused(async move {
             let (dice, tally) = (Dice::new(seed), Tally::default());
             let mut config = config();
-            config.limits.panics_per_session = 20;
+            config.options.budgets.panics = 20;
             let stage = Stage::with(config, zoo(&dice, &tally));
             let mut sessions = 0;
             for _ in 0..SESSIONS {

@@ -61,7 +61,7 @@ fn nothing_is_left_of_clients_that_do_anything() {
     run_paused(async {
         let (begun, dropped) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
         let mut config = config();
-        config.limits.panics_per_session = 20;
+        config.options.budgets.panics = 20;
         let stage = Stage::with(config, zoo(&begun, &dropped));
         let mut dice = Dice(0x5eed);
         let mut sessions = 0;

@@ -384,6 +384,16 @@ closed_set! {
         RefusedStreams = "refused_streams",
         /// Frames of unknown type.
         UnknownFrames = "unknown_frames",
+        /// Frames that broke a rule and did not end the session (CVE-2025-8671).
+        InvalidFrames = "invalid_frames",
+        /// Acknowledgements queued that the peer does not read (CVE-2019-9512).
+        OutstandingAcks = "outstanding_acks",
+        /// Streams beyond the limit, each refused.
+        Streams = "streams",
+        /// More new streams than the peer can know to be free, each refused.
+        NewStreams = "new_streams",
+        /// More held than a session may: streams refused, or the session ended.
+        Memory = "memory",
         /// Handlers made to panic.
         Panics = "panics",
     }

@@ -310,7 +310,8 @@ mod tests {
 
     #[test]
     fn the_connection_never_promises_more_than_memory() {
-        let mut window = ConnectionWindow::new(Window { start: 1 << 20, max: 16 << 20 }, 1 << 20, &Account::default());
+        let mut window =
+            ConnectionWindow::new(Window { start: 1 << 20, max: 16 << 20 }, 1 << 20, &Account::default());
         while let Some(_credit) = window.update() {}
         let mut unread = 0i64;
         while window.window() > 0 {

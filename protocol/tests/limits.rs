@@ -173,7 +173,9 @@ fn an_invalid_frame_beside_each_good_stream_passes() {
     for n in 0..3_000u32 {
         raw.advance(Duration::from_millis(125));
         let (bad, good) = (4 * n + 1, 4 * n + 3);
-        raw.send([frames::headers(bad, &block::post(), frames::NONE), frames::window_update(bad, 0)].concat());
+        raw.send(
+            [frames::headers(bad, &block::post(), frames::NONE), frames::window_update(bad, 0)].concat(),
+        );
         raw.act(|conn| conn.release_stream(bad.into()));
         raw.get(good);
         raw.act(|conn| conn.send_response(good.into(), &status(204), true)).unwrap();
@@ -242,7 +244,8 @@ fn a_peer_that_resets_its_own_streams_knows_them_to_be_free() {
     let mut raw = server(|config| config.max_concurrent_streams = 2);
     for n in 0..100u32 {
         let id = 2 * n + 1;
-        let both = [frames::headers(id, &block::get(), frames::END_STREAM), frames::rst(id, ErrorCode::CANCEL)];
+        let both =
+            [frames::headers(id, &block::get(), frames::END_STREAM), frames::rst(id, ErrorCode::CANCEL)];
         raw.conn.handle_input(&both.concat(), raw.now).unwrap();
         while raw.conn.poll_event().is_some() {}
         raw.conn.release_stream(id.into());

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use stagedoor_protocol::{Connection, Settings, UserError, Window};
+use stagedoor_protocol::{Budgets, Connection, Settings, UserError, Window};
 
 use super::ListenerConfig;
 
@@ -110,6 +110,30 @@ fn custom(option: &'static str, id: u16) -> Found {
     }
 }
 
+/// Allowances with which no client could say a word. Those of zero mean that the thing is not allowed at all.
+fn find_in_budgets(budgets: &Budgets) -> Found {
+    for (option, value, least) in [
+        // The first reset may cost two.
+        ("options.budgets.resets_received.burst", budgets.resets_received.burst, 2),
+        ("options.budgets.resets_provoked.burst", budgets.resets_provoked.burst, 1),
+        // The first SETTINGS is one, and is acknowledged.
+        ("options.budgets.settings.burst", budgets.settings.burst, 1),
+        ("options.budgets.settings_entries", budgets.settings_entries, 8),
+        ("options.budgets.outstanding_acks", budgets.outstanding_acks, 1),
+        ("options.budgets.control_queue", budgets.control_queue, 1),
+        ("options.budgets.control_queue_stop", budgets.control_queue_stop, 1),
+        ("options.budgets.header_list_factor", budgets.header_list_factor, 1),
+        ("options.budgets.new_streams", budgets.new_streams, 1),
+        ("options.budgets.refused_streams", budgets.refused_streams, 1),
+        ("options.budgets.panics", budgets.panics, 1),
+    ] {
+        within(option, value.into(), least, u32::MAX.into())?;
+    }
+    let most = u64::from(budgets.control_queue);
+    within("options.budgets.control_queue_stop", budgets.control_queue_stop.into(), 1, most)?;
+    within("options.budgets.header_block_bytes", budgets.header_block_bytes as u64, 1024, MOST)
+}
+
 impl ListenerConfig {
     /// Looks at every option. [`ServerBuilder::start`](crate::ServerBuilder::start) does it before it binds;
     /// who makes a [`Host`](crate::Host) does well to.
@@ -138,7 +162,6 @@ impl ListenerConfig {
         within("limits.session_memory", limits.session_memory as u64, 65_535, u64::MAX)?;
         within("limits.header_bytes", limits.header_bytes.into(), 256, 16 << 20)?;
         within("limits.header_fields", limits.header_fields as u64, 4, u16::MAX.into())?;
-        within("limits.panics_per_session", limits.panics_per_session.into(), 1, u32::MAX.into())?;
         if let Some(age) = &limits.session_max_age {
             if age.after == Duration::ZERO {
                 return Err(("limits.session_max_age.after", Problem::Zero));
@@ -174,9 +197,7 @@ impl ListenerConfig {
         within("options.max_frame_size", options.max_frame_size.into(), 16_384, 0xff_ffff)?;
         within("options.max_outstanding_pings", options.max_outstanding_pings.into(), 1, 1000)?;
         within("options.max_outstanding_settings", options.max_outstanding_settings.into(), 1, 1000)?;
-        // The first reset may cost two.
-        within("options.resets_received.burst", options.resets_received.burst.into(), 2, u32::MAX.into())?;
-        within("options.resets_provoked.burst", options.resets_provoked.burst.into(), 1, u32::MAX.into())?;
+        find_in_budgets(&options.budgets)?;
         few("options.custom_settings", options.custom_settings.len())?;
         few("options.remote_custom_settings", options.remote_custom_settings.len())?;
         options.custom_settings.iter().try_for_each(|(id, _)| custom("options.custom_settings", *id))?;
@@ -275,8 +296,8 @@ mod tests {
                 &[0, 1001],
             ),
             (
-                "options.resets_received.burst",
-                |c, n| c.options.resets_received.burst = n,
+                "options.budgets.resets_received.burst",
+                |c, n| c.options.budgets.resets_received.burst = n,
                 &[2, u32::MAX],
                 &[0, 1],
             ),

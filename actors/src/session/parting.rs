@@ -18,6 +18,8 @@ use crate::transport::Transport;
 
 /// Reads that are dropped in one turn.
 const READS: usize = 8;
+/// Octets that are dropped in all, more than a window lets be on their way: who goes on sending is not waited for.
+const DROPS: u64 = 32 << 20;
 
 /// See the module.
 pub(crate) struct Parting {
@@ -25,6 +27,7 @@ pub(crate) struct Parting {
     rest: Bytes,
     stage: Stage,
     until: Instant,
+    dropped: u64,
     refusing: bool,
     over: bool,
 }
@@ -38,7 +41,7 @@ enum Stage {
 impl Parting {
     /// `rest` is still to be written; everything is over at `until`.
     pub(crate) fn new(io: Transport, rest: Bytes, until: Instant) -> Self {
-        Self { io, rest, stage: Stage::Rest, until, refusing: false, over: false }
+        Self { io, rest, stage: Stage::Rest, until, dropped: 0, refusing: false, over: false }
     }
 
     /// The same for a client whose protocol is not spoken here.
@@ -89,7 +92,13 @@ impl Parting {
             scratch::put(room);
             match read {
                 Poll::Pending => return Poll::Pending,
-                Poll::Ready(Ok(())) if count > 0 => common.moved(count as u64, 0, now),
+                Poll::Ready(Ok(())) if count > 0 => {
+                    common.moved(count as u64, 0, now);
+                    self.dropped += count as u64;
+                    if self.dropped > DROPS {
+                        return Poll::Ready(false);
+                    }
+                }
                 Poll::Ready(result) => return Poll::Ready(result.is_ok()),
             }
         }

@@ -148,6 +148,12 @@ impl Connection {
         &self.counters
     }
 
+    /// Frames received since the start, of all types.
+    #[inline]
+    pub fn frames_in(&self) -> u64 {
+        self.counters.frames_in.iter().sum()
+    }
+
     /// RST_STREAM and GOAWAY since the last call, both directions (the latest 1 024).
     pub fn take_error_records(&mut self) -> Vec<ErrorRecord> {
         std::mem::take(&mut self.errors).into()

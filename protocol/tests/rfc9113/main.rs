@@ -10,8 +10,8 @@ mod prelude {
     pub(crate) use bytes::Bytes;
     pub(crate) use stagedoor_protocol::settings::id as setting;
     pub(crate) use stagedoor_protocol::{
-        Budgets, Cause, Config, ConnectionError, ErrorCode, Event, Fields, Limit, Origin, RequestHead, Role, Settings,
-        StreamId, UserError,
+        Budgets, Cause, Config, ConnectionError, ErrorCode, Event, Fields, Limit, Origin, RequestHead, Role,
+        Settings, StreamId, UserError,
     };
 
     pub(crate) use crate::support::{

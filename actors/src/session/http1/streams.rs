@@ -237,7 +237,7 @@ impl Http1 {
             actors.panics.inc();
             tracing::error!(parent: &common.span, stream = id.get(), panic = words, "a handler panicked");
             self.panics += 1;
-            if self.panics >= common.host.config.limits.panics_per_session {
+            if self.panics >= common.host.protocol.budgets.panics {
                 common.host.cells.abuse[AbuseKind::Panics].inc();
                 self.order.get_or_insert_with(|| CloseSession::new(CloseReason::PanicBudget));
             }

@@ -20,6 +20,9 @@ use crate::session::handle::GoAway;
 use crate::stream::{CloseStream, Stream};
 use crate::supervise::{Exit, Hatched, hatch_polled};
 
+/// Streams from here on are the last a client can open: 2 048 are left, more than may be on their way.
+const LAST_IDS: u32 = 0x7fff_f000;
+
 impl Http2 {
     pub(super) fn events(&mut self, common: &mut Common, cx: &mut Context<'_>, now: Instant) {
         while let Some(event) = self.conn.poll_event() {
@@ -90,6 +93,10 @@ impl Http2 {
         cx: &mut Context<'_>,
         now: Instant,
     ) {
+        if id.get() >= LAST_IDS {
+            // Its client had better go on elsewhere in good order (RFC 9113 §5.1.1).
+            self.order.get_or_insert_with(|| CloseSession::new(CloseReason::Limit));
+        }
         common.host.cells.stream_opened(self.protocol);
         self.tally.opened(common);
         let open = self.streams.len() as u32 + 1;
@@ -313,10 +320,8 @@ impl Http2 {
         if let Some(words) = &exit.panic {
             actors.panics.inc();
             tracing::error!(parent: &common.span, stream = id.get(), panic = words, "a handler panicked");
-            self.panics += 1;
-            if self.panics >= common.host.config.limits.panics_per_session {
-                self.tally.abuse = Some(stagedoor_metrics::AbuseKind::Panics);
-                self.order.get_or_insert_with(|| CloseSession::new(CloseReason::PanicBudget));
+            if let Err(error) = self.conn.handler_panicked() {
+                self.order.get_or_insert_with(|| (&error).into());
             }
         }
         let Some(entry) = self.streams.get_mut(&id) else { return };

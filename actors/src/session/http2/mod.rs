@@ -32,7 +32,7 @@ use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 use super::Step;
 use super::common::Common;
 use super::parting::Parting;
-use crate::close::{CloseSession, abuse_of};
+use crate::close::CloseSession;
 use crate::link::Link;
 use crate::scratch;
 use crate::stream::Stream;
@@ -48,6 +48,8 @@ use watch::Watch;
 
 /// Reads of one turn; then others on the arbiter have theirs.
 const READS: usize = 8;
+/// Frames of one turn after which no more is read in it, however few octets they were.
+const FRAMES: u64 = 256;
 /// Times streams and socket take turns within one turn of the session.
 const ROUNDS: usize = 16;
 /// How long a request may go on after its whole answer was sent, before it is told to stop. A short body is over
@@ -80,7 +82,6 @@ pub(crate) struct Http2 {
     promised: Vec<push::Promised>,
     /// A session of ours: who makes its requests.
     client: Option<Box<Client>>,
-    panics: u32,
     /// The order this session gives itself at the end of the turn.
     order: Option<CloseSession>,
     /// GOAWAY with its code is in the output: flush it by then, and go.
@@ -116,7 +117,6 @@ impl Http2 {
             early: Vec::new(),
             promised: Vec::new(),
             client: None,
-            panics: 0,
             order: None,
             leaving: None,
             stirred: true,
@@ -197,6 +197,7 @@ impl Http2 {
 
     /// Reads what is there; true when that is all of it for now.
     fn read(&mut self, common: &mut Common, cx: &mut Context<'_>, now: Instant) -> io::Result<bool> {
+        let frames = self.conn.frames_in();
         for _ in 0..READS {
             if self.eof || self.order.is_some() {
                 return Ok(true);
@@ -229,6 +230,9 @@ impl Http2 {
                 Poll::Ready(Ok(())) if count == 0 => self.eof = true,
                 Poll::Ready(Ok(())) => {}
             }
+            if self.conn.frames_in() - frames >= FRAMES {
+                break;
+            }
         }
         cx.waker().wake_by_ref();
         Ok(false)
@@ -247,9 +251,6 @@ impl Http2 {
 
     /// The machine has ended the connection; GOAWAY is in the output.
     fn fail(&mut self, error: &stagedoor_protocol::ConnectionError) {
-        if let stagedoor_protocol::ConnectionError::Calm(limit) = error {
-            self.tally.abuse = Some(abuse_of(*limit));
-        }
         self.order.get_or_insert_with(|| error.into());
         self.client_failed(error);
         self.stirred = true;

@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use stagedoor_metrics::{AbuseKind, Direction, FrameType, H2Code, Origin, Outcome, Scope};
+use stagedoor_metrics::{Direction, FrameType, H2Code, Origin, Outcome, Scope};
 use stagedoor_protocol::{Counters, ErrorCode};
 
 use super::Http2;
+use crate::close::abuse_of;
 use crate::session::common::Common;
 
 /// See the module.
@@ -13,7 +14,6 @@ use crate::session::common::Common;
 pub(super) struct Tally {
     pub(super) received: u64,
     pub(super) sent: u64,
-    pub(super) abuse: Option<AbuseKind>,
     /// The low halves of what of the machine's counters is in the cells already; a turn does not count 2^32.
     seen: Seen,
 }
@@ -69,8 +69,8 @@ impl Http2 {
                 cells.h2_flow_stalled_nanos[scope].add(waited.as_nanos() as u64);
             }
         }
-        if let Some(kind) = tally.abuse.take() {
-            cells.abuse[kind].inc();
+        for (limit, count) in self.conn.take_trips() {
+            cells.abuse[abuse_of(limit)].add(count.into());
         }
         for record in self.conn.take_error_records() {
             let scope = if record.id.is_connection() { Scope::Connection } else { Scope::Stream };
