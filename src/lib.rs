@@ -39,10 +39,10 @@ pub use stagedoor_actors::client;
 pub use stagedoor_actors::facade::{self, HttpRequest, HttpResponse, IntoResponse, handler};
 pub use stagedoor_actors::files;
 pub use stagedoor_actors::{
-    BindError, Body, BodyError, Closed, DrainProgress, Expectation, Limits, ListenerConfig, MaxAge, Phase,
-    Reply, Request, RequestBody, Response, ServerBuilder, ServerHandle, ServerStream, Service,
-    ServiceFactory, SessionHandle, SessionInfo, StartError, StreamHandle, StreamMisuse, Timeouts, Tunnel,
-    TunnelTo, Windows,
+    BindError, Body, BodyError, Budgets, Closed, DrainProgress, Expectation, Http2Options, Limit, Limits,
+    ListenerConfig, MaxAge, OverloadLimits, Phase, Rate, Reply, Request, RequestBody, Response,
+    ServerBuilder, ServerHandle, ServerStream, Service, ServiceFactory, SessionHandle, SessionInfo,
+    StartError, StreamHandle, StreamMisuse, Timeouts, Tunnel, TunnelTo, Windows,
 };
 pub use stagedoor_metrics::{Metrics, RouteId};
 pub use stagedoor_protocol::{Fields, RequestHead, StreamId, Window};

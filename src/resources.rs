@@ -1,4 +1,6 @@
-//! What the system lets this process have: file descriptors, and so sessions.
+//! What the system lets this process have: file descriptors, and so sessions; and memory, where a container says how much.
+
+use std::fs;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -23,9 +25,33 @@ fn sessions(descriptors: Option<u64>) -> usize {
     share.clamp(1, MOST_SESSIONS) as usize
 }
 
+/// Nine tenths of the memory that the control group of this process may have (cgroups(7), version 2), where it has a limit.
+/// The kernel ends a process that asks for more, and every session with it.
+pub(crate) fn resident_limit() -> Option<u64> {
+    let group = fs::read_to_string("/proc/self/cgroup").ok()?;
+    let path = group.lines().find_map(|line| line.strip_prefix("0::"))?.trim_end_matches('/').to_owned();
+    // Inside of a container its own group is the root of what is seen.
+    let limit = [format!("/sys/fs/cgroup{path}/memory.max"), "/sys/fs/cgroup/memory.max".to_owned()]
+        .iter()
+        .find_map(|file| fs::read_to_string(file).ok())?;
+    share_of(&limit)
+}
+
+fn share_of(limit: &str) -> Option<u64> {
+    let octets: u64 = limit.trim().parse().ok().filter(|octets| *octets > 0)?;
+    Some(octets - octets.div_ceil(10))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_group_without_a_limit_has_none() {
+        assert_eq!(share_of("1073741824\n"), Some(966_367_641));
+        assert_eq!(share_of("max\n"), None);
+        assert_eq!(share_of("0"), None);
+    }
 
     #[test]
     fn a_tenth_of_the_descriptors_is_left_for_the_rest() {

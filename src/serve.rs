@@ -11,8 +11,8 @@ use stagedoor::demo::{self, Demo};
 use stagedoor::devca::{self, DevCertificate};
 use stagedoor::files::Directory;
 use stagedoor::{
-    DrainProgress, Lifecycle, Limits, ListenerConfig, Metrics, ServerBuilder, ServerHandle, ServerSlot,
-    ServiceFactory, Stage, StartError,
+    DrainProgress, Lifecycle, Limits, ListenerConfig, Metrics, OverloadLimits, ServerBuilder, ServerHandle,
+    ServerSlot, ServiceFactory, Stage, StartError,
 };
 
 use crate::banner::{Banner, Colour, Shown};
@@ -25,6 +25,9 @@ use crate::signals::StopSignals;
 
 /// How long the streams of a drain may go on.
 const DRAIN: Duration = Duration::from_secs(30);
+
+/// Connections to the admin address at once.
+const ADMIN_SESSIONS: usize = 256;
 
 /// How long an immediate stop may take.
 const STOP: Duration = Duration::from_secs(5);
@@ -103,6 +106,7 @@ pub(crate) fn run(site: Site, colour: Colour, started: Instant) -> Result<(), Fa
         metrics,
         workers,
         sessions,
+        resident: resources::resident_limit(),
         certificate,
     };
     actix_rt::System::new().block_on(gateway.run(&site.wanted, colour, started))
@@ -124,7 +128,10 @@ struct Gateway {
     server: ServerSlot,
     metrics: Metrics,
     workers: usize,
+    /// Of all listeners together.
     sessions: usize,
+    /// Octets the process may have in memory.
+    resident: Option<u64>,
     certificate: DevCertificate,
 }
 
@@ -164,7 +171,8 @@ impl Gateway {
     /// Binds every plan; one whose port is taken moves on where it may.
     async fn start(&self, plans: &mut [Plan]) -> Result<ServerHandle, Failure> {
         loop {
-            let mut builder = ServerBuilder::new(self.metrics.clone(), self.workers);
+            let limits = OverloadLimits { sessions: Some(self.sessions), resident: self.resident };
+            let mut builder = ServerBuilder::new(self.metrics.clone(), self.workers).overload(limits);
             for plan in plans.iter() {
                 builder = self.add(builder, plan)?;
             }
@@ -185,6 +193,8 @@ impl Gateway {
         config.bind = plan.addresses();
         config.limits = Limits { sessions: self.sessions, sessions_per_address: None, ..Limits::default() };
         if plan.name == "admin" {
+            // It answers when nothing else does, and so has little.
+            config.limits.sessions = ADMIN_SESSIONS.min(self.sessions);
             let admin = Admin {
                 metrics: self.metrics.clone(),
                 lifecycle: self.lifecycle.clone(),

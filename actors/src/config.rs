@@ -109,7 +109,10 @@ impl ListenerConfig {
 pub struct Limits {
     /// Sessions of this listener at once. The binary lowers it to 0.9 x RLIMIT_NOFILE.
     pub sessions: usize,
-    /// Sessions from one address at once; `None` is off.
+    /// Connections at once of which it is not known yet what they speak: TLS handshakes, and cleartext that has said nothing.
+    /// One more takes the place of the one that has waited longest. Divided among the workers.
+    pub handshakes: usize,
+    /// Sessions from one address at once, of an IPv6 address those of its /64; `None` is off.
     pub sessions_per_address: Option<usize>,
     /// Streams a session may have open at once.
     pub streams_per_session: u32,
@@ -127,6 +130,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             sessions: 20_000,
+            handshakes: 256,
             sessions_per_address: Some(256),
             streams_per_session: 128,
             session_memory: 20 << 20,

@@ -2,7 +2,7 @@
 //! where their ends are told. Owns no session.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -10,11 +10,13 @@ use std::sync::atomic::{AtomicU16, Ordering};
 
 use actix::prelude::*;
 use stagedoor_metrics::{
-    ActorCells, ListenerCells, ListenerId, LiveSessions, Metrics, RouteHandles, SessionId, Shard,
+    ActorCells, CloseReason, ListenerCells, ListenerId, LiveSessions, Metrics, RouteHandles, SessionId, Shard,
 };
+use stagedoor_protocol::ErrorCode;
 use tokio_rustls::TlsAcceptor;
 
 use crate::client;
+use crate::close::CloseSession;
 use crate::config::ListenerConfig;
 use crate::listener::{Ledger, SessionEnded};
 use crate::service::{Reply, Request, Response, Service};
@@ -73,6 +75,39 @@ impl Arena {
     }
 }
 
+/// Sessions of which nobody knows yet what they speak, oldest first: TLS handshakes, and cleartext that has said nothing.
+/// Invariant: no more than the limit; who comes when it is reached takes the place of the one that has waited longest,
+/// so that connections which say nothing cannot keep others out.
+pub(crate) struct Openings {
+    most: Cell<usize>,
+    waiting: RefCell<BTreeMap<u64, Addr<Session>>>,
+}
+
+impl Openings {
+    fn new(most: usize) -> Self {
+        Self { most: Cell::new(most), waiting: RefCell::default() }
+    }
+
+    pub(crate) fn limit(&self, most: usize) {
+        self.most.set(most);
+    }
+
+    /// Takes one in; says who has to go for it.
+    fn enter(&self, number: u64, session: &Addr<Session>) -> Option<Addr<Session>> {
+        let mut waiting = self.waiting.borrow_mut();
+        waiting.insert(number, session.clone());
+        if waiting.len() <= self.most.get() {
+            return None;
+        }
+        waiting.pop_first().map(|(_, oldest)| oldest)
+    }
+
+    /// It is known what the session speaks, or it is over.
+    pub(crate) fn leave(&self, number: u64) {
+        self.waiting.borrow_mut().remove(&number);
+    }
+}
+
 /// Runs sessions: everything they share. One per listener and arbiter; embedders make one with [`Host::new`].
 pub struct Host {
     pub(crate) config: Arc<ListenerConfig>,
@@ -89,6 +124,7 @@ pub struct Host {
     pub(crate) arena: Rc<Arena>,
     pub(crate) ledger: Option<Arc<Ledger>>,
     pub(crate) on_end: RefCell<Option<Recipient<SessionEnded>>>,
+    pub(crate) openings: Rc<Openings>,
 }
 
 impl Host {
@@ -130,6 +166,7 @@ impl Host {
         let shard = metrics.shard(arena.worker);
         let name = metrics.listener_name(listener).unwrap_or_else(|| config.name.as_str().into());
         Rc::new(Self {
+            openings: Rc::new(Openings::new(config.limits.handshakes)),
             protocol: config.protocol(),
             tls: config.tls_with_alpn().map(TlsAcceptor::from),
             cells: shard.listener(listener),
@@ -174,6 +211,11 @@ impl Host {
         let addr = Session::new(Rc::clone(self), id, entrance).start();
         let entry = Entry { addr: addr.clone(), listener: self.listener };
         self.arena.sessions.borrow_mut().insert(id.number, entry);
+        if let Some(oldest) = self.openings.enter(id.number, &addr) {
+            // One message a session, from which nothing else will come.
+            #[allow(clippy::disallowed_methods)]
+            oldest.do_send(CloseSession::new(CloseReason::Overload).with_code(ErrorCode::NO_ERROR));
+        }
         addr
     }
 
@@ -194,6 +236,7 @@ impl Host {
             arena: Rc::clone(&self.arena),
             ledger: self.ledger.clone(),
             on_end: RefCell::new(self.on_end.borrow().clone()),
+            openings: Rc::clone(&self.openings),
         })
     }
 

@@ -11,6 +11,7 @@ mod clock;
 mod convert;
 mod host;
 mod link;
+mod overload;
 mod promise;
 mod scratch;
 mod supervise;
@@ -38,6 +39,7 @@ pub use config::{
 };
 pub use host::Host;
 pub use listener::SessionEnded;
+pub use overload::OverloadLimits;
 pub use server::{BindError, DrainProgress, ReconfigureError, ServerBuilder, ServerHandle, StartError};
 pub use service::{Expectation, Reply, Request, Response, Service, ServiceFactory};
 pub use session::{

@@ -15,6 +15,7 @@ use crate::clock;
 use crate::close::CloseSession;
 use crate::config::{ConfigError, ListenerConfig, Timeouts};
 use crate::listener::{Ledger, Loads, Post, StopAccepting, Supervisor, bind};
+use crate::overload::{self, Overload, OverloadLimits, Probe};
 use crate::service::ServiceFactory;
 use crate::session::{ObserverFactory, ResetStream};
 use crate::view::SessionView;
@@ -32,6 +33,8 @@ pub struct ServerBuilder {
     listeners: Vec<(ListenerConfig, ServiceFactory, bool)>,
     observer: Option<ObserverFactory>,
     fault: Option<Fault>,
+    overload: OverloadLimits,
+    probe: Option<Probe>,
 }
 
 type Fault = Arc<dyn Fn() -> std::io::Result<()> + Send + Sync>;
@@ -94,6 +97,8 @@ impl ServerBuilder {
             listeners: Vec::new(),
             observer: None,
             fault: None,
+            overload: OverloadLimits::default(),
+            probe: None,
         }
     }
 
@@ -122,6 +127,21 @@ impl ServerBuilder {
     #[must_use]
     pub fn accept_fault(mut self, fault: impl Fn() -> std::io::Result<()> + Send + Sync + 'static) -> Self {
         self.fault = Some(Arc::new(fault));
+        self
+    }
+
+    /// What the server may take of the process. No limit where this is not called.
+    #[must_use]
+    pub fn overload(mut self, limits: OverloadLimits) -> Self {
+        self.overload = limits;
+        self
+    }
+
+    /// For tests: what the resident memory of the process is said to be.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn resident_probe(mut self, probe: impl Fn() -> Option<u64> + Send + Sync + 'static) -> Self {
+        self.probe = Some(Arc::new(probe));
         self
     }
 
@@ -156,6 +176,10 @@ impl ServerBuilder {
             .collect();
         // The thread that runs the listeners counts in a shard of its own.
         let shard = self.metrics.shard(u16::MAX);
+        let overload = Overload::new(self.overload, self.metrics.clone(), self.probe);
+        let kept: Vec<String> =
+            bound.iter().filter(|(_, _, keep, _)| *keep).map(|(config, ..)| config.name.clone()).collect();
+        actix_rt::spawn(overload::guard(Arc::clone(&overload), Arc::clone(&workers), kept));
         let mut posts = Vec::new();
         for (config, factory, keep, sockets) in bound {
             let addresses: Vec<SocketAddr> =
@@ -163,7 +187,9 @@ impl ServerBuilder {
             let shown: Vec<String> = addresses.iter().map(SocketAddr::to_string).collect();
             let id = self.metrics.add_listener(&config.name, &shown.join(","));
             let limits = &config.limits;
-            let ledger = Ledger::new(limits.sessions, limits.sessions_per_address, Arc::clone(&loads));
+            let guarded = (!keep).then(|| Arc::clone(&overload));
+            let (sessions, per_address) = (limits.sessions, limits.sessions_per_address);
+            let ledger = Ledger::new(sessions, per_address, Arc::clone(&loads), guarded.clone());
             let (linger, drain) = (config.timeouts.linger, config.timeouts.drain);
             let post = Arc::new(Post {
                 name: config.name.clone(),
@@ -173,6 +199,7 @@ impl ServerBuilder {
                 sockets,
                 ledger: Arc::clone(&ledger),
                 workers: Arc::clone(&workers),
+                overload: guarded,
                 fault: self.fault.clone(),
             });
             let name = config.name.clone();
@@ -187,6 +214,7 @@ impl ServerBuilder {
                     factory: Arc::clone(&factory),
                     observer: self.observer.clone(),
                     ledger: Arc::clone(&ledger),
+                    handshakes: config.limits.handshakes.div_ceil(self.workers),
                     on_end: supervisor.clone().recipient(),
                 };
                 if worker.send(order).await.is_err() {
@@ -196,7 +224,7 @@ impl ServerBuilder {
             posts.push(Handle { name, addresses, id, keep, ledger, supervisor, linger, drain });
         }
         let arbiters = Mutex::new(arbiters);
-        Ok(ServerHandle(Arc::new(Inner { metrics: self.metrics, workers, posts, arbiters })))
+        Ok(ServerHandle(Arc::new(Inner { metrics: self.metrics, workers, posts, overload, arbiters })))
     }
 }
 
@@ -215,6 +243,7 @@ struct Inner {
     metrics: Metrics,
     workers: Arc<[Addr<Worker>]>,
     posts: Vec<Handle>,
+    overload: Arc<Overload>,
     arbiters: Mutex<Vec<Arbiter>>,
 }
 
@@ -404,6 +433,7 @@ impl ServerHandle {
         while self.0.posts.iter().any(|post| post.ledger.sessions() > 0) && clock::now() < until {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
+        self.0.overload.stop();
         let arbiters = std::mem::take(&mut *self.0.arbiters.lock().unwrap_or_else(PoisonError::into_inner));
         for arbiter in &arbiters {
             arbiter.stop();

@@ -74,6 +74,8 @@ pub(crate) struct Serve {
     pub(crate) factory: ServiceFactory,
     pub(crate) observer: Option<ObserverFactory>,
     pub(crate) ledger: Arc<Ledger>,
+    /// Connections of which nobody knows yet what they speak, this arbiter's share.
+    pub(crate) handshakes: usize,
     pub(crate) on_end: Recipient<SessionEnded>,
 }
 
@@ -88,6 +90,7 @@ impl Handler<Serve> for Worker {
         let service = ((order.factory)(), order.observer.map(|observer| observer()));
         let (arena, ledger) = (Rc::clone(&self.arena), Some(order.ledger));
         let host = Host::of_listener(&self.metrics, order.listener, order.config, service, arena, ledger);
+        host.openings.limit(order.handshakes);
         host.tell_ends_to(order.on_end);
         self.hosts.insert(order.listener, host);
     }

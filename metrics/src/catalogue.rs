@@ -173,6 +173,8 @@ families! {
             "Bytes read from and written to sockets after TLS.";
         WRITE_QUEUE_BYTES = Gauge Shown "stagedoor_write_queue_bytes" (LISTENER)
             "Bytes accepted for sending and not yet written, all sessions.";
+        SESSION_MEMORY = Gauge Shown "stagedoor_session_memory_bytes" (LISTENER)
+            "Memory charged to sessions.";
         H2_FRAMES = Counter Hidden "stagedoor_h2_frames_total" (LISTENER, DIRECTION, FRAME_TYPE)
             "HTTP/2 frames by direction and type.";
         H2_ERRORS = Counter Hidden "stagedoor_h2_errors_total" (LISTENER, SCOPE, ORIGIN, H2_CODE)
@@ -225,6 +227,8 @@ families! {
             "1 when ready to take traffic.";
         DRAINING = Gauge Shown "stagedoor_draining" ()
             "1 from the start of a drain until exit.";
+        OVERLOADED = Gauge Shown "stagedoor_overloaded" ()
+            "1 while new sessions are refused or idle ones shed.";
         PROCESS_CPU_SECONDS = Counter Shown "process_cpu_seconds_total" ()
             "User and system CPU time.";
         PROCESS_RESIDENT_MEMORY_BYTES = Gauge Shown "process_resident_memory_bytes" ()

@@ -251,6 +251,12 @@ fn session_families(view: &View<'_>, out: &mut Families<'_>) {
             out.value([&*listener.name], bytes as f64);
         }
     });
+    out.family(&catalogue::SESSION_MEMORY, |out| {
+        for listener in &view.listeners {
+            let bytes: i64 = listener.cells.iter().map(|cells| cells.session_memory_bytes.get()).sum();
+            out.value([&*listener.name], bytes as f64);
+        }
+    });
 }
 
 fn protocol_families(view: &View<'_>, out: &mut Families<'_>) {
@@ -418,9 +424,11 @@ fn state_families(view: &View<'_>, out: &mut Families<'_>) {
             out.value([&build.version, &build.revision], 1.0);
         }
     });
-    for (family, flag) in
-        [(&catalogue::READY, &view.inner.ready), (&catalogue::DRAINING, &view.inner.draining)]
-    {
+    for (family, flag) in [
+        (&catalogue::READY, &view.inner.ready),
+        (&catalogue::DRAINING, &view.inner.draining),
+        (&catalogue::OVERLOADED, &view.inner.overloaded),
+    ] {
         out.family(family, |out| out.value([], f64::from(u8::from(flag.load(Ordering::Relaxed)))));
     }
 }

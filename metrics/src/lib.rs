@@ -30,6 +30,7 @@ pub use labels::{
 pub use live::{LiveSessions, ParseSessionIdError, Peer, SessionId, SessionStats};
 pub use metrics::Metrics;
 pub use per::{Label, Per};
+pub use process::resident_bytes;
 pub use shard::{
     ActorCells, ActorCounts, ListenerCells, ListenerId, RouteCells, RouteHandles, RouteId, Shard,
 };

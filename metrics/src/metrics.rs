@@ -26,6 +26,7 @@ pub(crate) struct Inner {
     pub(crate) shards: Mutex<BTreeMap<u16, Arc<Shard>>>,
     pub(crate) ready: AtomicBool,
     pub(crate) draining: AtomicBool,
+    pub(crate) overloaded: AtomicBool,
     pub(crate) build: Mutex<Option<Build>>,
     live: LiveSessions,
 }
@@ -60,6 +61,7 @@ impl Metrics {
             shards: Mutex::default(),
             ready: AtomicBool::new(false),
             draining: AtomicBool::new(false),
+            overloaded: AtomicBool::new(false),
             build: Mutex::default(),
             live: LiveSessions::default(),
         }))
@@ -135,6 +137,11 @@ impl Metrics {
     /// Whether the process drains.
     pub fn set_draining(&self, draining: bool) {
         self.0.draining.store(draining, Ordering::Relaxed);
+    }
+
+    /// Whether the process takes no new sessions, or sheds idle ones.
+    pub fn set_overloaded(&self, overloaded: bool) {
+        self.0.overloaded.store(overloaded, Ordering::Relaxed);
     }
 
     /// What runs; `build_info` is shown once this is known.

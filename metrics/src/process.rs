@@ -26,9 +26,7 @@ impl ProcessFigures {
         let boot = fs::read_to_string("/proc/stat").ok().and_then(|text| boot_time(&text));
         Self {
             cpu_seconds: stat.as_ref().map(|stat| stat.cpu_ticks as f64 / ticks),
-            resident_bytes: stat
-                .as_ref()
-                .map(|stat| stat.resident_pages as f64 * rustix::param::page_size() as f64),
+            resident_bytes: resident_bytes().map(|octets| octets as f64),
             open_fds: open_fds().map(|count| count as f64),
             // No limit is an infinite one, as far as a ratio is concerned.
             max_fds: Some(
@@ -39,6 +37,13 @@ impl ProcessFigures {
             start_time: boot.zip(stat).map(|(boot, stat)| boot as f64 + stat.start_ticks as f64 / ticks),
         }
     }
+}
+
+/// Resident memory of this process in octets, where the kernel tells.
+#[must_use]
+pub fn resident_bytes() -> Option<u64> {
+    let stat = fs::read_to_string("/proc/self/stat").ok().and_then(|text| Stat::parse(&text))?;
+    Some(stat.resident_pages * rustix::param::page_size() as u64)
 }
 
 /// The fields of /proc/self/stat used here (proc_pid_stat(5)).

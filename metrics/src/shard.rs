@@ -68,6 +68,8 @@ pub struct ListenerCells {
     pub network_bytes: Per<Direction, Cell>,
     /// Octets accepted for sending and not yet written.
     pub write_queue_bytes: Gauge,
+    /// Octets charged to sessions.
+    pub session_memory_bytes: Gauge,
     /// Frames by direction and type.
     pub h2_frames: Per<Direction, Per<FrameType, Cell>>,
     /// RST_STREAM (scope stream) and GOAWAY (scope connection), by who sent them.

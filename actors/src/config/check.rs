@@ -155,6 +155,7 @@ impl ListenerConfig {
         }
         let limits = &self.limits;
         within("limits.sessions", limits.sessions as u64, 1, u64::MAX)?;
+        within("limits.handshakes", limits.handshakes as u64, 1, u64::MAX)?;
         if let Some(sessions) = limits.sessions_per_address {
             within("limits.sessions_per_address", sessions as u64, 1, u64::MAX)?;
         }

@@ -19,12 +19,18 @@ pub(crate) enum Verdict {
     Fatal,
 }
 
+// Linux numbers: the kinds of `io::Error` do not tell these apart.
+const ENFILE: i32 = 23;
+const EMFILE: i32 = 24;
+
+/// The process, or the system, has no descriptor left.
+pub(crate) fn is_out_of_descriptors(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(EMFILE | ENFILE))
+}
+
 /// Sorts an error of `accept(2)`.
 pub(crate) fn sort(error: &io::Error) -> Verdict {
-    // Linux numbers: the kinds of `io::Error` do not tell these apart.
     const ENOMEM: i32 = 12;
-    const ENFILE: i32 = 23;
-    const EMFILE: i32 = 24;
     const ENOBUFS: i32 = 105;
     const EPROTO: i32 = 71;
     const EPERM: i32 = 1;

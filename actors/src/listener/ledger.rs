@@ -6,54 +6,87 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use stagedoor_metrics::ConnectionResult;
 use tokio::sync::Notify;
+
+use crate::overload::Overload;
 
 /// Sessions on each arbiter, over all listeners.
 pub(crate) type Loads = Arc<[AtomicUsize]>;
 
+/// Why a connection is not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Full {
+    /// The listener has as many sessions as it may.
+    Listener,
+    /// The address has.
+    Address,
+}
+
+impl From<Full> for ConnectionResult {
+    fn from(full: Full) -> Self {
+        match full {
+            Full::Listener => Self::RefusedLimit,
+            Full::Address => Self::RefusedAddress,
+        }
+    }
+}
+
 /// The books of one listener.
-#[derive(Debug)]
 pub(crate) struct Ledger {
     most: usize,
     most_per_address: Option<usize>,
     sessions: AtomicUsize,
     addresses: Mutex<HashMap<IpAddr, usize>>,
     loads: Loads,
+    /// Counts the sessions of all listeners that it guards.
+    overload: Option<Arc<Overload>>,
     changed: Notify,
 }
 
 impl Ledger {
-    pub(crate) fn new(most: usize, most_per_address: Option<usize>, loads: Loads) -> Arc<Self> {
+    pub(crate) fn new(
+        most: usize,
+        most_per_address: Option<usize>,
+        loads: Loads,
+        overload: Option<Arc<Overload>>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             most,
             most_per_address,
             sessions: AtomicUsize::new(0),
             addresses: Mutex::default(),
             loads,
+            overload,
             changed: Notify::new(),
         })
     }
 
-    /// Books a session and says which arbiter has the fewest; `None` when a limit is reached.
-    pub(crate) fn admit(&self, address: IpAddr) -> Option<usize> {
+    /// Books a session and says which arbiter has the fewest.
+    /// # Errors
+    /// The limit that is reached.
+    pub(crate) fn admit(&self, address: IpAddr) -> Result<usize, Full> {
         if self.sessions.load(Ordering::Relaxed) >= self.most {
-            return None;
+            return Err(Full::Listener);
         }
         if let Some(most) = self.most_per_address {
             let mut addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
             let held = addresses.entry(holder(address)).or_insert(0);
             if *held >= most {
-                return None;
+                return Err(Full::Address);
             }
             *held += 1;
         }
         self.sessions.fetch_add(1, Ordering::Relaxed);
+        if let Some(overload) = &self.overload {
+            overload.opened();
+        }
         let worker = self.loads.iter().enumerate().min_by_key(|(_, load)| load.load(Ordering::Relaxed));
         let worker = worker.map_or(0, |(worker, _)| worker);
         if let Some(load) = self.loads.get(worker) {
             load.fetch_add(1, Ordering::Relaxed);
         }
-        Some(worker)
+        Ok(worker)
     }
 
     /// A session is over.
@@ -74,6 +107,9 @@ impl Ledger {
             load.fetch_sub(1, Ordering::Relaxed);
         }
         self.sessions.fetch_sub(1, Ordering::Relaxed);
+        if let Some(overload) = &self.overload {
+            overload.closed();
+        }
         self.changed.notify_waiters();
     }
 
@@ -106,14 +142,14 @@ mod tests {
 
     #[test]
     fn limits_hold_in_all_and_per_address_and_give_back() {
-        let ledger = Ledger::new(3, Some(2), loads(1));
+        let ledger = Ledger::new(3, Some(2), loads(1), None);
         let [a, b] = [IpAddr::from([127, 0, 0, 1]), IpAddr::from([127, 0, 0, 2])];
-        assert!(ledger.admit(a).is_some() && ledger.admit(a).is_some());
-        assert!(ledger.admit(a).is_none(), "per address");
-        assert!(ledger.admit(b).is_some());
-        assert!(ledger.admit(b).is_none(), "in all");
+        assert!(ledger.admit(a).is_ok() && ledger.admit(a).is_ok());
+        assert_eq!(ledger.admit(a), Err(Full::Address));
+        assert!(ledger.admit(b).is_ok());
+        assert_eq!(ledger.admit(b), Err(Full::Listener));
         ledger.release(Some(a), 0);
-        assert!(ledger.admit(a).is_some());
+        assert!(ledger.admit(a).is_ok());
         for address in [a, a, b] {
             ledger.release(Some(address), 0);
         }
@@ -123,11 +159,11 @@ mod tests {
 
     #[test]
     fn the_arbiter_with_the_fewest_sessions_is_next() {
-        let ledger = Ledger::new(10, None, loads(3));
+        let ledger = Ledger::new(10, None, loads(3), None);
         let address = IpAddr::from([127, 0, 0, 1]);
         let order: Vec<_> = (0..4).map(|_| ledger.admit(address)).collect();
-        assert_eq!(order, [Some(0), Some(1), Some(2), Some(0)]);
+        assert_eq!(order, [Ok(0), Ok(1), Ok(2), Ok(0)]);
         ledger.release(Some(address), 1);
-        assert_eq!(ledger.admit(address), Some(1));
+        assert_eq!(ledger.admit(address), Ok(1));
     }
 }

@@ -86,6 +86,7 @@ pub(crate) struct Common {
     /// The error was told.
     failed: bool,
     queued: i64,
+    held: i64,
     accounted: bool,
     finished: bool,
 }
@@ -120,6 +121,7 @@ impl Common {
             opened_to: None,
             failed: false,
             queued: 0,
+            held: 0,
             accounted: false,
             finished: false,
         }
@@ -150,6 +152,7 @@ impl Common {
 
     /// It is known what the session speaks; what its streams need of it.
     pub(crate) fn opened_as(&mut self, protocol: Protocol, facts: Facts, now: Instant) -> Rc<Link> {
+        self.host.openings.leave(self.stats.id().number);
         self.protocol = protocol;
         self.stats.set_protocol(protocol);
         self.stats.set_state(SessionState::Open);
@@ -376,6 +379,17 @@ impl Common {
         }
     }
 
+    /// Octets are charged to the session.
+    #[inline]
+    pub(crate) fn held(&mut self, octets: usize) {
+        let octets = i64::try_from(octets).unwrap_or(i64::MAX);
+        if octets != self.held {
+            self.host.cells.session_memory_bytes.add(octets - self.held);
+            self.stats.memory_bytes.set(octets);
+            self.held = octets;
+        }
+    }
+
     /// The end of every session, whichever way it came.
     pub(crate) fn finish(&mut self, now: Instant) {
         if std::mem::replace(&mut self.finished, true) {
@@ -385,13 +399,16 @@ impl Common {
         self.account(match reason {
             CloseReason::TlsError => ConnectionResult::TlsError,
             CloseReason::HandshakeTimeout => ConnectionResult::Timeout,
+            CloseReason::Overload => ConnectionResult::RefusedOverload,
             _ => ConnectionResult::Accepted,
         });
         self.queued(0);
+        self.held(0);
         let age = now.saturating_duration_since(self.opened);
         let nanos = u64::try_from(age.as_nanos()).unwrap_or(u64::MAX);
         self.host.cells.session_closed(self.protocol, reason, nanos, self.stats.streams_total.get());
         let id = self.stats.id();
+        self.host.openings.leave(id.number);
         self.host.live().remove(id);
         self.host.arena.sessions.borrow_mut().remove(&id.number);
         if let Some(ledger) = &self.host.ledger {

@@ -45,7 +45,7 @@ impl Http2 {
         common.queued(self.conn.queued());
         common.stats.streams_open.set(self.streams.len() as i64);
         common.stats.send_window.set(self.conn.send_window());
-        common.stats.memory_bytes.set(self.conn.memory() as i64);
+        common.held(self.conn.memory());
         let cells = &common.host.cells;
         let Counters { frames_in, frames_out, flow_stalls, flow_stalled } = self.conn.counters();
         let directions = [(Direction::Rx, frames_in), (Direction::Tx, frames_out)];
