@@ -284,6 +284,10 @@ impl Spent {
         self.replies[0] + self.replies[1]
     }
 
+    pub(crate) fn panics(&self) -> u32 {
+        self.panics
+    }
+
     pub(crate) fn panicked(&mut self, budgets: &Budgets) -> Result<(), ConnectionError> {
         self.panics = self.panics.saturating_add(1);
         over(self.panics >= budgets.panics, Limit::Panics)

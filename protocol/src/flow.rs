@@ -219,10 +219,11 @@ impl ConnectionWindow {
         self.charge.resize(self.unread.octets + self.unread.pieces * PIECE);
     }
 
-    /// What the connection holds in all.
+    /// What unread bodies cost. What we have to send is not looked at here: two sides that each waited for the other to
+    /// take something before they gave credit would wait for ever.
     #[inline]
     fn charged(&self) -> i64 {
-        self.charge.account().charged() as i64
+        self.charge.octets() as i64
     }
 
     /// Whether arrival alone gives credit back: while less than half the memory is taken, a paused stream
@@ -234,7 +235,7 @@ impl ConnectionWindow {
 
     /// So many pieces wait that withheld credit was no answer to them.
     pub(crate) fn crowded(&self) -> bool {
-        self.charge.octets() as i64 > 2 * self.memory
+        self.charged() > 2 * self.memory
     }
 
     /// What to send as WINDOW_UPDATE now, if it is worth a frame.

@@ -45,12 +45,6 @@ impl Credit {
         self.octets
     }
 
-    /// What it is charged to.
-    #[inline]
-    pub fn account(&self) -> &Account {
-        &self.account
-    }
-
     /// The thing takes `octets` now.
     #[inline]
     pub fn resize(&mut self, octets: usize) {

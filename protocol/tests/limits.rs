@@ -1,6 +1,8 @@
 //! The named limits beside RFC 9113 §10: where one octet more or less decides, that innocent peers pass, that what was
 //! reached is told, and that memory is charged and given back whatever happens.
 
+#![allow(clippy::unwrap_used)] // A test that cannot go on says where.
+
 mod support;
 
 use std::time::Duration;
@@ -38,8 +40,20 @@ fn until(raw: &mut Raw, limit: Limit, mut frame: impl FnMut(u32) -> Vec<u8>) -> 
 fn small_data_that_nobody_reads_is_ended_at_its_budget() {
     let mut raw = server(|_| {});
     raw.post(1);
-    // Each of one octet falls short by 255: a hundred of them by 25 500, one more by 25 755.
-    assert_eq!(until(&mut raw, Limit::SmallData, |_| frames::data(1, b"x", frames::NONE)), 100);
+    // Each of one octet falls short by 255: a hundred of them by 25 500, one more by 25 755; and the reader has its chance.
+    assert_eq!(until(&mut raw, Limit::SmallData, |_| frames::data(1, b"x", frames::NONE)), 101);
+}
+
+#[test]
+fn small_data_that_comes_at_once_is_judged_when_its_reader_had_its_chance() {
+    let mut raw = server(|_| {});
+    raw.post(1);
+    for _ in 0..20 {
+        raw.send(frames::data(1, b"x", frames::NONE).repeat(3_000));
+        assert_eq!(raw.result, Ok(()));
+        raw.act(|conn| conn.consume(1.into(), 3_000));
+    }
+    raw.expect_alive();
 }
 
 #[test]

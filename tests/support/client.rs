@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::fmt;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -44,6 +45,14 @@ impl Speaks {
     /// Several exchanges at once on one connection.
     pub(crate) fn is_http2(self) -> bool {
         matches!(self, Self::H2 | Self::H2c)
+    }
+
+    /// Whether it is over TLS, and where.
+    fn door(self, gateway: &Gateway) -> (bool, SocketAddr) {
+        match self {
+            Self::H2 | Self::Http1Tls => (true, gateway.public),
+            Self::H2c | Self::Http1 => (false, gateway.plain),
+        }
     }
 
     /// What the gateway calls it.
@@ -116,7 +125,8 @@ pub(crate) struct Client {
     scheme: &'static str,
 }
 
-trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
+/// Any stream of octets.
+pub(crate) trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Io for T {}
 
 impl Client {
@@ -127,18 +137,22 @@ impl Client {
 
     /// Connects; each stream may have `window` octets on their way to us.
     pub(crate) async fn connect_with(gateway: &Gateway, speaks: Speaks, window: u32) -> Self {
-        let tls = matches!(speaks, Speaks::H2 | Speaks::Http1Tls);
-        let address = if tls { gateway.public } else { gateway.plain };
-        let tcp = TcpStream::connect(address).await.expect("it listens");
-        tcp.set_nodelay(true).unwrap();
-        let io: Box<dyn Io> = if tls {
-            let alpn: &[u8] = if speaks.is_http2() { b"h2" } else { b"http/1.1" };
-            Box::new(handshake(gateway, tcp, &[alpn]).await.expect("a handshake"))
-        } else {
-            Box::new(tcp)
-        };
+        let (tls, address) = speaks.door(gateway);
+        let io = Self::socket(gateway, speaks).await;
         let sender = start(io, speaks.is_http2(), window).await;
         Self { sender, authority: address.to_string(), scheme: if tls { "https" } else { "http" } }
+    }
+
+    /// A connection on which nothing was said yet, behind TLS where it has TLS.
+    pub(crate) async fn socket(gateway: &Gateway, speaks: Speaks) -> Box<dyn Io> {
+        let (tls, address) = speaks.door(gateway);
+        let tcp = TcpStream::connect(address).await.expect("it listens");
+        tcp.set_nodelay(true).unwrap();
+        if !tls {
+            return Box::new(tcp);
+        }
+        let alpn: &[u8] = if speaks.is_http2() { b"h2" } else { b"http/1.1" };
+        Box::new(handshake(gateway, tcp, &[alpn]).await.expect("a handshake"))
     }
 
     /// HTTP/1.1 to the admin listener.

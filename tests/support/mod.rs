@@ -57,8 +57,14 @@ impl Process {
 
     /// The same with a state directory that is given.
     pub(crate) fn spawn_in(state: TempDir, args: &[&str]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_stagedoor"))
-            .args(args)
+        let mut command = Command::new(env!("CARGO_BIN_EXE_stagedoor"));
+        command.args(args);
+        Self::of_command(state, command)
+    }
+
+    /// The same by a command that becomes it.
+    pub(crate) fn of_command(state: TempDir, mut command: Command) -> Self {
+        let mut child = command
             .env("STAGEDOOR_STATE_DIR", state.path())
             .env("RUST_BACKTRACE", "0")
             .env_remove("RUST_LOG")

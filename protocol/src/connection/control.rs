@@ -71,6 +71,7 @@ impl Connection {
             trips: Vec::new(),
             charges: Charges::new(&account),
             account,
+            thin: false,
             over_memory: None,
             counters: Box::new(Counters::default()),
             errors: VecDeque::new(),

@@ -243,7 +243,7 @@ impl Connection {
         if discard || padding > 0 || roomy {
             self.connection_credit();
         }
-        let thin = self.recv_window.thin() > self.config.budgets.small_data as usize;
+        let thin = self.thin && self.recv_window.thin() > self.config.budgets.small_data as usize;
         if thin || (!roomy && self.recv_window.crowded()) {
             return Err(ConnectionError::Calm(Limit::SmallData));
         }

@@ -51,15 +51,22 @@ impl Connection {
     /// Brings the charges up to date that are taken as a whole, and looks how they stand to the budget.
     #[inline]
     pub(super) fn settle_charges(&mut self, now: Instant) {
-        let tables = self.decoder.heap_size() + self.encoder.heap_size() + self.table.heap();
-        self.charges.tables.resize(tables);
-        self.charges.output.resize(self.output.heap());
-        self.charges.partial.resize(self.partial_frame.capacity());
+        self.recharge();
+        // Whoever reads had its chance by now.
+        self.thin = self.recv_window.thin() > self.config.budgets.small_data as usize;
         if self.account.charged() <= self.config.session_memory {
             self.over_memory = None;
         } else if !matches!(self.phase, Phase::Closed) {
             self.over_memory.get_or_insert(now);
         }
+    }
+
+    #[inline]
+    pub(super) fn recharge(&mut self) {
+        let tables = self.decoder.heap_size() + self.encoder.heap_size() + self.table.heap();
+        self.charges.tables.resize(tables);
+        self.charges.output.resize(self.output.heap());
+        self.charges.partial.resize(self.partial_frame.capacity());
     }
 
     /// A head of `octets` begins a stream.
@@ -78,7 +85,7 @@ impl Connection {
     /// [`ConnectionError::Calm`] with [`Limit::Panics`] when it was one too many: the owner is to end the connection.
     pub fn handler_panicked(&mut self) -> Result<(), ConnectionError> {
         let panicked = self.spent.panicked(&self.config.budgets);
-        if panicked.is_err() {
+        if panicked.is_err() && self.spent.panics() == self.config.budgets.panics {
             self.trip(Limit::Panics);
         }
         panicked

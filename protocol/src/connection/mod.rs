@@ -166,6 +166,8 @@ pub struct Connection {
     spent: Spent,
     account: Account,
     charges: Charges,
+    /// Small DATA that nobody reads was over its budget when the owner was last done with what had come.
+    thin: bool,
     /// Since when more is held than there is memory for.
     over_memory: Option<Instant>,
     /// Limits that were reached and how often, until somebody asks.
@@ -242,6 +244,7 @@ impl Connection {
         self.settings_sent.shrink_to_fit();
         self.pings_sent.shrink_to_fit();
         self.trips.shrink_to_fit();
+        self.recharge();
         self.early_priorities.shrink_to_fit();
     }
 

@@ -246,6 +246,10 @@ impl Http2 {
                 Err(error) => return self.fail(&error),
             }
             self.events(common, cx, now);
+            if self.order.as_ref().is_some_and(|order| order.hard) {
+                // It is over; what follows is not heard.
+                return;
+            }
         }
     }
 

@@ -1,0 +1,98 @@
+//! Streams opened and reset, made to be reset, and opened without end; handlers made to panic.
+
+use crate::harness::{Attack, ends, ends_by, frame, meet, request, scrape};
+use crate::support::client::Speaks;
+use crate::support::raw::{DATA, RST_STREAM, WINDOW_UPDATE};
+use crate::support::{Gateway, run};
+
+const CANCEL: [u8; 4] = [0, 0, 0, 8];
+
+/// A stream counts until its handler has ended, so many at once meet the limit of streams first.
+const PROVOKED: [(&str, &str); 2] =
+    [("resets_provoked", "provoked_reset"), ("refused_streams", "refused_streams")];
+
+fn id(n: usize) -> u32 {
+    2 * n as u32 + 1
+}
+
+#[test]
+fn rapid_reset_cve_2023_44487() {
+    let flood = |n| [request(id(n), "GET", "/delay/30", true), frame(RST_STREAM, 0, id(n), &CANCEL)].concat();
+    ends(&Attack::flood(&flood), "resets_received", "rapid_reset");
+}
+
+#[test]
+fn rapid_reset_of_what_was_answered() {
+    let flood =
+        |n| [request(id(n), "GET", "/bytes/100000", true), frame(RST_STREAM, 0, id(n), &CANCEL)].concat();
+    ends(&Attack::flood(&flood), "resets_received", "rapid_reset");
+}
+
+#[test]
+fn made_you_reset_by_a_window_update_of_zero_cve_2025_8671() {
+    let flood =
+        |n| [request(id(n), "GET", "/delay/30", true), frame(WINDOW_UPDATE, 0, id(n), &[0; 4])].concat();
+    ends_by(&Attack::flood(&flood), &PROVOKED);
+}
+
+#[test]
+fn made_you_reset_by_a_window_that_overflows_cve_2025_8671() {
+    let most = [0x7f, 0xff, 0xff, 0xff];
+    let flood =
+        |n| [request(id(n), "GET", "/delay/30", true), frame(WINDOW_UPDATE, 0, id(n), &most)].concat();
+    ends_by(&Attack::flood(&flood), &PROVOKED);
+}
+
+#[test]
+fn made_you_reset_by_a_body_that_is_too_long_cve_2025_8671() {
+    let mut block = crate::harness::head("POST", "/delay/30");
+    block.extend(crate::harness::block(&[("content-length", "1")]));
+    let flood = |n| [frame(1, 4, id(n), &block), frame(DATA, 0, id(n), b"too long")].concat();
+    ends_by(&Attack::flood(&flood), &PROVOKED);
+}
+
+#[test]
+fn reset_flood_by_malformed_requests_cve_2019_9514() {
+    let mut block = crate::harness::head("GET", "/");
+    block.extend(crate::harness::block(&[("Upper-Case", "x")]));
+    ends(&Attack::flood(&|n| frame(1, 5, id(n), &block)), "resets_provoked", "provoked_reset");
+}
+
+#[test]
+fn streams_beyond_the_limit_without_end() {
+    // Those that are refused cost the decoding of their heads.
+    let gateway = Gateway::start();
+    run(async {
+        for (speaks, listener) in [(Speaks::H2c, "plain"), (Speaks::H2, "public")] {
+            let flood = |n| request(id(n), "GET", "/delay/30", true);
+            let ending = meet(&gateway, speaks, &Attack::flood(&flood)).await;
+            assert_eq!(ending.goaway, Some((0xb, "limit reached: refused_streams".to_owned())), "{speaks:?}");
+            // REFUSED_STREAM: nothing was done, a retry is safe.
+            assert!(ending.resets.iter().filter(|code| **code == 7).count() >= 100, "{:?}", ending.resets);
+            let scrape = scrape(&gateway).await;
+            let of = |kind| scrape.value("stagedoor_abuse_total", &[("listener", listener), ("kind", kind)]);
+            assert!(of("refused_streams") == 1.0 && of("streams") >= 100.0, "{speaks:?}");
+            // 128 handlers ran at most, and none of them is left.
+            let streams = scrape.sum("stagedoor_streams_active", &[("listener", listener)]);
+            assert_eq!(streams, 0.0, "{speaks:?}");
+        }
+    });
+}
+
+#[test]
+fn handlers_made_to_panic() {
+    let gateway = Gateway::start();
+    run(async {
+        for (speaks, listener) in [(Speaks::H2c, "plain"), (Speaks::H2, "public")] {
+            let flood = |n| request(id(n), "GET", "/panic", true);
+            let ending = meet(&gateway, speaks, &Attack::flood(&flood)).await;
+            assert_eq!(ending.goaway.map(|(code, _)| code), Some(2), "INTERNAL_ERROR: {speaks:?}");
+            let scrape = scrape(&gateway).await;
+            let panics = [("listener", listener), ("kind", "panics")];
+            assert_eq!(scrape.value("stagedoor_abuse_total", &panics), 1.0, "{speaks:?}");
+            let closed = [("listener", listener), ("reason", "panic_budget")];
+            assert_eq!(scrape.sum("stagedoor_sessions_closed_total", &closed), 1.0, "{speaks:?}");
+            assert_eq!(scrape.value("stagedoor_actor_panics_total", &[("actor", "session")]), 0.0);
+        }
+    });
+}
