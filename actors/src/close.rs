@@ -154,8 +154,8 @@ pub(crate) fn timer_of(reason: CloseReason) -> Option<TimeoutKind> {
     })
 }
 
-/// The label of a protective limit.
-pub(crate) fn abuse_of(limit: Limit) -> AbuseKind {
+/// The label of a protective limit in `stagedoor_abuse_total`.
+pub fn abuse_of(limit: Limit) -> AbuseKind {
     match limit {
         Limit::ResetsReceived => AbuseKind::RapidReset,
         Limit::ResetsProvoked => AbuseKind::ProvokedReset,

@@ -12,6 +12,8 @@ use crate::config::{Config, Rate};
 pub enum Reaction {
     /// GOAWAY(ENHANCE_YOUR_CALM) with the limit's name as debug text; the connection ends.
     GoAway,
+    /// GOAWAY(INTERNAL_ERROR): the fault is ours, and the peer had its share in it.
+    Ours,
     /// RST_STREAM(REFUSED_STREAM): nothing was done, a retry is safe (RFC 9113 §8.7).
     Refuse,
     /// 431 for a request (RFC 6585 §5), RST_STREAM(ENHANCE_YOUR_CALM) for what cannot be answered.
@@ -22,6 +24,7 @@ impl fmt::Display for Reaction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::GoAway => "GOAWAY ENHANCE_YOUR_CALM",
+            Self::Ours => "GOAWAY INTERNAL_ERROR",
             Self::Refuse => "RST_STREAM REFUSED_STREAM",
             Self::TooLarge => "431, or RST_STREAM ENHANCE_YOUR_CALM",
         })
@@ -130,7 +133,7 @@ limits! {
     Memory = "session_memory", "octets charged to the session; over it for `memory_patience` ends it (GOAWAY ENHANCE_YOUR_CALM)",
         "CVE-2019-9517 (Internal Data Buffering), CVE-2026-49975", Refuse;
     /// Handlers made to panic.
-    Panics = "panics", "panics of handlers in the session's life (GOAWAY INTERNAL_ERROR)", "what a bug of ours lets a peer do", GoAway;
+    Panics = "panics", "panics of handlers in the session's life", "what a bug of ours lets a peer do", Ours;
 }
 
 impl fmt::Display for Limit {
