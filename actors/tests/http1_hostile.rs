@@ -1,0 +1,409 @@
+//! HTTP/1.1 from peers who want one request read as two, or as another: each is refused or read in exactly one way,
+//! nothing behind a refused request is taken for a request, and a neighbour is served all the while.
+//!
+//! What hyper reads is hyper's; what it lets through and must not be is refused in `session/http1/request.rs`.
+
+#![allow(clippy::unwrap_used)] // A test that cannot go on says where.
+
+mod common;
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use common::*;
+use stagedoor_actors::{Reply, Response};
+use stagedoor_metrics::{CloseReason, Protocol};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio::time::{Instant, sleep, timeout};
+
+/// What stands behind every request here.
+const BEHIND: &str = "GET /behind HTTP/1.1\r\nhost: a\r\n\r\n";
+
+/// A request as a handler saw it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Call {
+    /// Method, authority and path.
+    line: String,
+    length: Option<u64>,
+    body: String,
+    trailers: String,
+    /// It was read to its end.
+    whole: bool,
+}
+
+impl Call {
+    fn get(line: &str) -> Self {
+        Self { line: line.to_owned(), whole: true, ..Self::default() }
+    }
+
+    /// The upload of these tests, with its declared length.
+    fn post(length: Option<u64>) -> Self {
+        Self { length, body: "hello".to_owned(), ..Self::get("POST a /p") }
+    }
+}
+
+type Calls = Rc<RefCell<Vec<Call>>>;
+
+/// A stage whose handlers read their bodies and write down what they saw.
+fn door() -> (Stage, Calls) {
+    let calls = Calls::default();
+    let seen = Rc::clone(&calls);
+    let stage = Stage::new(service(move |request| {
+        let seen = Rc::clone(&seen);
+        Reply::later(async move {
+            let head = &request.head;
+            let (authority, path) = (head.authority().unwrap_or("-"), head.path().unwrap_or("-"));
+            let line = format!("{} {authority} {path}", head.method());
+            let mut body = request.body;
+            let mut call = Call { line, length: body.content_length(), ..Call::default() };
+            seen.borrow_mut().push(call.clone());
+            let place = seen.borrow().len() - 1;
+            call.whole = loop {
+                match body.chunk().await {
+                    None => break true,
+                    Some(Ok(chunk)) => call.body.push_str(&String::from_utf8_lossy(&chunk)),
+                    Some(Err(_)) => break false,
+                }
+            };
+            for field in body.trailers().iter().flat_map(|fields| fields.iter()) {
+                let (name, value) = (field.name.escape_ascii(), field.value.escape_ascii());
+                call.trailers.push_str(&format!("{name}={value};"));
+            }
+            seen.borrow_mut()[place] = call;
+            Response::text("taken")
+        })
+    }));
+    (stage, calls)
+}
+
+/// What came of octets.
+#[derive(Debug)]
+struct Outcome {
+    answer: String,
+    calls: Vec<Call>,
+    /// The connection ended, though its client had not ended its side.
+    ended: bool,
+    reason: CloseReason,
+}
+
+impl Outcome {
+    fn statuses(&self) -> Vec<u16> {
+        let heads = self.answer.split("HTTP/1.").skip(1);
+        heads.map(|head| head[2..5].parse().unwrap()).collect()
+    }
+}
+
+/// A GET on a session that lives, and its answer.
+async fn ask(io: &mut DuplexStream) {
+    io.write_all(b"GET /neighbour HTTP/1.1\r\nhost: n\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    while !answer.ends_with("\r\n\r\ntaken") {
+        answer.push(char::from(io.read_u8().await.expect("an answer")));
+    }
+}
+
+/// Sends octets on a session of their own, `piece` by piece, beside a neighbour that asks before and after.
+async fn attack(octets: &[u8], piece: usize) -> Outcome {
+    let (stage, calls) = door();
+    let (_neighbour, mut beside) = stage.connect();
+    ask(&mut beside).await;
+    calls.borrow_mut().clear();
+
+    let (_session, io) = stage.connect();
+    let (mut read, mut write) = tokio::io::split(io);
+    let octets = octets.to_vec();
+    let writing = actix_rt::spawn(async move {
+        for piece in octets.chunks(piece) {
+            // A session that has heard enough need not read the rest.
+            write.write_all(piece).await.ok();
+            for _ in 0..3 {
+                tokio::task::yield_now().await;
+            }
+        }
+        write
+    });
+    let mut answer = Vec::new();
+    let ended = timeout(Duration::from_secs(1), read.read_to_end(&mut answer)).await.is_ok();
+    if !ended {
+        writing.await.unwrap().shutdown().await.ok();
+        read.read_to_end(&mut answer).await.ok();
+    } else {
+        writing.abort();
+    }
+    drop(read);
+    let reason = stage.ended().await.reason;
+    settle().await;
+    let seen = calls.take();
+
+    ask(&mut beside).await;
+    assert_eq!(calls.borrow().len(), 1, "the neighbour is served");
+    drop(beside);
+    stage.ended().await;
+    settle().await;
+    assert!(stage.metrics.live().is_empty(), "nothing is left");
+    assert_eq!(stage.cells.streams_active[Protocol::Http1].get(), 0);
+    Outcome { answer: String::from_utf8_lossy(&answer).into_owned(), calls: seen, ended, reason }
+}
+
+/// The outcome, which is the same when the octets come one by one.
+fn outcome(name: &'static str, octets: String, check: impl Fn(&Outcome) + 'static) {
+    run_paused(async move {
+        println!("{name}");
+        check(&attack(octets.as_bytes(), octets.len()).await);
+        if octets.len() < 2_000 {
+            println!("{name}, octet by octet");
+            check(&attack(octets.as_bytes(), 1).await);
+        }
+    });
+}
+
+/// Answered with a status before any handler was called, and over.
+fn refused(name: &'static str, status: u16, octets: String) {
+    outcome(name, octets + BEHIND, move |outcome| {
+        assert_eq!(outcome.statuses(), [status], "{name}: {outcome:?}");
+        assert_eq!(outcome.calls, [], "{name}: {outcome:?}");
+        assert!(outcome.ended && outcome.reason == CloseReason::ProtocolError, "{name}: {outcome:?}");
+    });
+}
+
+/// Read as one request and no other; what stands behind it is the next one.
+fn taken(name: &'static str, call: Call, octets: String) {
+    outcome(name, octets + BEHIND, move |outcome| {
+        assert_eq!(outcome.calls, [call.clone(), Call::get("GET a /behind")], "{name}: {outcome:?}");
+        assert_eq!(outcome.statuses(), [200, 200], "{name}: {outcome:?}");
+        assert!(!outcome.ended, "{name}: {outcome:?}");
+    });
+}
+
+/// Read as one request, and over: what stands behind it is nothing.
+fn last(name: &'static str, call: Call, octets: String) {
+    outcome(name, octets + BEHIND, move |outcome| {
+        assert_eq!(outcome.calls, std::slice::from_ref(&call), "{name}: {outcome:?}");
+        assert_eq!(outcome.statuses(), [200], "{name}: {outcome:?}");
+        assert!(outcome.ended, "{name}: {outcome:?}");
+    });
+}
+
+fn line(line: &str) -> String {
+    format!("{line}\r\nhost: a\r\n\r\n")
+}
+
+fn get(fields: &str) -> String {
+    format!("GET / HTTP/1.1\r\nhost: a\r\n{fields}\r\n")
+}
+
+fn post(fields: &str, body: &str) -> String {
+    format!("POST /p HTTP/1.1\r\nhost: a\r\n{fields}\r\n{body}")
+}
+
+fn length(value: &str) -> String {
+    post(&format!("content-length:{value}\r\n"), "hello")
+}
+
+/// A whole chunked body behind codings.
+fn coding(value: &str) -> String {
+    post(&format!("transfer-encoding:{value}\r\n"), WHOLE)
+}
+
+fn chunked(body: &str) -> String {
+    post("transfer-encoding: chunked\r\n", body)
+}
+
+const WHOLE: &str = "5\r\nhello\r\n0\r\n\r\n";
+
+#[test]
+fn a_length_is_digits_and_one_number() {
+    for (name, octets) in [
+        ("two that differ", post("content-length: 5\r\ncontent-length: 6\r\n", "hello")),
+        ("a list", length(" 5,5")),
+        ("a list with blanks", length(" 5, 5")),
+        ("a sign", length(" +5")),
+        ("below zero", length(" -1")),
+        ("hex", length(" 0x5")),
+        ("a fraction", length(" 5.0")),
+        ("two words", length(" 5 5")),
+        ("nothing", length("")),
+        ("2^64", length(" 18446744073709551616")),
+        ("a blank that is none", length(" \x0b5")),
+        (
+            "chunked behind a length that is none",
+            post("content-length: x\r\ntransfer-encoding: chunked\r\n", WHOLE),
+        ),
+    ] {
+        refused(name, 400, octets);
+    }
+    refused("2^64 - 1", 431, length(" 18446744073709551615"));
+    for (name, octets) in [
+        ("plain", length(" 5")),
+        ("twice the same", post("content-length: 5\r\ncontent-length: 5\r\n", "hello")),
+        ("zeros in front", length(&format!(" {}5", "0".repeat(30)))),
+        ("tabs around", length("\t5\t")),
+    ] {
+        taken(name, Call::post(Some(5)), octets);
+    }
+    // A name that only looks like one is another field.
+    taken(
+        "an underscore",
+        Call::post(Some(5)),
+        post("transfer_encoding: chunked\r\ncontent-length: 5\r\n", "hello"),
+    );
+    let length = BEHIND.len();
+    let request = get(&format!("content-length: {length}\r\n")) + BEHIND;
+    let whole = Call { length: Some(length as u64), body: BEHIND.to_owned(), ..Call::get("GET a /") };
+    taken("a request as a body", whole, request);
+}
+
+#[test]
+fn length_and_chunked_together_are_chunked_and_the_last_of_their_connection() {
+    for (name, fields) in [
+        ("length first", "content-length: 5\r\ntransfer-encoding: chunked\r\n"),
+        ("length last", "transfer-encoding: chunked\r\ncontent-length: 5\r\n"),
+        ("length of nothing", "content-length: 0\r\ntransfer-encoding: chunked\r\n"),
+        ("length that is none", "transfer-encoding: chunked\r\ncontent-length: x\r\n"),
+    ] {
+        last(name, Call::post(None), post(fields, WHOLE));
+    }
+}
+
+#[test]
+fn lines_are_what_they_are() {
+    for (name, octets) in [
+        ("blank before the colon", post("content-length : 5\r\n", "hello")),
+        (
+            "blank before the colon of a coding",
+            post("transfer-encoding : chunked\r\ncontent-length: 5\r\n", "hello"),
+        ),
+        ("tab before the colon", get("x\t: 5\r\n")),
+        ("blank before a name", get(" x: 5\r\n")),
+        ("folded", get("x: 5\r\n y\r\n")),
+        ("folded with a tab", get("x: 5\r\n\ty\r\n")),
+        ("folded coding", coding("\r\n chunked")),
+        ("folded before the first field", "GET / HTTP/1.1\r\n x: y\r\nhost: a\r\n\r\n".to_owned()),
+        ("CR alone", get("x: 5\ry: 6\r\n")),
+        ("CR twice", get("x: 5\r\r\n")),
+        ("CR in the request line", line("GET /\r HTTP/1.1")),
+        ("NUL in a value", get("x: a\0b\r\n")),
+        ("NUL in a name", get("x\0y: b\r\n")),
+        ("a control sign", get("x: a\x01b\r\n")),
+        ("DEL", get("x: a\x7fb\r\n")),
+        ("no name", get(": b\r\n")),
+        ("no colon", get("nocolon\r\n")),
+        ("a name that is no token", get("x[y]: b\r\n")),
+        ("two blanks", line("GET  / HTTP/1.1")),
+        ("tabs for blanks", line("GET\t/\tHTTP/1.1")),
+        ("a blank in the target", line("GET /a b HTTP/1.1")),
+        ("a blank in front", line(" GET / HTTP/1.1")),
+        ("a blank behind", line("GET / HTTP/1.1 ")),
+        ("a method that is no token", line("G@T / HTTP/1.1")),
+        ("HTTP/0.9", "GET /\r\n".to_owned()),
+        ("HTTP/0.9 with a blank", "GET / \r\n\r\n".to_owned()),
+        ("HTTP/0.9 by name", line("GET / HTTP/0.9")),
+        ("HTTP/1.2", line("GET / HTTP/1.2")),
+        ("HTTP/1.10", line("GET / HTTP/1.10")),
+        ("HTTP/2", line("GET / HTTP/2")),
+        ("HTTP/2.0", line("GET / HTTP/2.0")),
+        ("a zero in the version", line("GET / HTTP/01.1")),
+        ("hTTP", line("GET / hTTP/1.1")),
+        ("no HTTP at all", "\x01\x02\x03\r\n\r\n".to_owned()),
+        ("TLS", "\x16\x03\x01\x02\0\x01\0".to_owned()),
+    ] {
+        refused(name, 400, octets);
+    }
+    // LF alone ends a line for hyper, everywhere in a head (RFC 9112 §2.2 allows it): one reading, whatever stands around.
+    taken("LF alone", Call::get("GET a /"), "GET / HTTP/1.1\nhost: a\n\n".to_owned());
+    taken("LF in fields", Call::get("GET a /"), get("x: 5\ny: 6\r\n"));
+    taken("LF before a coding", Call::post(None), post("x: 5\ntransfer-encoding: chunked\r\n", WHOLE));
+    taken("LF at the end", Call::get("GET a /"), "GET / HTTP/1.1\r\nhost: a\r\n\n".to_owned());
+    taken("empty lines in front", Call::get("GET a /"), "\r\n\r\n".to_owned() + &get(""));
+    taken("small letters", Call::get("get a /"), line("get / HTTP/1.1"));
+}
+
+#[test]
+fn nobody_is_talked_into_http2() {
+    let upgrade =
+        "connection: upgrade, http2-settings\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABkAAQAAP__\r\n";
+    taken("h2c", Call::get("GET a /"), get(upgrade));
+    let fields = format!("{upgrade}content-length: 5\r\n");
+    taken("h2c with a body", Call::post(Some(5)), post(&fields, "hello"));
+    outcome(
+        "the preface behind a request",
+        get("") + "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + BEHIND,
+        |outcome| {
+            assert_eq!(outcome.calls, [Call::get("GET a /")], "{outcome:?}");
+            assert!(outcome.ended && outcome.reason == CloseReason::ProtocolError, "{outcome:?}");
+            // Whether it hears 400 depends on where the octets were cut.
+            assert_eq!(outcome.statuses()[0], 200, "{outcome:?}");
+        },
+    );
+}
+
+#[test]
+fn a_chunk_that_is_none_breaks_the_body_and_the_connection() {
+    for (name, body, read) in [
+        ("no hex", "g\r\nhello\r\n0\r\n\r\n", ""),
+        ("0x", "0x5\r\nhello\r\n0\r\n\r\n", ""),
+        ("a sign", "+5\r\nhello\r\n0\r\n\r\n", ""),
+        ("below zero", "-5\r\nhello\r\n0\r\n\r\n", ""),
+        ("no size", "\r\nhello\r\n0\r\n\r\n", ""),
+        ("a blank in front", " 5\r\nhello\r\n0\r\n\r\n", ""),
+        ("two sizes", "5 5\r\nhello\r\n0\r\n\r\n", ""),
+        ("LF in an extension", "5;a\nb\r\nhello\r\n0\r\n\r\n", ""),
+        ("CR in an extension", "5;a\rb\r\nhello\r\n0\r\n\r\n", ""),
+        ("LF alone", "5\nhello\n0\n\n", ""),
+        ("LF behind a size", "5\nhello\r\n0\r\n\r\n", ""),
+        ("CR twice", "5\r\rhello\r\n0\r\n\r\n", ""),
+        ("2^64", "10000000000000000\r\nhello\r\n0\r\n\r\n", ""),
+        ("LF behind a chunk", "5\r\nhello\n0\r\n\r\n", "hello"),
+        ("LF behind the last size", "5\r\nhello\r\n0\n\n", "hello"),
+        ("too small a size", "4\r\nhello\r\n0\r\n\r\n", "hell"),
+        ("too large a size", "6\r\nhello\r\n0\r\n\r\n", "hello\r"),
+        ("a trailer that is no field", "5\r\nhello\r\n0\r\nx y\r\n\r\n", "hello"),
+        ("a blank before the colon", "5\r\nhello\r\n0\r\nx : y\r\n\r\n", "hello"),
+        ("NUL in a trailer", "5\r\nhello\r\n0\r\nx: \0\r\n\r\n", "hello"),
+    ] {
+        last(name, Call { body: read.to_owned(), whole: false, ..Call::post(None) }, chunked(body));
+    }
+    let broken = || Call { whole: false, ..Call::post(None) };
+    let long = format!("5;{}\r\nhello\r\n0\r\n\r\n", "e".repeat(20_000));
+    last("a long extension", Call { body: String::new(), ..broken() }, chunked(&long));
+    let many = format!("5\r\nhello\r\n0\r\n{}\r\n", "x: y\r\n".repeat(200));
+    last("many trailers", broken(), chunked(&many));
+    let large = format!("5\r\nhello\r\n0\r\nx: {}\r\n\r\n", "y".repeat(40_000));
+    last("a large trailer", broken(), chunked(&large));
+    taken("an extension", Call::post(None), chunked("5;a=b\r\nhello\r\n0\r\n\r\n"));
+    taken("a blank behind", Call::post(None), chunked("5 \r\nhello\r\n0\r\n\r\n"));
+    taken("zeros in front", Call::post(None), chunked("00000000000000000000000005\r\nhello\r\n00\r\n\r\n"));
+}
+
+#[test]
+fn a_head_that_drips_has_its_deadline_and_costs_its_neighbour_nothing() {
+    run_paused(async {
+        let (stage, calls) = door();
+        let (_neighbour, mut beside) = stage.connect();
+        let (_session, io) = stage.connect();
+        let (mut read, mut write) = tokio::io::split(io);
+        let began = Instant::now();
+        actix_rt::spawn(async move {
+            for octet in get(&"x: y\r\n".repeat(100)).bytes() {
+                if write.write_all(&[octet]).await.is_err() {
+                    return;
+                }
+                sleep(Duration::from_millis(100)).await;
+            }
+        });
+        let mut answer = String::new();
+        let reading = read.read_to_string(&mut answer);
+        let asking = async {
+            for _ in 0..50 {
+                ask(&mut beside).await;
+                sleep(Duration::from_millis(500)).await;
+            }
+        };
+        let (ended, ()) = tokio::join!(async { reading.await.map(|_| began.elapsed()) }, asking);
+        assert_eq!(ended.unwrap().as_secs(), 10);
+        assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+        assert_eq!(stage.ended().await.reason, CloseReason::HeaderTimeout);
+        assert_eq!(calls.borrow().len(), 50);
+    });
+}
