@@ -193,6 +193,10 @@ fn get(fields: &str) -> String {
     format!("GET / HTTP/1.1\r\nhost: a\r\n{fields}\r\n")
 }
 
+fn host(host: &str) -> String {
+    format!("GET / HTTP/1.1\r\nhost:{host}\r\n\r\n")
+}
+
 fn post(fields: &str, body: &str) -> String {
     format!("POST /p HTTP/1.1\r\nhost: a\r\n{fields}\r\n{body}")
 }
@@ -317,6 +321,76 @@ fn lines_are_what_they_are() {
     taken("LF at the end", Call::get("GET a /"), "GET / HTTP/1.1\r\nhost: a\r\n\n".to_owned());
     taken("empty lines in front", Call::get("GET a /"), "\r\n\r\n".to_owned() + &get(""));
     taken("small letters", Call::get("get a /"), line("get / HTTP/1.1"));
+}
+
+#[test]
+fn a_request_has_one_host() {
+    for (name, octets) in [
+        ("none", "GET / HTTP/1.1\r\nx: a\r\n\r\n".to_owned()),
+        ("none beside an absolute target", "GET http://b/ HTTP/1.1\r\n\r\n".to_owned()),
+        ("two", get("host: b\r\n")),
+        ("two that are the same", get("host: a\r\n")),
+        ("two in HTTP/1.0", "GET / HTTP/1.0\r\nhost: a\r\nhost: b\r\n\r\n".to_owned()),
+        ("a user", host(" user@a")),
+        ("a user beside an absolute target", "GET http://b/ HTTP/1.1\r\nhost: u@a\r\n\r\n".to_owned()),
+        ("a path", host(" a/b")),
+        ("a query", host(" a?b")),
+        ("a fragment", host(" a#b")),
+        ("a backslash", host(" a\\b")),
+        ("a blank", host(" a b")),
+        ("a scheme", host(" http://a")),
+        ("a port that is none", host(" a:x")),
+        ("two ports", host(" a:1:2")),
+        ("half an address", host(" [::1")),
+        ("an address with more behind it", host(" [::1]x")),
+        ("what is no ASCII", host(" ä")),
+    ] {
+        refused(name, 400, octets);
+    }
+    for (name, value, authority) in [
+        ("a port", " a:81", "a:81"),
+        ("an address", " [::1]:81", "[::1]:81"),
+        ("signs a name may have", " a,b;c=d", "a,b;c=d"),
+        ("nothing", "", "-"),
+    ] {
+        taken(name, Call::get(&format!("GET {authority} /")), host(value));
+    }
+}
+
+#[test]
+fn a_target_has_the_form_its_method_takes() {
+    for (name, octets) in [
+        ("a user", line("GET http://u@b/x HTTP/1.1")),
+        ("another scheme", line("GET ftp://b/x HTTP/1.1")),
+        ("no authority", line("GET http:///x HTTP/1.1")),
+        ("a host and a port", line("GET b:80 HTTP/1.1")),
+        ("a word", line("GET b HTTP/1.1")),
+        ("a relative path", line("GET ../x HTTP/1.1")),
+        ("a query alone", line("GET ?x HTTP/1.1")),
+        ("* of GET", line("GET * HTTP/1.1")),
+        ("CONNECT to a path", line("CONNECT /x HTTP/1.1")),
+        ("CONNECT to a URL", line("CONNECT http://b/x HTTP/1.1")),
+        ("CONNECT to *", line("CONNECT * HTTP/1.1")),
+        ("CONNECT with a user", line("CONNECT u@b:80 HTTP/1.1")),
+        ("CONNECT to two ports", line("CONNECT b:80:81 HTTP/1.1")),
+    ] {
+        refused(name, 400, octets);
+    }
+    // An absolute target goes before the host field (RFC 9112 §3.2.2).
+    taken("absolute", Call::get("GET b /x"), line("GET http://b/x HTTP/1.1"));
+    taken("absolute without a path", Call::get("GET b /"), line("GET http://b HTTP/1.1"));
+    taken("absolute with a query alone", Call::get("GET b /?q"), line("GET http://b?q HTTP/1.1"));
+    taken("* of OPTIONS", Call::get("OPTIONS a *"), line("OPTIONS * HTTP/1.1"));
+    // The fragment that no target has is dropped by hyper, not read.
+    taken("a fragment", Call::get("GET a /x"), line("GET /x#y HTTP/1.1"));
+    // A handler that opens no tunnel answers, and nothing follows: what did would be the tunnel's.
+    last("CONNECT", Call::get("CONNECT b:80 -"), line("CONNECT b:80 HTTP/1.1"));
+    let with_body = Call { length: Some(5), body: "hello".to_owned(), ..Call::get("CONNECT b:80 -") };
+    last(
+        "CONNECT with a body",
+        with_body,
+        "CONNECT b:80 HTTP/1.1\r\nhost: b\r\ncontent-length: 5\r\n\r\nhello".into(),
+    );
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! A request of HTTP/1.1 in the shape of ours, and hyper's body behind [`crate::RequestBody`].
 
+use std::borrow::Cow;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -54,7 +55,7 @@ impl Service<Request<hyper::body::Incoming>> for Front {
 }
 
 /// The head in our shape: `authority` from an absolute target or from `host` (RFC 9112 §3.2), which then is
-/// no field any more.
+/// no field any more. hyper has judged the rest of the framing; what it lets through is refused here.
 fn to_head(parts: &http::request::Parts, secure: bool, most: u32) -> Result<RequestHead, Refusal> {
     let mut hosts = parts.headers.get_all(header::HOST).iter();
     let host = hosts.next();
@@ -65,22 +66,18 @@ fn to_head(parts: &http::request::Parts, secure: bool, most: u32) -> Result<Requ
         return Err((400, "the host field is missing\n"));
     }
     let host = match host.map(header::HeaderValue::to_str) {
-        Some(Ok(host))
-            if host.bytes().all(|octet| octet.is_ascii_graphic() && !b"/?#\\@".contains(&octet)) =>
-        {
-            host
-        }
+        Some(Ok(host)) if is_host(host) => host,
         None => "",
         Some(_) => return Err((400, "the host field is not an authority\n")),
     };
+    let target = check_target(parts)?;
     let authority = parts.uri.authority().map_or(host, http::uri::Authority::as_str);
-    let mut head = if parts.method == http::Method::CONNECT {
-        RequestHead::connect(authority)
-    } else {
-        let scheme = if secure { "https" } else { "http" };
-        let path = parts.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
-        let path = if path.is_empty() { "/" } else { path };
-        RequestHead::new(parts.method.as_str(), scheme, authority, path)
+    let mut head = match target {
+        None => RequestHead::connect(authority),
+        Some(path) => {
+            let scheme = if secure { "https" } else { "http" };
+            RequestHead::new(parts.method.as_str(), scheme, authority, &path)
+        }
     };
     let fields = head.fields_mut();
     for (name, value) in &parts.headers {
@@ -96,6 +93,48 @@ fn to_head(parts: &http::request::Parts, secure: bool, most: u32) -> Result<Requ
         return Err((431, "header fields too large\n"));
     }
     Ok(head)
+}
+
+/// The path with its query of the four forms a target may have, each where it belongs (RFC 9112 §3.2); none for CONNECT.
+/// hyper takes a lone word for an authority, whatever the method.
+fn check_target(parts: &http::request::Parts) -> Result<Option<Cow<'_, str>>, Refusal> {
+    let uri = &parts.uri;
+    if uri.authority().is_some_and(|authority| !is_host(authority.as_str())) {
+        return Err((400, "the authority of the target is none\n"));
+    }
+    let path = uri.path_and_query().map_or("", http::uri::PathAndQuery::as_str);
+    match (parts.method == http::Method::CONNECT, uri.scheme_str(), uri.authority()) {
+        (true, None, Some(_)) if path.is_empty() => Ok(None),
+        (true, ..) => Err((400, "the target of CONNECT is a host and a port\n")),
+        (false, None, None) if path == "*" && parts.method != http::Method::OPTIONS => {
+            Err((400, "* is the target of OPTIONS alone\n"))
+        }
+        (false, None, None) => Ok(Some(Cow::Borrowed(path))),
+        // An empty path is the root (RFC 9110 §4.2.3).
+        (false, Some("http" | "https"), Some(_)) if !path.starts_with('/') => {
+            Ok(Some(format!("/{path}").into()))
+        }
+        (false, Some("http" | "https"), Some(_)) => Ok(Some(Cow::Borrowed(path))),
+        (false, ..) => Err((400, "the target is no path and no URL of http or https\n")),
+    }
+}
+
+/// A host and, behind a colon, perhaps a port (RFC 3986 §3.2.2, §3.2.3). No userinfo, nothing that ends an authority.
+fn is_host(value: &str) -> bool {
+    let bracketed = value.strip_prefix('[').map(|rest| rest.split_once(']'));
+    let (host, port, signs) = match bracketed {
+        Some(Some((address, rest))) => (address, rest, &b":.-_~"[..]),
+        Some(None) => return false,
+        None => {
+            let (host, port) = value.split_at(value.find(':').unwrap_or(value.len()));
+            (host, port, &b"-._~%!$&'()*+,;="[..])
+        }
+    };
+    let port = match port.strip_prefix(':') {
+        Some(digits) => digits.bytes().all(|octet| octet.is_ascii_digit()),
+        None => port.is_empty(),
+    };
+    port && host.bytes().all(|octet| octet.is_ascii_alphanumeric() || signs.contains(&octet))
 }
 
 /// hyper's body, its octets counted.

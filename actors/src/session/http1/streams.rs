@@ -108,6 +108,7 @@ impl Http1 {
             Ok(head) => head,
             Err((status, text)) => {
                 self.streams.insert(id, entry);
+                self.broken.get_or_insert(CloseReason::ProtocolError);
                 return self.refuse(id, status, text, now);
             }
         };
