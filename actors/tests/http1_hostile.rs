@@ -271,6 +271,37 @@ fn length_and_chunked_together_are_chunked_and_the_last_of_their_connection() {
 }
 
 #[test]
+fn chunked_once_is_the_only_coding() {
+    for (name, status, octets) in [
+        ("not the last", 400, coding(" chunked, identity")),
+        ("identity", 400, coding(" identity")),
+        ("unknown", 400, coding(" xchunked")),
+        ("nothing", 400, coding("")),
+        ("a parameter", 400, coding(" chunked;q=1")),
+        ("quotes", 400, coding(" \"chunked\"")),
+        ("a comma behind", 400, coding(" chunked,")),
+        ("a blank that is none", 400, coding(" \x0bchunked")),
+        ("two fields, the last identity", 400, coding(" chunked\r\ntransfer-encoding: identity")),
+        ("identity in front", 501, coding(" identity, chunked")),
+        ("gzip in front", 501, coding(" gzip, chunked")),
+        ("unknown in front", 501, coding(" xchunked, chunked")),
+        ("chunked twice", 501, coding(" chunked, chunked")),
+        ("a comma in front", 501, coding(" ,chunked")),
+        ("two fields", 501, coding(" chunked\r\ntransfer-encoding: chunked")),
+        ("two fields, the first identity", 501, coding(" identity\r\ntransfer-encoding: chunked")),
+        (
+            "HTTP/1.0",
+            400,
+            format!("POST /p HTTP/1.0\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n{WHOLE}"),
+        ),
+    ] {
+        refused(name, status, octets);
+    }
+    taken("plain", Call::post(None), coding(" chunked"));
+    taken("capitals", Call::post(None), coding("\tCHUNKED"));
+}
+
+#[test]
 fn lines_are_what_they_are() {
     for (name, octets) in [
         ("blank before the colon", post("content-length : 5\r\n", "hello")),

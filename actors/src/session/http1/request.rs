@@ -57,6 +57,7 @@ impl Service<Request<hyper::body::Incoming>> for Front {
 /// The head in our shape: `authority` from an absolute target or from `host` (RFC 9112 §3.2), which then is
 /// no field any more. hyper has judged the rest of the framing; what it lets through is refused here.
 fn to_head(parts: &http::request::Parts, secure: bool, most: u32) -> Result<RequestHead, Refusal> {
+    check_coding(&parts.headers)?;
     let mut hosts = parts.headers.get_all(header::HOST).iter();
     let host = hosts.next();
     if hosts.next().is_some() {
@@ -93,6 +94,16 @@ fn to_head(parts: &http::request::Parts, secure: bool, most: u32) -> Result<Requ
         return Err((431, "header fields too large\n"));
     }
     Ok(head)
+}
+
+/// Chunked, once, is the only transfer coding understood here (RFC 9112 §6.1, §7). hyper looks at the last one alone.
+fn check_coding(fields: &HeaderMap) -> Result<(), Refusal> {
+    let mut codings = fields.get_all(header::TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => Ok(()),
+        (Some(coding), None) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(()),
+        _ => Err((501, "no transfer coding but chunked, and that once, is understood here\n")),
+    }
 }
 
 /// The path with its query of the four forms a target may have, each where it belongs (RFC 9112 §3.2); none for CONNECT.
