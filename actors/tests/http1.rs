@@ -7,6 +7,7 @@ mod common;
 use std::time::Duration;
 
 use bytes::Bytes;
+use common::peer::{Peer, get_head};
 use common::*;
 use stagedoor_actors::{Body, CloseSession, Reply, Response};
 use stagedoor_metrics::{ActorKind, CloseReason, Outcome, Protocol, TimeoutAction, TimeoutKind};
@@ -100,16 +101,25 @@ fn targets_and_hosts() {
 fn a_head_too_large_is_a_431_counted_as_on_http2() {
     run(async {
         let stage = Stage::new(service(|_| Response::text("taken").into()));
-        // 32 KiB in all, 32 octets a field and the name included.
-        let room = (32 << 10) - 32 - "x".len();
-        for (octets, wanted) in [(room, "HTTP/1.1 200 "), (room + 1, "HTTP/1.1 431 ")] {
+        // 32 KiB in all, 32 octets a field and the name included; method, scheme, authority and path are fields too.
+        let line = ":methodGET:schemehttp:authoritya:path/".len() + 4 * 32;
+        let room = (32 << 10) - line - 32 - "x".len();
+        for (octets, status) in [(room, 200), (room + 1, 431)] {
             let (_session, mut io) = stage.connect();
-            let request = format!("GET / HTTP/1.1\r\nhost: a\r\nx: {}\r\n\r\n", "v".repeat(octets));
+            let value = "v".repeat(octets);
+            let request = format!("GET / HTTP/1.1\r\nhost: a\r\nx: {value}\r\n\r\n");
             io.write_all(request.as_bytes()).await.unwrap();
             io.shutdown().await.unwrap();
             let mut answer = String::new();
             io.read_to_string(&mut answer).await.unwrap();
-            assert!(answer.starts_with(wanted), "{octets}: {answer}");
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{octets}: {answer}");
+
+            let (_session, io) = stage.connect();
+            let mut peer = Peer::new(io);
+            let mut head = get_head("/");
+            head.fields_mut().push("x", &value);
+            let id = peer.request(&head, true);
+            assert_eq!(peer.response(id).await.status, status, "{octets}");
         }
     });
 }

@@ -482,6 +482,27 @@ fn a_chunk_that_is_none_breaks_the_body_and_the_connection() {
 }
 
 #[test]
+fn heads_have_bounds() {
+    let field = |octets: usize| format!("x: {}\r\n", "y".repeat(octets));
+    for (name, octets) in [
+        ("a field of 130 KiB", get(&field(130 << 10))),
+        ("130 fields of 1 KiB", get(&field(1_000).repeat(130))),
+        ("1 000 fields", get(&field(1).repeat(1_000))),
+        ("129 fields", get(&field(1).repeat(128))),
+        ("a target of 100 KiB", line(&format!("GET /{} HTTP/1.1", "x".repeat(100 << 10)))),
+        ("a target of 40 KiB", line(&format!("GET /{} HTTP/1.1", "x".repeat(40 << 10)))),
+        ("a method of 100 KiB", line(&format!("{} / HTTP/1.1", "X".repeat(100 << 10)))),
+        ("a method of 40 KiB", line(&format!("{} / HTTP/1.1", "X".repeat(40 << 10)))),
+        ("a host of 40 KiB", host(&format!(" {}", "h".repeat(40 << 10)))),
+    ] {
+        refused(name, 431, octets);
+    }
+    taken("128 fields", Call::get("GET a /"), get(&field(1).repeat(127)));
+    let path = format!("/{}", "x".repeat(30 << 10));
+    taken("a target of 30 KiB", Call::get(&format!("GET a {path}")), line(&format!("GET {path} HTTP/1.1")));
+}
+
+#[test]
 fn a_head_that_drips_has_its_deadline_and_costs_its_neighbour_nothing() {
     run_paused(async {
         let (stage, calls) = door();

@@ -89,11 +89,23 @@ fn to_head(parts: &http::request::Parts, secure: bool, most: u32) -> Result<Requ
         }
     }
     head.scan();
-    // Counted as on HTTP/2, so that a limit means the same on both.
-    if head.fields().list_size() > most as usize {
+    // Counted as on HTTP/2, the request line too, so that a limit means the same on both.
+    if list_size(&head) > most as usize {
         return Err((431, "header fields too large\n"));
     }
     Ok(head)
+}
+
+/// What the head would be counted with on HTTP/2 (RFC 9113 §6.5.2).
+fn list_size(head: &RequestHead) -> usize {
+    let pseudo = [
+        (":method", Some(head.method())),
+        (":scheme", head.scheme()),
+        (":authority", head.authority()),
+        (":path", head.path()),
+    ];
+    let sizes = pseudo.iter().filter_map(|(name, value)| value.map(|value| name.len() + value.len() + 32));
+    head.fields().list_size() + sizes.sum::<usize>()
 }
 
 /// Chunked, once, is the only transfer coding understood here (RFC 9112 §6.1, §7). hyper looks at the last one alone.
