@@ -481,6 +481,22 @@ fn a_chunk_that_is_none_breaks_the_body_and_the_connection() {
     taken("zeros in front", Call::post(None), chunked("00000000000000000000000005\r\nhello\r\n00\r\n\r\n"));
 }
 
+/// hyper reads on to the next empty line where LF alone ends a trailer section: nobody may send another request then.
+#[test]
+fn a_request_with_trailers_is_the_last_one_and_they_say_nothing_of_its_framing() {
+    let with = |trailers: &str| Call { trailers: trailers.to_owned(), ..Call::post(None) };
+    last("trailers", with("x=y;"), chunked("5\r\nhello\r\n0\r\nx: y\r\n\r\n"));
+    last(
+        "trailers of framing",
+        with("x=y;"),
+        chunked(
+            "5\r\nhello\r\n0\r\ncontent-length: 9\r\nhost: b\r\nx: y\r\ntransfer-encoding: chunked\r\n\r\n",
+        ),
+    );
+    last("LF behind the last chunk", with(""), chunked("5\r\nhello\r\n0\r\n\n"));
+    last("LF behind a trailer", with("x=y;"), chunked("5\r\nhello\r\n0\r\nx: y\n\r\n"));
+}
+
 #[test]
 fn heads_have_bounds() {
     let field = |octets: usize| format!("x: {}\r\n", "y".repeat(octets));
@@ -500,6 +516,37 @@ fn heads_have_bounds() {
     taken("128 fields", Call::get("GET a /"), get(&field(1).repeat(127)));
     let path = format!("/{}", "x".repeat(30 << 10));
     taken("a target of 30 KiB", Call::get(&format!("GET a {path}")), line(&format!("GET {path} HTTP/1.1")));
+}
+
+#[test]
+fn a_body_nobody_read_is_not_taken_for_a_request() {
+    run_paused(async {
+        let paths = Rc::new(RefCell::new(Vec::new()));
+        let seen = Rc::clone(&paths);
+        let stage = Stage::new(service(move |request| {
+            seen.borrow_mut().push(request.head.path().unwrap_or_default().to_owned());
+            Response::text("unread").into()
+        }));
+        let body = BEHIND.repeat(100);
+        let chunk = format!("{:x}\r\n{BEHIND}\r\n", BEHIND.len());
+        let chunks = chunk.repeat(100);
+        for octets in [
+            post(&format!("content-length: {}\r\n", body.len()), &body),
+            chunked(&format!("{chunks}0\r\n\r\n")),
+            chunked(&format!("0\r\n\n{BEHIND}{BEHIND}")),
+            chunked(&format!("0\r\nx: y\n\r\n{BEHIND}{BEHIND}")),
+            // Cut off in the middle.
+            post("content-length: 10000\r\n", &body),
+        ] {
+            let (_session, mut io) = stage.connect();
+            io.write_all(octets.as_bytes()).await.unwrap();
+            io.shutdown().await.unwrap();
+            let mut answer = String::new();
+            io.read_to_string(&mut answer).await.unwrap();
+            assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("unread"), "{answer}");
+            assert_eq!(paths.take(), ["/p"], "{octets}");
+        }
+    });
 }
 
 #[test]

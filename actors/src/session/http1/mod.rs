@@ -131,6 +131,9 @@ impl Http1 {
         loop {
             self.stirred = false;
             self.children(common, cx, now);
+            if self.slots.iter().any(|(_, slot)| slot.take_last()) {
+                self.drain();
+            }
             let Some(conn) = &mut self.conn else { return Step::Gone };
             let over = conn.poll_without_shutdown(cx);
             self.replies(common, cx, now);

@@ -44,7 +44,7 @@ impl Service<Request<hyper::body::Incoming>> for Front {
         } else {
             let slot = Rc::clone(&slot);
             RequestBody::http1(
-                Incoming { body, slot, link: Rc::clone(&self.link), declared: length.is_some() },
+                Incoming { body, slot, link: Rc::clone(&self.link), declared: length.is_some(), over: false },
                 length,
             )
         };
@@ -160,12 +160,28 @@ fn is_host(value: &str) -> bool {
     port && host.bytes().all(|octet| octet.is_ascii_alphanumeric() || signs.contains(&octet))
 }
 
+/// Fields that say where a message goes and where it ends: nothing behind the body may (RFC 9110 §6.5.1).
+const UNFIT: [header::HeaderName; 7] = [
+    header::CONTENT_LENGTH,
+    header::TRANSFER_ENCODING,
+    header::HOST,
+    header::CONNECTION,
+    header::TE,
+    header::TRAILER,
+    header::UPGRADE,
+];
+
 /// hyper's body, its octets counted.
+///
+/// In a trailer section hyper takes a blank line for its end where it is not, and drops what follows up to the next
+/// one. So a chunked body with trailers, or one that nobody read to its end, is the last of its connection.
 pub(crate) struct Incoming {
     body: hyper::body::Incoming,
     slot: Rc<Slot>,
     link: Rc<Link>,
     declared: bool,
+    /// It was read to its end.
+    over: bool,
 }
 
 impl Incoming {
@@ -192,7 +208,10 @@ impl Incoming {
             };
             self.slot.set_waiting(None);
             let frame = match frame {
-                None => return Poll::Ready(None),
+                None => {
+                    self.over = true;
+                    return Poll::Ready(None);
+                }
                 Some(Err(error)) => return Poll::Ready(Some(Err(BodyError::Broken(error.to_string())))),
                 Some(Ok(frame)) => frame,
             };
@@ -202,8 +221,9 @@ impl Incoming {
                     return Poll::Ready(Some(Ok(data)));
                 }
                 Err(frame) => {
-                    if let Ok(map) = frame.into_trailers() {
-                        let map: HeaderMap = map;
+                    self.slot.set_last();
+                    if let Ok(mut map) = frame.into_trailers() {
+                        UNFIT.iter().for_each(|name| drop(map.remove(name)));
                         *trailers = Some(convert::to_fields(&map));
                     }
                 }
@@ -215,5 +235,8 @@ impl Incoming {
 impl Drop for Incoming {
     fn drop(&mut self) {
         self.slot.set_waiting(None);
+        if !self.declared && !self.over {
+            self.slot.set_last();
+        }
     }
 }

@@ -28,6 +28,8 @@ pub(crate) struct Slot {
     received: Cell<u64>,
     /// Since when the handler waits for octets of a body of declared length.
     waiting: Cell<Option<Instant>>,
+    /// No request may follow on this connection.
+    last: Cell<bool>,
 }
 
 #[derive(Default)]
@@ -123,6 +125,15 @@ impl Slot {
     /// The handler waits for octets at `now`; `None`: not any more.
     pub(super) fn set_waiting(&self, now: Option<Instant>) {
         self.waiting.set(now.map(|now| self.waiting.get().unwrap_or(now)));
+    }
+
+    /// Where its request ends is not beyond doubt.
+    pub(super) fn set_last(&self) {
+        self.last.set(true);
+    }
+
+    pub(super) fn take_last(&self) -> bool {
+        self.last.take()
     }
 
     pub(super) fn waits_since(&self) -> Option<Instant> {
