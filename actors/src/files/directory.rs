@@ -23,7 +23,7 @@ use stagedoor_protocol::RequestHead;
 use super::body::Handle;
 use super::contents::{self, Contents};
 use super::encodings::{self, Encoding};
-use super::listing;
+use super::listing::{self, Place};
 use super::open::{self, How, Opened, Symlinks};
 use super::response::{FileError, Options, respond, sentence};
 use super::target::{Refused, Target};
@@ -173,7 +173,11 @@ impl Directory {
         if !opened.stat.is_dir() {
             return Ok(Found::Nothing(FileError::NotFound));
         }
-        Ok(if self.listing { Found::List(opened) } else { Found::Nothing(FileError::Directory) })
+        Ok(if self.listing {
+            Found::List(opened, directory.clone())
+        } else {
+            Found::Nothing(FileError::Directory)
+        })
     }
 
     /// The file, or the precompressed sibling of it that the client likes best.
@@ -229,8 +233,8 @@ enum Found {
     },
     /// A directory that was asked for as a file.
     NeedsSlash,
-    /// A directory without an index, to be listed.
-    List(Opened),
+    /// A directory without an index, to be listed, and where below the root it lies.
+    List(Opened, PathBuf),
     Nothing(FileError),
 }
 
@@ -331,17 +335,18 @@ impl Files {
                         let found = directory.find(&root, &ask, How::Blocking);
                         (root, found)
                     });
-                    let found = match found.await {
+                    match found.await {
                         Ok((root, found)) => {
-                            *kept.borrow_mut() = root;
-                            found
+                            *kept.borrow_mut() = Arc::clone(&root);
+                            finish(site, root, found, head, contents).await
                         }
-                        Err(error) => Err(io::Error::other(error)),
-                    };
-                    finish(site, found, head, contents).await
+                        Err(error) => site.reply(Err(io::Error::other(error)), &head, contents),
+                    }
                 })
             }
-            Ok(found @ Found::List(_)) => Reply::later(finish(directory, Ok(found), head.clone(), None)),
+            Ok(found @ Found::List(..)) => {
+                Reply::later(finish(directory, known.held(), Ok(found), head.clone(), None))
+            }
             found => directory.reply(found, head, self.contents.clone()).into(),
         }
     }
@@ -371,6 +376,12 @@ enum Root {
 }
 
 impl Root {
+    fn held(self) -> Arc<OwnedFd> {
+        match self {
+            Self::Known(root) | Self::Stale(root) => root,
+        }
+    }
+
     fn blocking(self, path: &Path) -> Arc<OwnedFd> {
         match self {
             Self::Known(root) => root,
@@ -396,17 +407,19 @@ impl Service for Files {
 /// The answer from what was found, a listing included.
 async fn finish(
     directory: Arc<Directory>,
+    root: Arc<OwnedFd>,
     found: io::Result<Found>,
     head: RequestHead,
     contents: Option<Rc<RefCell<Contents>>>,
 ) -> Response {
     match found {
-        Ok(Found::List(opened)) => {
-            let hidden = directory.hidden;
+        Ok(Found::List(opened, below)) => {
+            let (hidden, symlinks) = (directory.hidden, directory.symlinks);
             let path = head.path().unwrap_or_default().split('?').next().unwrap_or_default().to_owned();
             let is_root = path.len() == directory.mount.len() + 1;
             let page = tokio::task::spawn_blocking(move || {
-                listing::page(&opened.file, &shown_decoded(&path), hidden, is_root)
+                let place = Place { root: &root, below: &below, symlinks };
+                listing::page(&opened.file, &place, &shown_decoded(&path), hidden, is_root)
             });
             match page.await.map_err(io::Error::other).and_then(|page| page) {
                 Ok(page) => Response::new(200)
@@ -441,7 +454,7 @@ impl Directory {
             }
             Ok(Found::NeedsSlash) => return with_slash(target, path),
             // A listing was taken before.
-            Ok(Found::List(_)) => FileError::Directory,
+            Ok(Found::List(..)) => FileError::Directory,
             Ok(Found::Nothing(error)) => error,
             Err(error) => error.into(),
         };

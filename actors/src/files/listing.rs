@@ -1,14 +1,19 @@
 //! A directory as a page: what lies in it, directories first, names in order.
 //!
-//! Shows what the service would serve: regular files and directories, links to such below the root, no hidden
-//! names. Reads the disk, so it runs on the blocking pool. Invariant: at most [`MOST`] entries.
+//! Shows what the service would serve: regular files and directories, links to such where links are followed and
+//! lead there below the root, no hidden names, none that no path can say. Reads the disk, so it runs on the blocking
+//! pool. Invariants: at most [`MOST`] entries, and nothing is said of what lies outside of the root.
 
+use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
 
-use rustix::fs::{AtFlags, Dir, FileType};
+use rustix::fs::{AtFlags, Dir, FileType, Stat};
 
+use super::open::{Symlinks, look_beneath};
 use super::target::encode;
 
 /// Entries of a page.
@@ -20,19 +25,45 @@ struct Entry {
     size: u64,
 }
 
-/// The page of the directory `fd`, which a client knows as `path` (decoded, for reading only).
-pub(super) fn page(fd: impl AsFd, path: &str, hidden: bool, is_root: bool) -> io::Result<String> {
+/// Where the root is that holds a directory, and what becomes of links.
+pub(super) struct Place<'a> {
+    pub(super) root: &'a OwnedFd,
+    /// The directory below it.
+    pub(super) below: &'a Path,
+    pub(super) symlinks: Symlinks,
+}
+
+impl Place<'_> {
+    /// What the service would find under a name of the directory `fd`; nothing where it would serve nothing.
+    fn look(&self, fd: impl AsFd, name: &OsStr) -> Option<Stat> {
+        let stat = rustix::fs::statat(fd, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::Symlink {
+            return Some(stat);
+        }
+        look_beneath(self.root, &self.below.join(name), self.symlinks).ok()
+    }
+}
+
+/// The page of the directory `fd`, which lies at `place` and which a client knows as `path` (decoded, for reading only).
+pub(super) fn page(
+    fd: impl AsFd,
+    place: &Place<'_>,
+    path: &str,
+    hidden: bool,
+    is_root: bool,
+) -> io::Result<String> {
     let mut entries = Vec::new();
     let mut more = false;
     for entry in Dir::read_from(fd.as_fd())? {
         let entry = entry?;
-        let name = entry.file_name();
-        let octets = name.to_bytes();
+        let octets = entry.file_name().to_bytes();
         if octets == b"." || octets == b".." || (!hidden && octets.first() == Some(&b'.')) {
             continue;
         }
-        // Of what is behind a link; one that leads nowhere is not shown.
-        let Ok(stat) = rustix::fs::statat(fd.as_fd(), name, AtFlags::empty()) else { continue };
+        if octets.contains(&b'\\') {
+            continue;
+        }
+        let Some(stat) = place.look(fd.as_fd(), OsStr::from_bytes(octets)) else { continue };
         let kind = FileType::from_raw_mode(stat.st_mode);
         if !matches!(kind, FileType::Directory | FileType::RegularFile) {
             continue;
@@ -86,9 +117,14 @@ fn render(entries: &[Entry], path: &str, is_root: bool, more: bool) -> String {
     page
 }
 
+/// As text of a page. What would move or turn the text around it is shown as the sign for what cannot be shown.
 fn escape(text: &str, into: &mut String) {
     for sign in text.chars() {
         match sign {
+            sign if sign.is_control() => into.push('\u{fffd}'),
+            '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
+                into.push('\u{fffd}')
+            }
             '&' => into.push_str("&amp;"),
             '<' => into.push_str("&lt;"),
             '>' => into.push_str("&gt;"),
@@ -116,6 +152,7 @@ fn readable(octets: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::open::{How, open_root};
     use super::*;
 
     #[test]
@@ -127,7 +164,13 @@ mod tests {
         }
         std::fs::create_dir(at.join("z")).unwrap();
         std::os::unix::fs::symlink("nowhere", at.join("broken")).unwrap();
-        let page = page(std::fs::File::open(at).unwrap(), "/x<y/", false, false).unwrap();
+        std::os::unix::fs::symlink("b", at.join("link")).unwrap();
+        std::os::unix::fs::symlink("/etc/passwd", at.join("out")).unwrap();
+        std::os::unix::fs::symlink("..", at.join("above")).unwrap();
+        std::fs::write(at.join("back\\slash"), "12").unwrap();
+        let root = open_root(at, How::Blocking).unwrap();
+        let place = Place { root: &root, below: Path::new(""), symlinks: Symlinks::Within };
+        let page = page(std::fs::File::open(at).unwrap(), &place, "/x<y/", false, false).unwrap();
         assert!(page.contains("<title>/x&lt;y/</title>") && page.contains("href=\"../\""), "{page}");
         assert!(!page.contains("<img") && !page.contains(".hidden") && !page.contains("broken"), "{page}");
         assert!(
@@ -140,7 +183,9 @@ mod tests {
                 && place("./%3C") < place("./a%3A")
                 && place("./a%3A") < place("./b\"")
         );
-        assert!(page.contains("<p>4 entries</p>"), "{page}");
+        assert!(page.contains("<p>5 entries</p>") && page.contains("./link\""), "{page}");
+        assert!(!page.contains("back"), "no path can say it");
+        assert!(!page.contains("./out") && !page.contains("./above"), "not even that it is there");
     }
 
     #[test]

@@ -12,7 +12,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Component, Path};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 
 /// Whether an open may wait for a disk.
@@ -82,10 +82,7 @@ pub(super) fn open(path: &Path, how: How) -> io::Result<Opened> {
 pub(super) fn open_beneath(root: &OwnedFd, path: &Path, symlinks: Symlinks, how: How) -> io::Result<Opened> {
     let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
     if !NO_OPENAT2.load(Ordering::Relaxed) {
-        let mut resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
-        if symlinks == Symlinks::Refused {
-            resolve |= ResolveFlags::NO_SYMLINKS;
-        }
+        let mut resolve = beneath(symlinks);
         if how == How::Cached {
             resolve |= ResolveFlags::CACHED;
         }
@@ -103,6 +100,22 @@ pub(super) fn open_beneath(root: &OwnedFd, path: &Path, symlinks: Symlinks, how:
     match how {
         How::Cached => Err(Errno::AGAIN.into()),
         How::Blocking => Opened::of(walk(root, path)?),
+    }
+}
+
+/// What lies at `path` below `root`, found as [`open_beneath`] with time would and not opened. Where the kernel has no
+/// `openat2` there is nothing behind a link.
+pub(super) fn look_beneath(root: &OwnedFd, path: &Path, symlinks: Symlinks) -> io::Result<Stat> {
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let found = retry(|| rustix::fs::openat2(root, path, flags, Mode::empty(), beneath(symlinks)));
+    Ok(rustix::fs::fstat(found?)?)
+}
+
+fn beneath(symlinks: Symlinks) -> ResolveFlags {
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+    match symlinks {
+        Symlinks::Within => resolve,
+        Symlinks::Refused => resolve | ResolveFlags::NO_SYMLINKS,
     }
 }
 
