@@ -7,6 +7,7 @@ mod common;
 
 mod directory;
 mod endings;
+mod hostile;
 mod response;
 
 use std::fs::File;
