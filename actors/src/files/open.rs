@@ -58,6 +58,9 @@ pub(super) fn would_block(error: &io::Error) -> bool {
 /// The kernel knows no `openat2`.
 static NO_OPENAT2: AtomicBool = AtomicBool::new(false);
 
+/// How often a look-up that met a rename is begun anew, some milliseconds in all.
+const PATIENCE: usize = 1_000;
+
 fn flags() -> OFlags {
     OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY
 }
@@ -86,7 +89,11 @@ pub(super) fn open_beneath(root: &OwnedFd, path: &Path, symlinks: Symlinks, how:
         if how == How::Cached {
             resolve |= ResolveFlags::CACHED;
         }
-        match openat2(root, path, resolve) {
+        let opened = match how {
+            How::Cached => openat2(root, path, resolve),
+            How::Blocking => persist(|| openat2(root, path, resolve)),
+        };
+        match opened {
             Ok(fd) => return Opened::of(fd),
             Err(errno) if is_missing(errno) && how == How::Blocking => {
                 if errno == Errno::NOSYS {
@@ -107,7 +114,8 @@ pub(super) fn open_beneath(root: &OwnedFd, path: &Path, symlinks: Symlinks, how:
 /// `openat2` there is nothing behind a link.
 pub(super) fn look_beneath(root: &OwnedFd, path: &Path, symlinks: Symlinks) -> io::Result<Stat> {
     let flags = OFlags::PATH | OFlags::CLOEXEC;
-    let found = retry(|| rustix::fs::openat2(root, path, flags, Mode::empty(), beneath(symlinks)));
+    let look = || rustix::fs::openat2(root, path, flags, Mode::empty(), beneath(symlinks));
+    let found = persist(|| retry(look));
     Ok(rustix::fs::fstat(found?)?)
 }
 
@@ -164,6 +172,18 @@ fn retry<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
             other => return other,
         }
     }
+}
+
+/// Asks again while the kernel is not sure: when anything was renamed anywhere since it set out, it follows no `..` of a
+/// link (openat2(2), EAGAIN).
+fn persist<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
+    for _ in 0..PATIENCE {
+        match call() {
+            Err(Errno::AGAIN) => {}
+            other => return other,
+        }
+    }
+    call()
 }
 
 /// `openat2` itself is not there, or a filter of system calls forbids it (EPERM).

@@ -8,6 +8,8 @@ mod common;
 mod directory;
 mod endings;
 mod hostile;
+mod links;
+mod meddler;
 mod response;
 
 use std::fs::File;
