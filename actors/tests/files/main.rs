@@ -5,6 +5,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod changing;
 mod directory;
 mod endings;
 mod hostile;
