@@ -14,6 +14,7 @@ mod demo;
 mod drain;
 mod faults;
 mod files;
+mod files_hostile;
 mod get;
 mod live;
 mod negotiation;
