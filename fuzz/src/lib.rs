@@ -9,19 +9,32 @@ use std::{fs, io};
 mod connection;
 mod frames;
 mod hpack;
+mod inflate;
 mod operations;
+mod paths;
+mod refusal;
 
 pub use self::connection::connection;
 pub use self::frames::frames;
 pub use self::hpack::hpack;
+pub use self::inflate::inflate;
 pub use self::operations::operations;
+pub use self::paths::paths;
+pub use self::refusal::refusal;
 
 /// One fuzz target: its name, which is that of its corpus folder too, and what it does.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets there are.
-pub const TARGETS: [Target; 4] =
-    [("hpack", hpack), ("frames", frames), ("connection", connection), ("operations", operations)];
+pub const TARGETS: [Target; 7] = [
+    ("hpack", hpack),
+    ("inflate", inflate),
+    ("frames", frames),
+    ("connection", connection),
+    ("operations", operations),
+    ("refusal", refusal),
+    ("paths", paths),
+];
 
 /// Runs every file of a target's corpus through it, in order of name, and returns how many there were.
 ///

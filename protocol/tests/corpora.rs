@@ -8,6 +8,8 @@ mod connection;
 mod frames;
 #[path = "../../fuzz/src/hpack.rs"]
 mod hpack;
+#[path = "../../fuzz/src/inflate.rs"]
+mod inflate;
 #[path = "../../fuzz/src/operations.rs"]
 mod operations;
 
@@ -38,6 +40,11 @@ fn connection_corpus() {
 #[test]
 fn hpack_corpus() {
     replay("hpack", hpack::hpack);
+}
+
+#[test]
+fn inflate_corpus() {
+    replay("inflate", inflate::inflate);
 }
 
 #[test]
