@@ -14,3 +14,4 @@ pub mod octets;
 pub mod process;
 pub mod server;
 pub mod table;
+pub mod wire;
