@@ -8,6 +8,7 @@ use clap::ValueEnum;
 use crate::answer;
 use crate::load::{self, Shape, Task};
 use crate::server::{Peer, STREAM_OCTETS, Server, Site, Stage, Transport};
+use crate::stats::middle;
 
 /// Octets of the one large body, 1 GiB.
 const GIB: u64 = 1 << 30;
@@ -129,9 +130,7 @@ impl Costs {
 
     /// The round in the middle.
     pub fn median(&self) -> f64 {
-        let mut seconds = self.seconds.clone();
-        seconds.sort_by(f64::total_cmp);
-        seconds.get(seconds.len() / 2).copied().unwrap_or(f64::NAN)
+        middle(self.seconds.iter().copied())
     }
 }
 

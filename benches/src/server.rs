@@ -2,7 +2,9 @@
 //!
 //! A server lives as long as its [`Server`], and no longer than this process: the kernel kills it when we die.
 
+use std::cmp::Ordering;
 use std::env;
+use std::ffi::OsStr;
 use std::fmt;
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
@@ -134,6 +136,21 @@ impl Stage {
             bail!("{} is not built: cargo build --release -p stagedoor -p stagedoor-bench", ours.display());
         }
         Ok(true)
+    }
+
+    /// Those of `wanted` that can be started here; says who is left out.
+    ///
+    /// # Errors
+    /// When one of our own programs has not been built.
+    pub fn present(&self, wanted: &[Peer]) -> Result<Vec<Peer>> {
+        let mut peers = Vec::new();
+        for &peer in wanted {
+            match self.has(peer)? {
+                true => peers.push(peer),
+                false => eprintln!("LEFT OUT: {peer} is not installed"),
+            }
+        }
+        Ok(peers)
     }
 
     /// A file below the folder that file servers serve, written when it is not there yet: so many octets of
@@ -310,11 +327,19 @@ impl Server {
         let streams = [child.stdout.take().map(boxed), child.stderr.take().map(boxed)];
         for stream in streams.into_iter().flatten() {
             let sender = sender.clone();
-            // What nobody waits for any more is shown: a warning under load must not be lost.
+            // What nobody waits for any more is shown: a warning under load must not be lost. A flood may make many.
             thread::spawn(move || {
+                let mut shown = 0;
                 for line in BufReader::new(stream).lines().map_while(Result::ok) {
                     if let Err(mpsc::SendError(line)) = sender.send(line) {
-                        eprintln!("[{peer}] {line}");
+                        shown += 1;
+                        match shown.cmp(&MOST_LINES) {
+                            Ordering::Less => eprintln!("[{peer}] {line}"),
+                            Ordering::Equal => {
+                                eprintln!("[{peer}] {line}\n[{peer}] ... and what it says after that")
+                            }
+                            Ordering::Greater => {}
+                        }
                     }
                 }
             });
@@ -344,10 +369,14 @@ impl Drop for Server {
     }
 }
 
-/// `program` on the core of servers, killed by the kernel when we die.
 fn pinned(program: &Path) -> Command {
+    on_core(SERVER_CORE, program)
+}
+
+/// `program` on a core of its own, killed by the kernel when we die.
+pub(crate) fn on_core(core: &str, program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new("setpriv");
-    command.args(["--pdeathsig", "KILL", "taskset", "-c", SERVER_CORE]).arg(program);
+    command.args(["--pdeathsig", "KILL", "taskset", "-c", core]).arg(program);
     command
 }
 
@@ -385,6 +414,9 @@ fn boxed(stream: impl Read + Send + 'static) -> Box<dyn Read + Send> {
 
 /// The program Node runs.
 const NODE_PEER: &str = include_str!("../peers/node_peer.mjs");
+
+/// Lines of a server that are shown once it runs.
+const MOST_LINES: usize = 5;
 
 /// Within this a server accepts connections.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -13,6 +13,7 @@ use stagedoor_bench::bulk::{self, Costs, Job};
 use stagedoor_bench::config::{BODY, PATH};
 use stagedoor_bench::load::{self, Run, Shape, Task};
 use stagedoor_bench::server::{Peer, Server, Site, Stage, Transport, find};
+use stagedoor_bench::stats::middle;
 use stagedoor_bench::table::Table;
 use stagedoor_bench::{answer, idle, process};
 
@@ -118,18 +119,6 @@ fn main() -> ExitCode {
     }
 }
 
-/// Those of `wanted` that can be started here.
-fn present(stage: &Stage, wanted: &[Peer]) -> Result<Vec<Peer>> {
-    let mut peers = Vec::new();
-    for &peer in wanted {
-        match stage.has(peer)? {
-            true => peers.push(peer),
-            false => eprintln!("LEFT OUT: {peer} is not installed"),
-        }
-    }
-    Ok(peers)
-}
-
 fn bulk(arguments: &BulkArguments) -> Result<()> {
     find("h2load").context("h2load is not installed (Debian package nghttp2-client)")?;
     let stage = Stage::new(arguments.stagedoor.clone())?;
@@ -137,7 +126,7 @@ fn bulk(arguments: &BulkArguments) -> Result<()> {
         for &job in &arguments.jobs {
             let asked = |peer: &Peer| arguments.peers.is_empty() || arguments.peers.contains(peer);
             let wanted: Vec<Peer> = job.peers().iter().copied().filter(asked).collect();
-            let mut peers = present(&stage, &wanted)?;
+            let mut peers = stage.present(&wanted)?;
             if job.site() == Site::Files && peers.contains(&Peer::Stagedoor) && !stage.serves_files() {
                 eprintln!("LEFT OUT: this stagedoor knows no `files`");
                 peers.retain(|peer| *peer != Peer::Stagedoor);
@@ -178,7 +167,7 @@ fn bulk_figures(costs: &[Costs]) -> Table {
 fn run(arguments: &RequestArguments) -> Result<()> {
     let open_files = process::raise_open_files()?;
     let stage = Stage::new(arguments.stagedoor.clone())?;
-    let peers = present(&stage, &arguments.peers)?;
+    let peers = stage.present(&arguments.peers)?;
     if arguments.idle {
         let needed = u64::from(arguments.sessions) + 100;
         ensure!(open_files >= needed, "{needed} open files needed, the hard limit is {open_files}");
@@ -280,10 +269,4 @@ fn median(runs: &[Run]) -> Run {
         peak_kib: middle(runs.iter().map(|run| run.peak_kib as f64)) as u64,
         header_octets: middle(runs.iter().map(|run| run.header_octets)),
     }
-}
-
-fn middle(values: impl Iterator<Item = f64>) -> f64 {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
