@@ -9,6 +9,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
+use common::dice::Dice;
 use common::peer::{fields, get_head};
 use common::*;
 use stagedoor_actors::{Body, CloseSession, Reply, Request, Response, ServerStream, Service};
@@ -20,25 +21,6 @@ use tokio::task::spawn_local;
 /// Runs, and sessions of each.
 const SEEDS: u64 = 400;
 const SESSIONS: usize = 40;
-
-/// xorshift64: the same run every time.
-#[derive(Clone)]
-struct Dice(Rc<Cell<u64>>);
-
-impl Dice {
-    fn new(seed: u64) -> Self {
-        Self(Rc::new(Cell::new(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)))
-    }
-
-    fn below(&self, sides: u64) -> u64 {
-        let mut state = self.0.get();
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        self.0.set(state);
-        state % sides
-    }
-}
 
 /// What was begun has to end as often.
 #[derive(Clone, Default)]

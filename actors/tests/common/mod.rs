@@ -1,8 +1,11 @@
 //! A session on an in-memory pipe, a client that speaks raw frames, and what to look at afterwards.
 #![allow(dead_code, unreachable_pub)]
 
+pub mod dice;
+pub mod faulty;
 pub mod peer;
 pub mod throttle;
+pub mod tls;
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
@@ -137,18 +140,14 @@ impl Stage {
         let ended = self.ended().await;
         assert_eq!(ended.reason, reason);
         settle().await;
+        self.is_swept(reason);
+    }
+
+    /// One session has ended for `reason`, was told and counted once, and left nothing.
+    pub fn is_swept(&self, reason: CloseReason) {
         assert!(self.ends.borrow_mut().try_recv().is_err(), "told once");
         assert!(self.metrics.live().is_empty(), "registry empty");
-        let all = Protocol::ALL.iter().flat_map(|protocol| self.cells.sessions_closed[*protocol].iter());
-        let counted: Vec<_> =
-            all.filter(|(_, cell)| cell.get() > 0).map(|(reason, cell)| (reason, cell.get())).collect();
-        assert_eq!(counted, [(reason, 1)], "observed once");
-        let opened: u64 = Protocol::ALL.iter().map(|p| self.cells.sessions_opened[*p].get()).sum();
-        assert_eq!(opened, 1);
-        for protocol in Protocol::ALL {
-            assert_eq!(self.cells.streams_active[*protocol].get(), 0, "no stream open");
-        }
-        assert_eq!(self.cells.write_queue_bytes.get(), 0);
+        is_counted_once(&self.cells, reason);
         for kind in [ActorKind::Session, ActorKind::Stream] {
             assert_eq!(self.shard.actors()[kind].alive.get(), 0, "{kind} actors gone");
         }
@@ -157,6 +156,20 @@ impl Stage {
     pub fn outcome(&self, outcome: Outcome) -> u64 {
         self.cells.streams_closed[outcome].get()
     }
+}
+
+/// One session of this listener was opened and closed, for `reason`, and nothing of it is open or queued.
+pub fn is_counted_once(cells: &ListenerCells, reason: CloseReason) {
+    let all = Protocol::ALL.iter().flat_map(|protocol| cells.sessions_closed[*protocol].iter());
+    let counted: Vec<_> =
+        all.filter(|(_, cell)| cell.get() > 0).map(|(reason, cell)| (reason, cell.get())).collect();
+    assert_eq!(counted, [(reason, 1)], "observed once");
+    let opened: u64 = Protocol::ALL.iter().map(|protocol| cells.sessions_opened[*protocol].get()).sum();
+    assert_eq!(opened, 1);
+    for protocol in Protocol::ALL {
+        assert_eq!(cells.streams_active[*protocol].get(), 0, "no stream open");
+    }
+    assert_eq!(cells.write_queue_bytes.get(), 0);
 }
 
 /// Lets everything that can run, run.

@@ -1,12 +1,15 @@
 //! A client made of our own protocol machine: typed calls out, typed events in.
 
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use bytes::Bytes;
 use stagedoor_protocol::{
     Config, Connection, ErrorCode, Event, Fields, RequestHead, ResponseHead, Role, StreamId,
 };
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio::io::{AsyncRead as _, AsyncWrite as _, DuplexStream, ReadBuf};
 
 pub struct Peer {
     pub conn: Connection,
@@ -56,18 +59,22 @@ impl Peer {
 
     /// Puts what was said on the wire.
     pub async fn flush(&mut self) {
+        poll_fn(|cx| self.poll_write(cx)).await;
+    }
+
+    /// Ready when all is written, or nobody takes it any more. What is left when nobody waits is written later.
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while self.conn.poll_output(now()) > 0 {
             let mut slices = [std::io::IoSlice::new(&[]); 16];
             let filled = self.conn.output(&mut slices);
-            let octets = slices[..filled].iter().flat_map(|slice| slice.to_vec()).collect::<Vec<u8>>();
-            if self.io.write_all(&octets).await.is_err() {
-                return;
-            }
-            self.conn.advance_output(octets.len());
+            let wrote = ready!(Pin::new(&mut self.io).poll_write_vectored(cx, &slices[..filled]));
+            let Ok(count) = wrote else { break };
+            self.conn.advance_output(count);
         }
+        Poll::Ready(())
     }
 
-    /// The next event; `None` when the connection is over.
+    /// The next event; `None` when the connection is over. Writes while it waits.
     pub async fn next(&mut self) -> Option<Event> {
         loop {
             if let Some(event) = self.conn.poll_event() {
@@ -76,15 +83,17 @@ impl Peer {
                 }
                 return Some(event);
             }
-            self.flush().await;
             let mut room = [0; 16 << 10];
-            match self.io.read(&mut room).await {
-                Ok(0) | Err(_) => return None,
-                Ok(count) => {
-                    // A machine that failed has said so in its events.
-                    self.conn.handle_input(&room[..count], now()).ok();
-                }
+            let mut buffer = ReadBuf::new(&mut room);
+            let read = poll_fn(|cx| {
+                _ = self.poll_write(cx);
+                Pin::new(&mut self.io).poll_read(cx, &mut buffer)
+            });
+            if read.await.is_err() || buffer.filled().is_empty() {
+                return None;
             }
+            // A machine that failed has said so in its events.
+            self.conn.handle_input(buffer.filled(), now()).ok();
         }
     }
 
