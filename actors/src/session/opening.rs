@@ -19,7 +19,7 @@ use tokio_rustls::server::TlsStream;
 use super::common::{Common, Facts};
 use super::handle::TlsFacts;
 use super::http1::Http1;
-use super::http2::Http2;
+use super::http2::{Http2, io_failed};
 use super::parting::Parting;
 use super::timer::Due;
 use super::{Engine, Step};
@@ -131,9 +131,7 @@ impl Opening {
         scratch::put(room);
         match read {
             Poll::Pending => return Step::Wait,
-            Poll::Ready(Err(error)) => {
-                return Step::Close(CloseSession::new(CloseReason::IoError).with_detail(error.to_string()));
-            }
+            Poll::Ready(Err(error)) => return Step::Close(io_failed(&error)),
             Poll::Ready(Ok(())) if count == 0 => {
                 return Step::Close(CloseSession::new(CloseReason::ClientClosed));
             }
