@@ -40,3 +40,17 @@ fn a_peer_that_is_gone_before_its_first_octets_has_closed() {
         });
     }
 }
+
+#[test]
+fn nothing_is_written_after_a_write_that_failed() {
+    run_paused(async {
+        // What a failing write took is not known: over TLS the same octets would go out twice.
+        let (stage, io, book) = start(hello(), 1 << 16, once(Call::Write, 2, Act::Fail(ErrorKind::Other)));
+        let mut client = Raw::new(io);
+        client.shake().await;
+        client.send(&get(1)).await;
+        client.goaways().await;
+        stage.ends_once(CloseReason::IoError).await;
+        assert_eq!((book.calls(Call::Write), book.calls(Call::Shutdown)), (2, 0));
+    });
+}

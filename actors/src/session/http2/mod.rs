@@ -89,6 +89,8 @@ pub(crate) struct Http2 {
     /// A stream was woken, or an event waits: another round.
     stirred: bool,
     eof: bool,
+    /// A write has failed. What it took is not known (TLS may have sent some of it), so nothing may follow.
+    torn: bool,
 }
 
 impl Http2 {
@@ -121,6 +123,7 @@ impl Http2 {
             leaving: None,
             stirred: true,
             eof: false,
+            torn: false,
         }
     }
 
@@ -165,6 +168,7 @@ impl Http2 {
                 continue;
             }
             if let Err(error) = self.flush(cx, now) {
+                self.torn = true;
                 return Step::Close(io_failed(&error));
             }
             // Framing made room, or ended streams.
@@ -344,6 +348,9 @@ impl Http2 {
     fn leave(&mut self, cx: &mut Context<'_>, now: Instant, until: Instant) -> Step {
         // Nothing that is still said is heard.
         while self.link.take().is_some() {}
+        if self.torn {
+            return Step::Gone;
+        }
         if now >= until {
             return Step::Part;
         }
