@@ -5,14 +5,20 @@
 
 mod common;
 
+use std::cell::Cell;
 use std::io::ErrorKind;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
 
 use common::faulty::{Act, Book, Call, Faulty};
 use common::*;
-use stagedoor_actors::Service;
-use stagedoor_metrics::CloseReason;
-use tokio::io::DuplexStream;
+use stagedoor_actors::{CloseSession, ListenerConfig, Response, Service};
+use stagedoor_metrics::{CloseReason, Outcome};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+
+/// Longer than a socket lingers.
+const LATE: Duration = Duration::from_secs(5);
 
 fn once(call: Call, at: usize, act: Act) -> impl FnMut(Call, usize) -> Act {
     move |made, number| if made == call && number == at { act } else { Act::Pass }
@@ -27,6 +33,13 @@ fn start(
     let (ours, theirs, book) = Faulty::pair(room, plan);
     stage.host.spawn_session(ours, None);
     (stage, theirs, book)
+}
+
+/// Everything that comes, until the end.
+async fn rest(io: &mut (impl AsyncReadExt + Unpin)) -> Vec<u8> {
+    let mut all = Vec::new();
+    io.read_to_end(&mut all).await.ok();
+    all
 }
 
 #[test]
@@ -52,5 +65,32 @@ fn nothing_is_written_after_a_write_that_failed() {
         client.goaways().await;
         stage.ends_once(CloseReason::IoError).await;
         assert_eq!((book.calls(Call::Write), book.calls(Call::Shutdown)), (2, 0));
+    });
+}
+
+#[test]
+fn a_drain_over_tls_waits_for_the_octets_that_tls_holds() {
+    run_paused(async {
+        let config = ListenerConfig { tls: Some(Arc::clone(&tls::ends().0)), ..config() };
+        let stage = Stage::with(config, service(|_| Response::text(vec![7; 30_000]).into()));
+        let slow = Rc::new(Cell::new(false));
+        let late = Rc::clone(&slow);
+        let (ours, theirs, _) = Faulty::pair(1 << 20, move |call, _| match call {
+            Call::Write if late.get() => Act::Wait(LATE),
+            _ => Act::Pass,
+        });
+        let session = stage.host.spawn_session(ours, None);
+        let mut tls = tls::shake(theirs).await.unwrap();
+        tls.write_all(&[hello_octets(), settings_ack()].concat()).await.unwrap();
+        settle().await;
+        slow.set(true);
+        tls.write_all(&get(1)).await.unwrap();
+        settle().await;
+        session.send(CloseSession::new(CloseReason::Drain)).await.unwrap();
+        let all = rest(&mut tls).await;
+        assert!(all.iter().filter(|octet| **octet == 7).count() >= 30_000, "{}", all.len());
+        drop(tls);
+        stage.ends_once(CloseReason::Drain).await;
+        assert_eq!(stage.outcome(Outcome::Complete), 1);
     });
 }

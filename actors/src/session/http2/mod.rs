@@ -189,7 +189,8 @@ impl Http2 {
         if self.eof {
             return Step::Close(CloseSession::new(CloseReason::ClientClosed));
         }
-        if common.is_ending() && self.conn.is_drained() && self.conn.queued() == 0 {
+        let out = self.conn.queued() == 0 && !self.watch.unflushed;
+        if common.is_ending() && self.conn.is_drained() && out {
             return Step::Part;
         }
         if self.watch.starved.is_some() && self.conn.wants_input() {
