@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use common::faulty::{Act, Book, Call, Faulty};
 use common::*;
-use stagedoor_actors::{CloseSession, ListenerConfig, Response, Service};
+use stagedoor_actors::{Body, CloseSession, ListenerConfig, Response, Service};
 use stagedoor_metrics::{CloseReason, Outcome};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
@@ -93,4 +93,40 @@ fn a_drain_over_tls_waits_for_the_octets_that_tls_holds() {
         stage.ends_once(CloseReason::Drain).await;
         assert_eq!(stage.outcome(Outcome::Complete), 1);
     });
+}
+
+/// Reads a body and sends it back.
+fn echo() -> Rc<dyn Service> {
+    service(|request| Response::new(200).with_body(Body::stream(request.body)).into())
+}
+
+const POST: &[u8] = b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 100000\r\n\r\nhello";
+
+#[test]
+fn under_http1_too_a_session_ends_for_what_befell_its_socket() {
+    use ErrorKind as K;
+    for (call, act, reason) in [
+        (Call::Read, Act::Fail(K::TimedOut), CloseReason::IoError),
+        (Call::Read, Act::Break(K::TimedOut), CloseReason::IoError),
+        (Call::Read, Act::Fail(K::ConnectionReset), CloseReason::ClientClosed),
+        (Call::Read, Act::End, CloseReason::ClientClosed),
+        (Call::Write, Act::Fail(K::Other), CloseReason::IoError),
+        (Call::Write, Act::End, CloseReason::IoError),
+        (Call::Write, Act::Break(K::BrokenPipe), CloseReason::ClientClosed),
+    ] {
+        run_paused(async move {
+            let armed = Rc::new(Cell::new(false));
+            let now = Rc::clone(&armed);
+            let plan = move |made, _| if made == call && now.replace(false) { act } else { Act::Pass };
+            let (stage, mut io, _) = start(echo(), 1 << 16, plan);
+            io.write_all(POST).await.unwrap();
+            settle().await;
+            // In the middle of an exchange.
+            armed.set(true);
+            io.write_all(b"more of it").await.unwrap();
+            let _answer = rest(&mut io).await;
+            drop(io);
+            stage.ends_once(reason).await;
+        });
+    }
 }

@@ -126,8 +126,10 @@ impl Meter {
         }
     }
 
+    /// The socket was asked to take octets.
     fn wrote(&self, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         match &result {
+            Poll::Ready(Ok(0)) => self.fail(io::ErrorKind::WriteZero),
             Poll::Ready(Ok(count)) => {
                 self.sent.set(self.sent.get() + *count as u64);
                 self.blocked.set(None);
@@ -141,7 +143,14 @@ impl Meter {
 
     fn note<T>(&self, result: &Poll<io::Result<T>>) {
         if let Poll::Ready(Err(error)) = result {
-            self.failed.set(Some(error.kind()));
+            self.fail(error.kind());
+        }
+    }
+
+    /// The first error is the one that tells why.
+    fn fail(&self, kind: io::ErrorKind) {
+        if self.failed.get().is_none() {
+            self.failed.set(Some(kind));
         }
     }
 }

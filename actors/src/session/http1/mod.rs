@@ -146,7 +146,7 @@ impl Http1 {
                 if let Some(switch) = self.switching.take() {
                     return self.switch(switch);
                 }
-                return Step::Close(self.ended(result.err().as_ref(), common, now));
+                return Step::Close(self.ended(result.err().as_ref(), common));
             }
             if !self.streams.is_empty() {
                 let news = self.meter.look_ahead(cx);
@@ -190,22 +190,23 @@ impl Http1 {
     }
 
     /// hyper is done with the connection: why?
-    fn ended(&mut self, error: Option<&hyper::Error>, common: &mut Common, now: Instant) -> CloseSession {
-        let _ = now;
+    fn ended(&self, error: Option<&hyper::Error>, common: &Common) -> CloseSession {
+        if let Some(kind) = self.meter.failed() {
+            // Whatever else went wrong followed from it.
+            return super::http2::io_failed(&kind.into()).now();
+        }
         let reason = match (error, self.broken) {
+            // The client ended in the middle, and so its handler could not go on.
+            (_, Some(CloseReason::Other | CloseReason::IoError)) if self.meter.ended().is_some() => {
+                CloseReason::ClientClosed
+            }
             (_, Some(reason)) => reason,
             _ if common.is_ending() => common.reason().unwrap_or(CloseReason::Other),
             // The last answer said `connection: close`, or the client ended its side between requests.
             (None, None) => CloseReason::ClientClosed,
             (Some(error), None) if error.is_parse() => CloseReason::ProtocolError,
             (Some(error), None) if error.is_user() => CloseReason::Other,
-            (Some(error), None) => match self.meter.failed() {
-                Some(kind) if !super::http2::is_abrupt_end(&kind.into()) => CloseReason::IoError,
-                _ if error.is_incomplete_message() || error.is_canceled() || error.is_closed() => {
-                    CloseReason::ClientClosed
-                }
-                _ => CloseReason::ClientClosed,
-            },
+            (Some(_), None) => CloseReason::ClientClosed,
         };
         let order = CloseSession::new(reason).now();
         match error {
