@@ -13,9 +13,11 @@ use std::time::Duration;
 
 use common::faulty::{Act, Book, Call, Faulty};
 use common::*;
-use stagedoor_actors::{Body, CloseSession, ListenerConfig, Response, Service};
+use stagedoor_actors::{Body, CloseSession, ListenerConfig, Reply, Response, Service};
 use stagedoor_metrics::{CloseReason, Outcome};
+use stagedoor_protocol::Fields;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio::time::sleep;
 
 /// Longer than a socket lingers.
 const LATE: Duration = Duration::from_secs(5);
@@ -129,4 +131,57 @@ fn under_http1_too_a_session_ends_for_what_befell_its_socket() {
             stage.ends_once(reason).await;
         });
     }
+}
+
+#[test]
+fn an_answer_before_the_end_of_its_request_reaches_a_slow_reader() {
+    run_paused(async {
+        let (stage, mut io, _) =
+            start(service(|_| Response::text(vec![7; 100_000]).into()), 1_000, |_, _| Act::Pass);
+        io.write_all(POST).await.unwrap();
+        // The connection cannot be used again, and hyper is done with it.
+        sleep(LATE).await;
+        let all = rest(&mut io).await;
+        assert_eq!(all.iter().filter(|octet| **octet == 7).count(), 100_000, "all of it");
+        drop(io);
+        stage.ends_once(CloseReason::ClientClosed).await;
+        assert_eq!(stage.outcome(Outcome::Complete), 1);
+    });
+}
+
+const UPGRADE: &[u8] = b"GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n";
+
+/// Tunnels that say so many octets and end.
+fn last_words(octets: usize) -> Rc<dyn Service> {
+    service(move |request| {
+        let tunnel = request.accept_tunnel(Fields::new(), move |mut tunnel| async move {
+            tunnel.write_all(&vec![b'y'; octets]).await.ok();
+        });
+        tunnel.unwrap_or_else(|_| Reply::from(Response::new(500)))
+    })
+}
+
+#[test]
+fn a_tunnel_begins_though_its_head_has_to_wait() {
+    run_paused(async {
+        let (stage, mut io, _) = start(last_words(5), 1_000, once(Call::Write, 1, Act::Wait(LATE)));
+        io.write_all(UPGRADE).await.unwrap();
+        let all = String::from_utf8(rest(&mut io).await).unwrap();
+        assert!(all.starts_with("HTTP/1.1 101 ") && all.ends_with("\r\n\r\nyyyyy"), "{all}");
+        drop(io);
+        stage.ends_once(CloseReason::Upgraded).await;
+    });
+}
+
+#[test]
+fn a_tunnel_whose_head_cannot_be_sent_is_none() {
+    run_paused(async {
+        let plan = once(Call::Write, 1, Act::Fail(ErrorKind::Other));
+        let (stage, mut io, book) = start(last_words(5), 1_000, plan);
+        io.write_all(UPGRADE).await.unwrap();
+        assert_eq!(rest(&mut io).await, b"", "no octets of a tunnel that has no head");
+        drop(io);
+        stage.ends_once(CloseReason::IoError).await;
+        assert_eq!((book.calls(Call::Write), stage.outcome(Outcome::SessionClosed)), (1, 1));
+    });
 }

@@ -142,11 +142,18 @@ impl Http1 {
                     self.closed(id, Outcome::Complete, common, now);
                 }
             }
-            if let Poll::Ready(result) = over {
-                if let Some(switch) = self.switching.take() {
-                    return self.switch(switch);
+            match over {
+                // It may call itself done with octets in hand that the socket does not take, and asked again it
+                // goes on with those.
+                Poll::Ready(Ok(())) if self.meter.blocked().is_some() && self.meter.failed().is_none() => {}
+                Poll::Ready(Ok(())) if self.meter.failed().is_none() => {
+                    return match self.switching.take() {
+                        Some(switch) => self.switch(switch),
+                        None => Step::Close(self.ended(None, common)),
+                    };
                 }
-                return Step::Close(self.ended(result.err().as_ref(), common));
+                Poll::Ready(result) => return Step::Close(self.ended(result.err().as_ref(), common)),
+                Poll::Pending => {}
             }
             if !self.streams.is_empty() {
                 let news = self.meter.look_ahead(cx);
