@@ -185,3 +185,17 @@ fn a_tunnel_whose_head_cannot_be_sent_is_none() {
         assert_eq!((book.calls(Call::Write), stage.outcome(Outcome::SessionClosed)), (1, 1));
     });
 }
+
+#[test]
+fn the_last_octets_of_a_tunnel_reach_a_slow_reader() {
+    run_paused(async {
+        let (stage, mut io, _) = start(last_words(60_000), 1_000, |_, _| Act::Pass);
+        io.write_all(UPGRADE).await.unwrap();
+        sleep(LATE).await;
+        let all = rest(&mut io).await;
+        assert_eq!(all.iter().filter(|octet| **octet == b'y').count(), 60_000, "all of them");
+        drop(io);
+        stage.ends_once(CloseReason::Upgraded).await;
+        assert_eq!(stage.outcome(Outcome::Complete), 1);
+    });
+}

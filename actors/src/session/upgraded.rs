@@ -132,11 +132,13 @@ impl Upgraded {
             }
             if let Poll::Ready(exit) = exit {
                 common.host.actors()[ActorKind::Stream].alive.dec();
-                return self.actor_ended(exit.panic.as_deref(), common, cx, now);
+                self.entry.alive = false;
+                if let Some(words) = exit.panic {
+                    return self.panicked(&words, common, now);
+                }
             }
             if !self.entry.alive {
-                // It went before its head was written.
-                return self.actor_ended(None, common, cx, now);
+                return self.finish(common, cx, now);
             }
             let moved = match self.transfer(common, cx, now) {
                 Ok(moved) => moved,
@@ -257,25 +259,25 @@ impl Upgraded {
     }
 
     /// The actor is gone: what it left is written, then the connection ends.
-    fn actor_ended(
-        &mut self,
-        panic: Option<&str>,
-        common: &mut Common,
-        cx: &mut Context<'_>,
-        now: Instant,
-    ) -> Step {
-        self.entry.alive = false;
-        if let Some(words) = panic {
-            common.host.actors()[ActorKind::Stream].panics.inc();
-            let id = self.switch.id.get();
-            tracing::error!(parent: &common.span, stream = id, panic = words, "a tunnel panicked");
-            return self.over(Outcome::Panic, ErrorCode::INTERNAL_ERROR, common, now);
-        }
+    fn finish(&mut self, common: &mut Common, cx: &mut Context<'_>, now: Instant) -> Step {
         self.switch.ended = true;
-        if let Err(error) = self.write(common, cx, now) {
-            return Step::Close(io_failed(&error));
+        match self.write(common, cx, now) {
+            Ok(moved) if !self.out.is_empty() || self.blocked.is_some() => {
+                if moved {
+                    self.moved = now;
+                }
+                Step::Wait
+            }
+            Ok(_) => self.over(Outcome::Complete, ErrorCode::NO_ERROR, common, now),
+            Err(error) => Step::Close(io_failed(&error)),
         }
-        self.over(Outcome::Complete, ErrorCode::NO_ERROR, common, now)
+    }
+
+    fn panicked(&mut self, words: &str, common: &mut Common, now: Instant) -> Step {
+        common.host.actors()[ActorKind::Stream].panics.inc();
+        let id = self.switch.id.get();
+        tracing::error!(parent: &common.span, stream = id, panic = words, "a tunnel panicked");
+        self.over(Outcome::Panic, ErrorCode::INTERNAL_ERROR, common, now)
     }
 
     fn over(&mut self, outcome: Outcome, code: ErrorCode, common: &mut Common, now: Instant) -> Step {
