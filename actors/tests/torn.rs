@@ -149,6 +149,32 @@ fn an_answer_before_the_end_of_its_request_reaches_a_slow_reader() {
     });
 }
 
+#[test]
+fn over_tls_too_an_answer_before_the_end_of_its_request_reaches_a_slow_reader() {
+    run_paused(async {
+        let config = ListenerConfig { tls: Some(Arc::clone(&tls::ends().0)), ..config() };
+        let stage = Stage::with(config, service(|_| Response::text(vec![7; 30_000]).into()));
+        let slow = Rc::new(Cell::new(false));
+        let late = Rc::clone(&slow);
+        let (ours, theirs, _) = Faulty::pair(1 << 20, move |call, number| match call {
+            // An octet in three seconds at first: what moves is not cut off, however long it takes.
+            Call::Write if late.get() && number % 2 == 0 => Act::Wait(Duration::from_secs(3)),
+            Call::Write if late.get() && number < 80 => Act::Part(1),
+            _ => Act::Pass,
+        });
+        stage.host.spawn_session(ours, None);
+        let mut tls = tls::shake_http1(theirs).await.unwrap();
+        settle().await;
+        slow.set(true);
+        tls.write_all(POST).await.unwrap();
+        let all = rest(&mut tls).await;
+        assert_eq!(all.iter().filter(|octet| **octet == 7).count(), 30_000, "all of it");
+        drop(tls);
+        stage.ends_once(CloseReason::ClientClosed).await;
+        assert_eq!(stage.outcome(Outcome::Complete), 1);
+    });
+}
+
 const UPGRADE: &[u8] = b"GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n";
 
 /// Tunnels that say so many octets and end.

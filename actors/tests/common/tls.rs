@@ -35,6 +35,20 @@ pub fn ends() -> &'static Ends {
 
 /// The client's end of a connection, shaken.
 pub async fn shake(io: DuplexStream) -> io::Result<TlsStream<DuplexStream>> {
+    shake_with(io, Arc::clone(&ends().1)).await
+}
+
+/// The same for HTTP/1.1.
+pub async fn shake_http1(io: DuplexStream) -> io::Result<TlsStream<DuplexStream>> {
+    let mut config = rustls::ClientConfig::clone(&ends().1);
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    shake_with(io, Arc::new(config)).await
+}
+
+async fn shake_with(
+    io: DuplexStream,
+    config: Arc<rustls::ClientConfig>,
+) -> io::Result<TlsStream<DuplexStream>> {
     let name = rustls_pki_types::ServerName::try_from("localhost").expect("a name");
-    tokio_rustls::TlsConnector::from(Arc::clone(&ends().1)).connect(name, io).await
+    tokio_rustls::TlsConnector::from(config).connect(name, io).await
 }

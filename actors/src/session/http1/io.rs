@@ -27,6 +27,8 @@ pub(crate) struct Meter {
     sent: Cell<u64>,
     now: Cell<Instant>,
     blocked: Cell<Option<Instant>>,
+    /// Octets the socket below TLS had taken when it was last blocked.
+    below: Cell<u64>,
     ended: Cell<Option<Instant>>,
     failed: Cell<Option<io::ErrorKind>>,
 }
@@ -40,6 +42,7 @@ impl Meter {
             sent: Cell::new(0),
             now: Cell::new(now),
             blocked: Cell::new(None),
+            below: Cell::new(0),
             ended: Cell::new(None),
             failed: Cell::new(None),
         }
@@ -57,7 +60,7 @@ impl Meter {
         self.sent.get()
     }
 
-    /// Since when the socket takes nothing of what hyper has for it.
+    /// Since when the socket takes nothing of what hyper, or TLS, has for it.
     pub(super) fn blocked(&self) -> Option<Instant> {
         self.blocked.get()
     }
@@ -141,6 +144,23 @@ impl Meter {
         result
     }
 
+    /// The socket was asked for what TLS holds.
+    fn flushed(&self, result: Poll<io::Result<()>>) -> Poll<io::Result<()>> {
+        match &result {
+            Poll::Ready(Ok(())) => self.blocked.set(None),
+            Poll::Pending => {
+                let below = self.io.borrow().as_ref().and_then(Transport::below);
+                let moved = below.is_some_and(|below| self.below.replace(below) != below);
+                if moved || self.blocked.get().is_none() {
+                    self.blocked.set(Some(self.now.get()));
+                }
+            }
+            Poll::Ready(Err(_)) => {}
+        }
+        self.note(&result);
+        result
+    }
+
     fn note<T>(&self, result: &Poll<io::Result<T>>) {
         if let Poll::Ready(Err(error)) = result {
             self.fail(error.kind());
@@ -208,9 +228,7 @@ impl hyper::rt::Write for Metered {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let result = self.0.with(|io| io.poll_flush(cx));
-        self.0.note(&result);
-        result
+        self.0.flushed(self.0.with(|io| io.poll_flush(cx)))
     }
 
     /// The half-close is the parting's business, after hyper is gone.
