@@ -165,7 +165,7 @@ fn run(seed: u64) {
         let over = if dice.below(4) == 0 { Over::Tls } else { Over::Clear };
         let http1 = over == Over::Clear && dice.below(3) == 0;
         let mut config = over.config();
-        config.limits.panics_per_session = 100;
+        config.options.budgets.panics = 100;
         let stage = Stage::with(config, accounts.service());
         accounts.listen(&stage);
         let room = 1_000 + dice.below(60_000) as usize;
