@@ -30,7 +30,7 @@ pub enum Flood {
     EmptyContinuation,
     /// A long entry of the header table, then a thousand references to it (CVE-2016-6581)
     HeaderBomb,
-    /// A request of a thousand fields (CVE-2026-49975)
+    /// Requests of ten thousand fields (CVE-2026-49975)
     HeaderFields,
     /// DATA with nothing in it (CVE-2019-9518)
     EmptyData,
@@ -96,7 +96,7 @@ impl Flood {
             Self::HeaderBomb => (Vec::new(), wire::headers(1, &[get, bomb()].concat(), true)),
             // Entry 16 of the static table is a field of one octet on the wire.
             Self::HeaderFields => {
-                (Vec::new(), wire::headers(1, &[get, vec![0x80 | 16; 1000]].concat(), true))
+                (Vec::new(), wire::headers(1, &[get, vec![0x80 | 16; 10_000]].concat(), true))
             }
             Self::EmptyData => (upload(), frame(kind::DATA, 0, 1, &[])),
             Self::SmallData => (upload(), frame(kind::DATA, 0, 1, b".")),

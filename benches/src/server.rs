@@ -381,7 +381,7 @@ pub(crate) fn on_core(core: &str, program: impl AsRef<OsStr>) -> Command {
 }
 
 /// The port in a line of the banner, as `  plain         http://localhost:8080/   ...`, once the banner is complete.
-fn banner_port(lines: &[String], name: &str) -> Option<u16> {
+pub(crate) fn banner_port(lines: &[String], name: &str) -> Option<u16> {
     lines.iter().find(|line| line.starts_with("ready in"))?;
     let rest = lines.iter().find_map(|line| line.trim_start().strip_prefix(name))?;
     port_of(rest.split_whitespace().next()?)
@@ -419,7 +419,7 @@ const NODE_PEER: &str = include_str!("../peers/node_peer.mjs");
 const MOST_LINES: usize = 5;
 
 /// Within this a server accepts connections.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests {

@@ -16,14 +16,14 @@ pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     octets
 }
 
-/// The preface and the first SETTINGS: each stream may have `stream_window` octets on their way to us, and what all of
-/// them may have has no bound.
+/// The preface and the first SETTINGS: each stream may have `stream_window` octets on their way to us, all of them
+/// together a GiB.
 pub fn hello(stream_window: u32) -> Vec<u8> {
     let mut settings = vec![0, 0x4]; // SETTINGS_INITIAL_WINDOW_SIZE (§6.5.2)
     settings.extend_from_slice(&stream_window.to_be_bytes());
     let mut octets = PREFACE.to_vec();
     octets.extend(frame(kind::SETTINGS, 0, 0, &settings));
-    octets.extend(window_update(0, MAX_WINDOW - 65_535));
+    octets.extend(window_update(0, (1 << 30) - 65_535));
     octets
 }
 

@@ -1,7 +1,7 @@
 //! The whole gateway over sockets: the compiled binary, real TLS, other people's clients.
 //!
 //! One file an idea: the demo's paths, bodies, faults, drain, start-up, protocol selection, observation,
-//! files, the commands `get` and `bench`, and programs of others.
+//! files, the commands `get` and `bench`, the short soak, and programs of others.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails, in its helpers too")]
 
@@ -20,4 +20,5 @@ mod live;
 mod negotiation;
 mod observation;
 mod programs;
+mod soak;
 mod startup;
