@@ -31,7 +31,7 @@ pub fn refusal(data: &[u8]) {
     let way = match options >> 2 & 3 {
         0 | 1 => Leaves::EndsItsSide,
         2 => Leaves::IsGone,
-        _ => Leaves::Never,
+        _ => Leaves::Stays,
     };
     // A runtime outlives no destructor of its thread, so each thread keeps one for good.
     thread_local!(static STAND: &'static Stand = Box::leak(Box::new(Stand::new())));
@@ -43,8 +43,8 @@ pub fn refusal(data: &[u8]) {
 enum Leaves {
     EndsItsSide,
     IsGone,
-    /// A deadline ends it.
-    Never,
+    /// A deadline ends it; where none is due, as for a body of no declared length, it goes after an hour.
+    Stays,
 }
 
 /// Reads the body it is sent, then answers.
@@ -151,11 +151,12 @@ async fn talk(mut io: DuplexStream, said: &[u8], piece: usize, way: Leaves) -> V
     match way {
         Leaves::EndsItsSide => drop(io.shutdown().await),
         Leaves::IsGone => return Vec::new(),
-        Leaves::Never => {}
+        Leaves::Stays => {}
     }
     let mut answer = Vec::new();
+    let hour = Duration::from_secs(3_600);
     // An end is an end, whatever its kind.
-    io.read_to_end(&mut answer).await.ok();
+    tokio::time::timeout(hour, io.read_to_end(&mut answer)).await.ok();
     answer
 }
 
