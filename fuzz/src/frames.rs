@@ -31,6 +31,7 @@ pub fn frames(data: &[u8]) {
         ledger: Ledger::new(),
         tail: Vec::new(),
         open: Vec::new(),
+        heard: Vec::new(),
         next: 1,
         over: false,
     };
@@ -47,6 +48,10 @@ pub fn frames(data: &[u8]) {
     server.conn.close(ErrorCode::NO_ERROR, b"");
     server.hear(now);
     assert!(server.conn.is_closed());
+    // What its owner had not read is charged until it has.
+    for id in std::mem::take(&mut server.heard) {
+        server.conn.consume(id, 1 << 30);
+    }
     server.conn.shrink();
     assert!(server.conn.memory() < 64 << 10, "{}", server.conn.memory());
 }
@@ -58,6 +63,8 @@ struct Server {
     tail: Vec<u8>,
     /// Streams the owner was given and that are not closed.
     open: Vec<StreamId>,
+    /// Streams the owner was ever given.
+    heard: Vec<StreamId>,
     /// The next stream of the client.
     next: u32,
     over: bool,
@@ -80,7 +87,10 @@ impl Server {
         while let Some(event) = self.conn.poll_event() {
             self.watcher.see(&event);
             match event {
-                Event::StreamOpened { id, .. } | Event::HeadTooLarge { id } => self.open.push(id),
+                Event::StreamOpened { id, .. } | Event::HeadTooLarge { id } => {
+                    self.open.push(id);
+                    self.heard.push(id);
+                }
                 Event::StreamClosed { id, .. } => self.open.retain(|other| *other != id),
                 _ => {}
             }
