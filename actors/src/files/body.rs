@@ -351,3 +351,24 @@ impl http_body::Body for SpecialBody {
         matches!(self.stream, Stream::Over)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use http_body::Body as _;
+
+    use super::*;
+
+    #[test]
+    fn a_read_that_panics_on_the_pool_fails_its_body() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let reading = tokio::task::spawn_blocking(|| panic!("in a read, on purpose"));
+            let mut body = FileBody { state: State::Reading(reading), offset: 0, left: 10 };
+            let read = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await;
+            assert!(matches!(read, Some(Err(FileBodyError::Read(_)))));
+            assert!(matches!(body.state, State::Over), "and is over");
+        });
+    }
+}

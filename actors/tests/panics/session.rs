@@ -1,0 +1,84 @@
+//! In a session's own code, as far as others have a say in it: its transport, observers, the names of routes.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use stagedoor_actors::{CloseSession, ListenerConfig, Response, SessionEvent, SessionHandle};
+use stagedoor_metrics::{ActorKind, CloseReason};
+use tokio::io::DuplexStream;
+
+use crate::common::faulty::{Act, Call, Faulty};
+use crate::common::peer::get_head;
+use crate::common::{Raw, Stage, config, hello, run_paused, settle, tls};
+use crate::{Scene, get_x};
+
+/// A pipe that panics in calls of a kind once it is armed.
+fn armed(call: Call) -> (Faulty, DuplexStream, Rc<Cell<bool>>) {
+    let armed = Rc::new(Cell::new(false));
+    let now = Rc::clone(&armed);
+    let plan = move |made, _| if made == call && now.get() { Act::Panic } else { Act::Pass };
+    let (ours, theirs, _) = Faulty::pair(1 << 16, plan);
+    (ours, theirs, armed)
+}
+
+/// It has a reason already by then.
+#[test]
+fn as_its_socket_is_shut_down_it_changes_nothing() {
+    run_paused(async {
+        let stage = Stage::new(hello());
+        let (ours, theirs, now) = armed(Call::Shutdown);
+        let session = stage.host.spawn_session(ours, None);
+        let mut client = Raw::new(theirs);
+        client.shake().await;
+        now.set(true);
+        session.send(CloseSession::new(CloseReason::Drain)).await.unwrap();
+        assert_eq!(client.goaways().await, [0, 0]);
+        stage.ends_once(CloseReason::Drain).await;
+        assert_eq!(stage.shard.actors()[ActorKind::Session].panics.get(), 1);
+    });
+}
+
+#[test]
+fn in_a_handshake_it_is_the_end_of_that_connection() {
+    for call in [Call::Read, Call::Write] {
+        run_paused(async move {
+            let config = ListenerConfig { tls: Some(Arc::clone(&tls::ends().0)), ..config() };
+            let stage = Stage::with(config, hello());
+            let (ours, theirs, now) = armed(call);
+            now.set(true);
+            stage.host.spawn_session(ours, None);
+            assert!(tls::shake(theirs).await.is_err());
+            stage.ends_once(CloseReason::Panic).await;
+            let (_, io) = stage.connect();
+            assert!(tls::shake(io).await.is_ok(), "another connection");
+        });
+    }
+}
+
+/// Whatever they are told, and as often as they panic.
+#[test]
+fn in_an_observer_it_is_nothing_to_the_session() {
+    run_paused(async {
+        let mut scene = Scene::new(|_| Response::text("other").into()).await;
+        let told = Rc::new(Cell::new(0));
+        let count = Rc::clone(&told);
+        scene.stage.host.observe(move |_: &SessionHandle, event: &SessionEvent| {
+            count.set(count.get() + 1);
+            panic!("told {event:?}, on purpose");
+        });
+        let (_, io) = scene.stage.connect();
+        let mut client = Raw::new(io);
+        client.shake().await;
+        client.send(&get_x(1)).await;
+        client.until(|frame| frame.kind == 0 && frame.flags == 1).await;
+        drop(client);
+        assert_eq!(scene.stage.ended().await.reason, CloseReason::ClientClosed);
+        settle().await;
+        // Opened, settings both ways, stream opened, answered, closed; the end.
+        assert_eq!(told.get(), 7);
+        assert_eq!((scene.panics(ActorKind::Session), scene.panics(ActorKind::Stream)), (0, 0));
+        assert_eq!(scene.ask(&get_head("/x")).await.body, b"other");
+        scene.lives_on().await;
+    });
+}
