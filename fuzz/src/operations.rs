@@ -21,6 +21,8 @@ const MOST_OPERATIONS: usize = 600;
 const MOST_RESETS: usize = 40;
 const MOST_SETTINGS: usize = 15;
 const MOST_PINGS: usize = 100;
+/// Streams opened behind the last one that was accepted: they may all be refused, and no more than these in a row.
+const MOST_REFUSED: usize = 100;
 
 /// One input: four octets of options, then three octets an operation.
 pub fn operations(data: &[u8]) {
@@ -455,6 +457,11 @@ impl Walk {
     }
 
     fn open(&mut self, which: u8, amount: u8) {
+        let accepted = self.server.heard.keys().rfind(|id| id.is_client());
+        let behind = self.client.said.keys().filter(|id| id.is_client() && Some(*id) > accepted);
+        if behind.count() >= MOST_REFUSED {
+            return;
+        }
         let side = &mut self.client;
         let method = ["GET", "POST", "DELETE", "PUT"][usize::from(which & 3)];
         let mut head = RequestHead::new(method, "https", "example.com", "/some/path");
