@@ -54,7 +54,7 @@ fn before_the_head_it_is_a_500() {
 fn the_windows_of_unread_octets_come_back() {
     run_paused(async {
         let mut config = crate::common::config();
-        config.limits.panics_per_session = 100;
+        config.options.budgets.panics = 100;
         let answer = crate::place(|request| match request.head.path() {
             Some("/echo") => Response::new(200).with_body(Body::stream(request.body)).into(),
             _ => later(request),
