@@ -1,5 +1,11 @@
 //! In what an application writes: the service, a handler, the body it makes, a push, a tunnel.
 
+use std::convert::Infallible;
+
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use http_body::Frame;
+use http_body_util::StreamBody;
 use stagedoor_actors::{Body, Expectation, Reply, Request, Response, Service};
 use stagedoor_metrics::{ActorKind, CloseReason, Outcome, RouteId};
 use stagedoor_protocol::{Event, Fields, RequestHead};
@@ -44,6 +50,53 @@ fn before_the_head_it_is_a_500() {
             assert!(answer.starts_with("HTTP/1.1 500 ") && answer.ends_with("error\n"), "{answer}");
             assert!(answer.contains("connection: close") && !goes_on, "{answer}");
             let scene = http1.ends_for(CloseReason::ClientClosed).await;
+            scene.counted(1, Outcome::Panic, 1);
+        });
+    }
+}
+
+/// A body that gives two pieces, then panics.
+fn body() -> Body {
+    let pieces = futures_util::stream::iter(0..3).map(|piece| {
+        assert!(piece < 2, "in the body, on purpose");
+        Ok::<_, Infallible>(Frame::data(Bytes::from_static(b"piece")))
+    });
+    Body::stream(StreamBody::new(pieces))
+}
+
+fn streamed(_: Request) -> Reply {
+    Response::new(200).with_body(body()).into()
+}
+
+fn driven_on(request: Request) -> Reply {
+    let mut stream = request.into_stream();
+    Reply::driven(async move {
+        stream.write("piecepiece").await.unwrap();
+        panic!("in the middle, on purpose")
+    })
+}
+
+fn sent(request: Request) -> Reply {
+    let mut stream = request.into_stream();
+    Reply::driven(async move { stream.send(Response::new(200).with_body(body())).await.unwrap() })
+}
+
+/// After the head: the stream is reset behind the octets it gave; on HTTP/1.1 the connection has to go.
+#[test]
+fn after_the_head_it_is_a_reset() {
+    for answer in [streamed, driven_on, sent] {
+        run_paused(async move {
+            let mut scene = Scene::new(answer).await;
+            let expected = Seen { status: 200, body: b"piecepiece".to_vec(), cause: BY_US };
+            assert_eq!(scene.ask(&get_head("/x")).await, expected);
+            scene.lives_on().await;
+            scene.counted(1, Outcome::Panic, 1);
+        });
+        run_paused(async move {
+            let mut http1 = Http1::new(answer).await;
+            let (answer, goes_on) = http1.get("/x").await;
+            assert!(answer.contains("piece") && !answer.contains("0\r\n\r\n") && !goes_on, "{answer}");
+            let scene = http1.ends_for(CloseReason::PanicBudget).await;
             scene.counted(1, Outcome::Panic, 1);
         });
     }

@@ -41,6 +41,8 @@ struct State {
     trailers: Option<HeaderMap>,
     end: bool,
     broken: bool,
+    /// hyper has had its turn to write what came before that.
+    parted: bool,
     flow: Option<Rc<Flow>>,
     waker: Option<Waker>,
 }
@@ -167,10 +169,10 @@ impl Future for Answered {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let Some(slot) = &self.slot else { return Poll::Ready(Err(Broken)) };
         let mut state = slot.state.borrow_mut();
-        if state.broken {
-            return Poll::Ready(Err(Broken));
-        }
         let Some(head) = state.head.take() else {
+            if state.broken {
+                return Poll::Ready(Err(Broken));
+            }
             state.waker = Some(cx.waker().clone());
             return Poll::Pending;
         };
@@ -216,6 +218,11 @@ impl http_body::Body for SlotBody {
             return Poll::Ready(Some(Ok(Frame::data(chunk))));
         }
         if state.broken {
+            if !std::mem::replace(&mut state.parted, true) {
+                // hyper drops what it has not written when a body fails: what was given goes out before.
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             return Poll::Ready(Some(Err(Broken)));
         }
         if let Some(trailers) = state.trailers.take() {
