@@ -142,7 +142,7 @@ fn limits_refuse_at_once() {
         let mut refused = TcpStream::connect(address).await.unwrap();
         assert_eq!(refused.read(&mut [0; 10]).await.unwrap_or(0), 0);
         let cells = metrics.shard(u16::MAX).listener(metrics.add_listener("test", ""));
-        assert_eq!(cells.connections[ConnectionResult::RefusedLimit].get(), 1);
+        assert_eq!(cells.connections[ConnectionResult::RefusedAddress].get(), 1);
         drop(b);
         eventually("a place is free again", async || {
             let mut io = TcpStream::connect(address).await.unwrap();

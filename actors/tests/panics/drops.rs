@@ -7,13 +7,13 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::Frame;
-use stagedoor_actors::{Body, Reply, Request, Response};
+use stagedoor_actors::{Body, CloseSession, Reply, Request, Response};
 use stagedoor_metrics::{CloseReason, Outcome};
 use stagedoor_protocol::ErrorCode;
 
 use crate::common::peer::{get_head, post_head};
-use crate::common::{run_paused, settle};
-use crate::{Bomb, Http1, Scene};
+use crate::common::{config, run_paused, settle};
+use crate::{Bomb, Http1, Scene, Seen, WHOLE, place};
 
 /// A handler's future that panics when it goes.
 struct Answers(Option<Response>, #[allow(dead_code)] Bomb);
@@ -76,6 +76,37 @@ fn piece(piece: &'static str) -> Reply {
     Response::new(200).with_body(Body::stream(Piece(Some(piece), Bomb))).into()
 }
 
+fn driven(request: Request) -> Reply {
+    let mut stream = request.into_stream();
+    Reply::driven(async move {
+        let _bomb = Bomb;
+        stream.send(Response::text("whole")).await.unwrap();
+    })
+}
+
+/// The client has its whole answer; that something panicked is counted all the same.
+#[test]
+fn after_a_whole_answer_nobody_hears_of_it() {
+    for answer in [driven, |_| piece("whole")] {
+        run_paused(async move {
+            let mut scene = Scene::new(answer).await;
+            let expected = Seen { status: 200, body: b"whole".to_vec(), cause: WHOLE };
+            assert_eq!(scene.ask(&get_head("/x")).await, expected);
+            scene.lives_on().await;
+            scene.counted(1, Outcome::Panic, 1);
+        });
+        run_paused(async move {
+            let mut http1 = Http1::new(answer).await;
+            let (answer, goes_on) = http1.get("/x").await;
+            assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains("whole") && goes_on, "{answer}");
+            let (next, goes_on) = http1.get("/").await;
+            assert!(next.ends_with("fine") && goes_on, "the next exchange: {next}");
+            let scene = http1.ends_for(CloseReason::ClientClosed).await;
+            scene.counted(1, Outcome::Panic, 1);
+        });
+    }
+}
+
 /// What is cancelled is dropped in the turn of its session, which lives on.
 #[test]
 fn of_what_the_peer_resets() {
@@ -88,6 +119,50 @@ fn of_what_the_peer_resets() {
             [id, also].into_iter().for_each(|id| scene.victim.reset(id, ErrorCode::CANCEL));
             scene.lives_on().await;
             scene.counted(2, Outcome::ResetByPeer, 2);
+        });
+    }
+}
+
+/// The end of a session is an end, whatever its streams do on the way.
+#[test]
+fn of_what_its_session_leaves_behind() {
+    for (order, reason) in [
+        (None, CloseReason::ClientClosed),
+        (Some(CloseSession::new(CloseReason::Shutdown)), CloseReason::Shutdown),
+        (Some(CloseSession::new(CloseReason::Drain).now()), CloseReason::Drain),
+    ] {
+        let of_http1 = order.clone();
+        run_paused(async move {
+            let mut config = config();
+            config.options.budgets.panics = 2;
+            let answer = place(|request| match request.head.path() {
+                Some("/body") => piece("never"),
+                _ => never(request),
+            });
+            let mut scene = Scene::with(config, answer).await;
+            for path in ["/x", "/body", "/x"] {
+                scene.victim.get(path);
+            }
+            scene.victim.flush().await;
+            settle().await;
+            if let Some(order) = order {
+                scene.session.send(order).await.unwrap();
+            }
+            scene.hang_up();
+            scene.ends_for(reason).await;
+            scene.other_lives_on().await;
+            scene.counted(3, Outcome::SessionClosed, 3);
+            let abuse = &scene.stage.cells.abuse[stagedoor_metrics::AbuseKind::Panics];
+            assert_eq!(abuse.get(), 0, "not the reason");
+        });
+        run_paused(async move {
+            let mut http1 = Http1::new(never).await;
+            http1.get("/x").await;
+            if let Some(order) = of_http1 {
+                http1.session.send(order).await.unwrap();
+            }
+            let scene = http1.ends_for(reason).await;
+            scene.counted(1, Outcome::SessionClosed, 1);
         });
     }
 }

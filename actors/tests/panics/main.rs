@@ -15,7 +15,7 @@
 //! | transport, anything of the session's own | the session | the end, no GOAWAY | the end | session panic, reason `panic` |
 //! | upload of a session of ours | the request | RST_STREAM(INTERNAL_ERROR) | - | stream panic, outcome `panic` |
 //! | listener | the listener, restarted | one connection is lost | the same | listener panic, a restart |
-//! | as many panics as `panics_per_session` | the session | GOAWAY(INTERNAL_ERROR) | the end | reason `panic_budget`, abuse `panics` |
+//! | as many panics as `budgets.panics` | the session | GOAWAY(INTERNAL_ERROR) | the end | reason `panic_budget`, abuse `panics` |
 //!
 //! Two panics at a time, one while another unwinds, end the process: Rust has it so, and nothing here can contain it.
 //!
@@ -32,6 +32,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod budget;
 mod drops;
 mod files;
 mod handlers;

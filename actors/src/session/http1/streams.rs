@@ -238,7 +238,8 @@ impl Http1 {
             actors.panics.inc();
             tracing::error!(parent: &common.span, stream = id.get(), panic = words, "a handler panicked");
             self.panics += 1;
-            if self.panics >= common.host.protocol.budgets.panics {
+            // Where it ends anyway, that is not why.
+            if self.panics == common.host.protocol.budgets.panics && !common.is_ending() {
                 common.host.cells.abuse[AbuseKind::Panics].inc();
                 self.order.get_or_insert_with(|| CloseSession::new(CloseReason::PanicBudget));
             }
@@ -257,6 +258,9 @@ impl Http1 {
             return;
         }
         if entry.ended {
+            if exit.panic.is_some() {
+                entry.outcome = Some(Outcome::Panic);
+            }
             return;
         }
         let outcome = if exit.panic.is_some() { Outcome::Panic } else { Outcome::ResetByUs };

@@ -320,7 +320,10 @@ impl Http2 {
         if let Some(words) = &exit.panic {
             actors.panics.inc();
             tracing::error!(parent: &common.span, stream = id.get(), panic = words, "a handler panicked");
-            if let Err(error) = self.conn.handler_panicked() {
+            // Where streams are cut off already, that is not why.
+            if self.leaving.is_none()
+                && let Err(error) = self.conn.handler_panicked()
+            {
                 self.order.get_or_insert_with(|| (&error).into());
             }
         }
