@@ -32,7 +32,7 @@ use crate::config::StreamTimeouts;
 use crate::link::{Flow, Link, ToSession};
 use crate::scratch;
 use crate::stream::{CloseStream, Closed, Stream};
-use crate::supervise::Brood;
+use crate::supervise::{Brood, Exit};
 use crate::transport::Transport;
 use crate::view::{SessionView, StreamView};
 
@@ -134,7 +134,8 @@ impl Upgraded {
                 common.host.actors()[ActorKind::Stream].alive.dec();
                 self.entry.alive = false;
                 if let Some(words) = exit.panic {
-                    return self.panicked(&words, common, now);
+                    self.note_panic(&words, common);
+                    return self.over(Outcome::Panic, ErrorCode::INTERNAL_ERROR, common, now);
                 }
             }
             if !self.entry.alive {
@@ -273,11 +274,10 @@ impl Upgraded {
         }
     }
 
-    fn panicked(&mut self, words: &str, common: &mut Common, now: Instant) -> Step {
+    fn note_panic(&self, words: &str, common: &Common) {
         common.host.actors()[ActorKind::Stream].panics.inc();
         let id = self.switch.id.get();
         tracing::error!(parent: &common.span, stream = id, panic = words, "a tunnel panicked");
-        self.over(Outcome::Panic, ErrorCode::INTERNAL_ERROR, common, now)
     }
 
     fn over(&mut self, outcome: Outcome, code: ErrorCode, common: &mut Common, now: Instant) -> Step {
@@ -327,7 +327,9 @@ impl Upgraded {
             addr.do_send(CloseStream { code: ErrorCode::CANCEL });
         }
         let mut cx = Context::from_waker(Waker::noop());
-        let _ = self.brood.poll_exit(&mut cx);
+        if let Poll::Ready(Exit { panic: Some(words), .. }) = self.brood.poll_exit(&mut cx) {
+            self.note_panic(&words, common);
+        }
         self.brood = Brood::default();
         if std::mem::take(&mut self.entry.alive) {
             common.host.actors()[ActorKind::Stream].alive.dec();

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http_body::Frame;
 use stagedoor_actors::{Body, CloseSession, Reply, Request, Response};
 use stagedoor_metrics::{CloseReason, Outcome};
-use stagedoor_protocol::ErrorCode;
+use stagedoor_protocol::{ErrorCode, Fields};
 
 use crate::common::peer::{get_head, post_head};
 use crate::common::{config, run_paused, settle};
@@ -165,4 +165,24 @@ fn of_what_its_session_leaves_behind() {
             scene.counted(1, Outcome::SessionClosed, 1);
         });
     }
+}
+
+#[test]
+fn of_a_tunnel_its_session_leaves_behind() {
+    run_paused(async {
+        let mut http1 = Http1::new(|request| {
+            let run = |tunnel| async move {
+                let _held = (Bomb, tunnel);
+                std::future::pending().await
+            };
+            request.accept_tunnel(Fields::new(), run).unwrap()
+        })
+        .await;
+        let upgrade = b"GET /x HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n";
+        let (answer, goes_on) = http1.talk(upgrade).await;
+        assert!(answer.starts_with("HTTP/1.1 101 ") && goes_on, "{answer}");
+        http1.session.send(CloseSession::new(CloseReason::Shutdown)).await.unwrap();
+        let scene = http1.ends_for(CloseReason::Shutdown).await;
+        scene.counted(1, Outcome::SessionClosed, 1);
+    });
 }
