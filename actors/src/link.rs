@@ -24,6 +24,7 @@ use crate::session::events::SessionEvent;
 use crate::session::handle::Command;
 use crate::session::http1::Slot;
 use crate::stream::{Closed, Phase, StreamMisuse, Watched};
+use crate::supervise::Contained;
 
 /// What a stream says to its session.
 pub(crate) enum ToSession {
@@ -89,7 +90,7 @@ pub(crate) struct Push {
     pub(crate) head: RequestHead,
     pub(crate) route: RouteId,
     /// Its answer.
-    pub(crate) reply: Reply,
+    pub(crate) reply: Contained<Reply>,
     /// Where the stream's identifier is told, or why there is none.
     pub(crate) told: Promise<Result<StreamId, StreamMisuse>>,
 }
@@ -328,9 +329,9 @@ pub(crate) enum Start {
     /// A request, to be handled.
     Request(RequestHead, RequestBody),
     /// A response that is pushed.
-    Push(RouteId, Reply),
+    Push(RouteId, Contained<Reply>),
     /// The body of a request of ours, and how much of it is taken.
-    Upload(BoxBody, Rc<Flow>),
+    Upload(Contained<BoxBody>, Rc<Flow>),
 }
 
 thread_local! {

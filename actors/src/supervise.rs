@@ -110,6 +110,30 @@ impl<A: Actor<Context = Context<A>>, K> Drop for Child<A, K> {
     }
 }
 
+/// Something of the application's that waits outside of any actor. Where it is dropped there, a panic of its destructor
+/// is a line in the log and not the end of whoever dropped it.
+pub(crate) struct Contained<T>(Option<T>);
+
+impl<T> Contained<T> {
+    pub(crate) fn new(value: T) -> Self {
+        Self(Some(value))
+    }
+
+    /// What is inside; there is always something.
+    pub(crate) fn take(mut self) -> Option<T> {
+        self.0.take()
+    }
+}
+
+impl<T> Drop for Contained<T> {
+    fn drop(&mut self) {
+        let Some(value) = self.0.take() else { return };
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(value))) {
+            tracing::error!(panic = words(&*payload), "what was never begun panicked as it was dropped");
+        }
+    }
+}
+
 /// The text of a panic.
 pub(crate) fn words(payload: &(dyn std::any::Any + Send)) -> String {
     let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
@@ -239,6 +263,18 @@ mod tests {
         assert_eq!(first("stop"), Some((7, None, true)));
         assert_eq!(first("panic"), Some((7, Some("cannot start".to_owned()), true)));
         assert_eq!(first("live"), None);
+    }
+
+    #[test]
+    fn what_is_contained_is_dropped_without_a_panic_or_taken_out() {
+        let chick = |dropped: &Rc<Cell<bool>>| Chick { fate: "panic in drop", dropped: Rc::clone(dropped) };
+        let dropped = Rc::new(Cell::new(false));
+        drop(Contained::new(chick(&dropped)));
+        assert!(dropped.replace(false));
+        let mut taken = Contained::new(chick(&dropped)).take().unwrap();
+        taken.fate = "live";
+        drop(taken);
+        assert!(dropped.get());
     }
 
     #[test]

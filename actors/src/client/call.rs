@@ -19,8 +19,9 @@ use super::error::{SendError, StreamError};
 use super::stream::PushedStream;
 use super::target::Target;
 use super::waiters::Waiters;
-use crate::body::Inbound;
+use crate::body::{BoxBody, Inbound};
 use crate::link::{Flow, Link, ToSession};
+use crate::supervise::Contained;
 
 /// Informational heads that may wait for a reader.
 const INFORMATIONAL: usize = 32;
@@ -489,7 +490,7 @@ pub(crate) enum Upload {
     /// Nothing: END_STREAM rides on HEADERS.
     Nothing,
     Full(Bytes),
-    Stream(crate::body::BoxBody),
+    Stream(Contained<BoxBody>),
     /// The handle sends.
     Handle,
 }

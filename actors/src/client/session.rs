@@ -19,6 +19,7 @@ use super::target::Target;
 use crate::body::Body;
 use crate::close::CloseSession;
 use crate::session::SessionHandle;
+use crate::supervise::Contained;
 
 /// The handles of one session; the last to go ends it when its streams have ended.
 struct Held(Rc<Desk>);
@@ -219,7 +220,7 @@ fn upload(
         Some(Body::Full(octets)) if octets.is_empty() => Upload::Nothing,
         Some(Body::Full(octets)) => Upload::Full(octets),
         Some(Body::Stream(body)) if body.is_end_stream() => Upload::Nothing,
-        Some(Body::Stream(body)) => Upload::Stream(body),
+        Some(Body::Stream(body)) => Upload::Stream(Contained::new(body)),
     };
     Ok((head, upload, declared))
 }

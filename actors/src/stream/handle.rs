@@ -18,6 +18,7 @@ use crate::link::{Link, Push, ToSession};
 use crate::promise::{Kept, promise};
 use crate::service::Reply;
 use crate::session::SessionHandle;
+use crate::supervise::Contained;
 
 /// A call on a stream that cannot be carried out. Nothing was sent; the stream is as it was.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -270,7 +271,8 @@ impl StreamHandle {
         }
         head.check(self.strict())?;
         let (told, kept) = promise();
-        let push = Push { parent: self.id(), head, route: self.route, reply: reply.into(), told };
+        let reply = Contained::new(reply.into());
+        let push = Push { parent: self.id(), head, route: self.route, reply, told };
         self.link.send(ToSession::Push(Box::new(push)));
         Ok(Pushed(kept))
     }

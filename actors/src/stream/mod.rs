@@ -76,8 +76,12 @@ impl Actor for Stream {
         let _entered = span.enter();
         let (route, reply) = match start {
             Start::Request(head, body) => self.ask(head, body),
-            Start::Push(route, reply) => (route, reply),
+            Start::Push(route, reply) => match reply.take() {
+                Some(reply) => (route, reply),
+                None => return ctx.stop(),
+            },
             Start::Upload(body, flow) => {
+                let Some(body) = body.take() else { return ctx.stop() };
                 ctx.spawn(Exchange::upload(body, flow));
                 return;
             }

@@ -8,12 +8,12 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::Frame;
 use stagedoor_actors::{Body, CloseSession, Reply, Request, Response};
-use stagedoor_metrics::{CloseReason, Outcome};
-use stagedoor_protocol::{ErrorCode, Fields};
+use stagedoor_metrics::{ActorKind, CloseReason, Outcome};
+use stagedoor_protocol::{ErrorCode, Fields, Settings};
 
 use crate::common::peer::{get_head, post_head};
-use crate::common::{config, run_paused, settle};
-use crate::{Bomb, Http1, Scene, Seen, WHOLE, place};
+use crate::common::{Raw, config, frame, run_paused, settle};
+use crate::{Bomb, Http1, Scene, Seen, WHOLE, get_x, place};
 
 /// A handler's future that panics when it goes.
 struct Answers(Option<Response>, #[allow(dead_code)] Bomb);
@@ -185,4 +185,54 @@ fn of_a_tunnel_its_session_leaves_behind() {
         let scene = http1.ends_for(CloseReason::Shutdown).await;
         scene.counted(1, Outcome::SessionClosed, 1);
     });
+}
+
+/// The answer to a push the client has no room for is dropped in the turn of the session, outside of any actor.
+#[test]
+fn of_a_pushed_answer_that_is_never_begun() {
+    run_paused(async {
+        let mut scene = Scene::new(|request| {
+            let pushed = Reply::Later(Box::pin(Answers(None, Bomb)));
+            let mut stream = request.into_stream();
+            let told = stream.push(get_head("/style"), pushed).unwrap();
+            Reply::driven(async move {
+                assert!(told.await.is_err(), "no room");
+                stream.send(Response::text("page")).await.unwrap();
+            })
+        })
+        .await;
+        let none = Settings { max_concurrent_streams: Some(0), ..Settings::default() };
+        scene.victim.conn.update_settings(none, tokio::time::Instant::now().into_std()).unwrap();
+        let expected = Seen { status: 200, body: b"page".to_vec(), cause: WHOLE };
+        assert_eq!(scene.ask(&get_head("/x")).await, expected);
+        scene.lives_on().await;
+        assert_eq!(scene.panics(ActorKind::Session), 0);
+    });
+}
+
+/// The same of one that is promised and reset, or whose session ends, in the turn of the promise.
+#[test]
+fn of_a_pushed_answer_whose_promise_is_not_kept() {
+    // The client guesses the number of the promise, or goes.
+    for rest in [frame(3, 0, 2, &8u32.to_be_bytes()), frame(7, 0, 0, &[0, 0, 0, 0, 0, 0, 0, 2])] {
+        run_paused(async move {
+            let mut scene = Scene::new(|request| {
+                let pushed = Reply::Later(Box::pin(Answers(None, Bomb)));
+                request.handle().push(get_head("/style"), pushed).unwrap();
+                Response::text("page").into()
+            })
+            .await;
+            let (_, io) = scene.stage.connect();
+            let mut raw = Raw::new(io);
+            raw.shake().await;
+            raw.send(&[get_x(1), rest].concat()).await;
+            settle().await;
+            drop(raw);
+            let ended = scene.stage.ended().await;
+            assert!(matches!(ended.reason, CloseReason::ClientClosed | CloseReason::PeerError), "{ended:?}");
+            scene.lives_on().await;
+            assert_eq!(scene.panics(ActorKind::Session), 0);
+            assert_eq!(scene.stage.shard.actors()[ActorKind::Stream].alive.get(), 0);
+        });
+    }
 }

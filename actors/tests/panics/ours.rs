@@ -7,10 +7,10 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::Frame;
 use stagedoor_actors::client::{
-    ClientSession, Connector, Options, RequestOptions, RequestParts, StreamError, connect,
+    ClientSession, Connector, Options, RequestOptions, RequestParts, SessionEnd, StreamError, connect,
 };
-use stagedoor_actors::{Body, Response};
-use stagedoor_metrics::{ActorKind, ListenerCells, Outcome};
+use stagedoor_actors::{Body, CloseSession, Response};
+use stagedoor_metrics::{ActorKind, CloseReason, ListenerCells, Outcome};
 
 use crate::Bomb;
 use crate::common::{Stage, config, run_paused, service, settle};
@@ -119,5 +119,30 @@ fn in_the_destructor_of_an_upload_it_is_nothing_to_the_request() {
         settle().await;
         two.counted(1, 0);
         assert_eq!(two.cells.streams_closed[Outcome::Panic].get(), 1);
+    });
+}
+
+/// Requests that wait are dropped by their session, outside of any actor.
+#[test]
+fn in_the_destructor_of_an_upload_that_waits_it_is_nothing_to_the_session() {
+    run_paused(async {
+        let two = Two::new(1, |options| options);
+        two.session.ready().await.unwrap();
+        let mut first = two.session.request(RequestParts::post("/echo"), RequestOptions::default()).unwrap();
+        first.opened().await.unwrap();
+        let waiting = two.upload("dropped");
+        settle().await;
+        assert_eq!(two.session.queued(), 1, "the server takes one at a time");
+        two.session.end(CloseSession::new(CloseReason::Drain));
+        assert!(matches!(waiting.closed().await, Err(StreamError::Closing)));
+        // What was sent goes through.
+        first.finish().await.unwrap();
+        assert_eq!(first.response().await.unwrap().status, 200);
+        first.closed().await.unwrap();
+        let SessionEnd::Closed { reason, .. } = two.session.ended().await else { panic!("closed") };
+        assert_eq!(reason, CloseReason::Drain);
+        assert!(fine(&two.other).await);
+        settle().await;
+        two.counted(0, 0);
     });
 }

@@ -26,7 +26,7 @@ use crate::link::{Flow, Link, Start, hand_over};
 use crate::session::common::Common;
 use crate::session::events::SessionEvent;
 use crate::stream::Stream;
-use crate::supervise::{Hatched, hatch_polled};
+use crate::supervise::{Contained, Hatched, hatch_polled};
 use crate::transport::Transport;
 
 /// How long streams may go on after the peer's GOAWAY: as long as it lets them, and they move.
@@ -153,7 +153,7 @@ impl Http2 {
     fn upload(
         &mut self,
         id: StreamId,
-        body: BoxBody,
+        body: Contained<BoxBody>,
         flow: Rc<Flow>,
         common: &mut Common,
         cx: &mut Context<'_>,

@@ -15,13 +15,14 @@ use crate::link::{Push, Start, hand_over};
 use crate::service::Reply;
 use crate::session::common::Common;
 use crate::session::events::SessionEvent;
+use crate::supervise::Contained;
 
 /// A promise that is out, and the answer that will keep it.
 pub(super) struct Promised {
     id: StreamId,
     method: Method,
     route: RouteId,
-    reply: Reply,
+    reply: Contained<Reply>,
 }
 
 impl Http2 {
