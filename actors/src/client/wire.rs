@@ -4,16 +4,18 @@
 //! each direction for itself; a session without one has no part of this in its way.
 
 use std::io::{self, IoSlice};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::supervise::words;
 use crate::transport::Transport;
 
 /// Hears the octets of a session: frames, and the client's preface before them (RFC 9113 §3.4). It is called inside
-/// the session's turn, so it does not block for long.
+/// the session's turn, so it does not block for long. One that panics is logged and hears nothing more.
 pub trait WireObserver {
     /// Octets that were handed to the transport.
     fn sent(&self, octets: &[u8]);
@@ -24,12 +26,20 @@ pub trait WireObserver {
 /// A transport with an observer.
 pub(crate) struct Watched {
     io: Transport,
-    observer: Rc<dyn WireObserver>,
+    observer: Option<Rc<dyn WireObserver>>,
 }
 
 impl Watched {
     pub(crate) fn new(io: Transport, observer: Rc<dyn WireObserver>) -> Self {
-        Self { io, observer }
+        Self { io, observer: Some(observer) }
+    }
+
+    fn tell(&mut self, tell: impl FnOnce(&dyn WireObserver)) {
+        let Some(observer) = &self.observer else { return };
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| tell(&**observer))) {
+            tracing::error!(panic = words(&*payload), "an observer of octets panicked");
+            self.observer = None;
+        }
     }
 
     pub(crate) fn io(&self) -> &Transport {
@@ -48,7 +58,7 @@ impl AsyncRead for Watched {
         if let Some(octets) = buf.filled().get(before..)
             && !octets.is_empty()
         {
-            self.observer.received(octets);
+            self.tell(|observer| observer.received(octets));
         }
         result
     }
@@ -58,7 +68,7 @@ impl AsyncWrite for Watched {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {
         let result = Pin::new(&mut self.io).poll_write(cx, octets);
         if let Poll::Ready(Ok(count)) = &result {
-            self.observer.sent(octets.get(..*count).unwrap_or(octets));
+            self.tell(|observer| observer.sent(octets.get(..*count).unwrap_or(octets)));
         }
         result
     }
@@ -74,7 +84,7 @@ impl AsyncWrite for Watched {
             for slice in slices {
                 let octets = slice.get(..left).unwrap_or(slice);
                 if !octets.is_empty() {
-                    self.observer.sent(octets);
+                    self.tell(|observer| observer.sent(octets));
                 }
                 left -= octets.len();
             }

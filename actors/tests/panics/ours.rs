@@ -2,12 +2,14 @@
 
 use std::convert::Infallible;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::Frame;
 use stagedoor_actors::client::{
-    ClientSession, Connector, Options, RequestOptions, RequestParts, SessionEnd, StreamError, connect,
+    ClientSession, Connector, Options, RequestOptions, RequestParts, SessionEnd, StreamError, WireObserver,
+    connect,
 };
 use stagedoor_actors::{Body, CloseSession, Response};
 use stagedoor_metrics::{ActorKind, CloseReason, ListenerCells, Outcome};
@@ -142,6 +144,29 @@ fn in_the_destructor_of_an_upload_that_waits_it_is_nothing_to_the_session() {
         let SessionEnd::Closed { reason, .. } = two.session.ended().await else { panic!("closed") };
         assert_eq!(reason, CloseReason::Drain);
         assert!(fine(&two.other).await);
+        settle().await;
+        two.counted(0, 0);
+    });
+}
+
+struct Panics;
+
+impl WireObserver for Panics {
+    fn sent(&self, octets: &[u8]) {
+        panic!("sent {}, on purpose", octets.len());
+    }
+
+    fn received(&self, octets: &[u8]) {
+        panic!("received {}, on purpose", octets.len());
+    }
+}
+
+/// It is not asked again.
+#[test]
+fn in_an_observer_of_octets_it_is_nothing_to_the_session() {
+    run_paused(async {
+        let two = Two::new(100, |options| Options { wire: Some(Rc::new(Panics)), ..options });
+        assert!(fine(&two.session).await && fine(&two.other).await);
         settle().await;
         two.counted(0, 0);
     });
