@@ -36,6 +36,8 @@ pub enum Flood {
     EmptyData,
     /// DATA of one octet to a handler that cannot go on
     SmallData,
+    /// DATA of one octet on a stream that the server has reset
+    GoneData,
     /// WINDOW_UPDATE by one octet (CVE-2019-9511)
     WindowUpdate,
     /// PRIORITY (CVE-2019-9513)
@@ -60,6 +62,7 @@ impl fmt::Display for Flood {
             Self::HeaderFields => "flood of fields",
             Self::EmptyData => "flood of empty DATA",
             Self::SmallData => "flood of small DATA",
+            Self::GoneData => "flood of DATA on a stream that is gone",
             Self::WindowUpdate => "WINDOW_UPDATE flood",
             Self::Priority => "PRIORITY flood",
             Self::PriorityUpdate => "PRIORITY_UPDATE flood",
@@ -100,6 +103,12 @@ impl Flood {
             }
             Self::EmptyData => (upload(), frame(kind::DATA, 0, 1, &[])),
             Self::SmallData => (upload(), frame(kind::DATA, 0, 1, b".")),
+            Self::GoneData => {
+                // A body that is longer than it was said to be (§8.1.1).
+                let block = [block("POST", "/echo"), wire::field("content-length", "1")].concat();
+                let opening = [wire::headers(1, &block, false), frame(kind::DATA, 0, 1, b"..")].concat();
+                (opening, frame(kind::DATA, 0, 1, b"."))
+            }
             Self::WindowUpdate => (Vec::new(), wire::window_update(0, 1)),
             Self::Priority => (Vec::new(), frame(kind::PRIORITY, 0, 1, &[0, 0, 0, 0, 15])),
             Self::PriorityUpdate => (Vec::new(), frame(kind::PRIORITY_UPDATE, 0, 0, b"\0\0\0\x01u=1")),

@@ -120,7 +120,7 @@ limits! {
         "CVE-2019-9513 (Resource Loop)", GoAway;
     /// Frames of unknown type, and others that carry nothing, without end.
     UnknownFrames = "unknown_bytes",
-        "octets of frames that mean nothing here, beyond eight times those that did",
+        "octets of frames that mean nothing here, and those by which DATA on a stream that is gone falls short of 256, beyond eight times the octets that meant something",
         "nginx's \"http2 flood\" rule, CVE-2019-9518", GoAway;
     /// More streams at once than allowed.
     Streams = "max_concurrent_streams", "streams at once; one that was reset counts until its handler has ended",

@@ -117,6 +117,26 @@ fn a_stream_with_a_window_of_one_octet_may_stay_unread_for_ever() {
 }
 
 #[test]
+fn data_on_a_stream_that_is_gone_is_a_flood_only_where_it_is_thin() {
+    let mut raw = server(|_| {});
+    raw.post(1);
+    raw.send(frames::window_update(1, 0));
+    // A whole window that was on its way.
+    for _ in 0..16 {
+        raw.send(frames::data(1, &[7; 16_384], frames::NONE));
+        assert_eq!(raw.result, Ok(()));
+    }
+    let thin = frames::data(1, b"x", frames::NONE);
+    let mut said = 0u64;
+    while raw.result.is_ok() {
+        raw.send(&thin);
+        said += 1;
+        assert!(said < 100_000);
+    }
+    assert_eq!(raw.result, Err(ConnectionError::Calm(Limit::UnknownFrames)));
+}
+
+#[test]
 fn small_last_frames_pass() {
     let mut raw = server(|_| {});
     for n in 0..1_000 {

@@ -58,6 +58,14 @@ fn reset_flood_by_malformed_requests_cve_2019_9514() {
     ends(&Attack::flood(&|n| frame(1, 5, id(n), &block)), "resets_provoked", "provoked_reset");
 }
 
+/// The server was made to reset a stream; what was on its way is nobody's fault, octets one by one without end are.
+#[test]
+fn data_without_end_on_a_stream_that_is_gone() {
+    let first = [request(1, "POST", "/delay/30", false), frame(WINDOW_UPDATE, 0, 1, &[0; 4])].concat();
+    let attack = Attack { settings: &[], first, flood: &|_| frame(DATA, 0, 1, b"x") };
+    ends(&attack, "unknown_bytes", "unknown_frames");
+}
+
 #[test]
 fn streams_beyond_the_limit_without_end() {
     // Those that are refused cost the decoding of their heads.

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::closing::{GoAway, MAX_DEBUG, Phase};
 use super::{Connection, Role};
+use crate::budget::SMALL;
 use crate::error::{ConnectionError, ErrorCode, StreamError};
 use crate::event::{Cause, Event, Origin, Scope};
 use crate::flow::{MAX_WINDOW, Unread};
@@ -259,6 +260,8 @@ impl Connection {
         if self.table.gone(id) != Gone::Reset {
             return Err(ConnectionError::StreamClosed { frame: "DATA", id });
         }
+        // What was on its way in frames of some size is nobody's fault; thin ones without end are a flood.
+        self.spent.unknown_frame(SMALL.saturating_sub(data), &self.config.budgets)?;
         self.connection_credit();
         Ok(())
     }
