@@ -351,7 +351,8 @@ impl Session {
             Engine::Http2(http2) => http2.forsake(&mut self.common, now),
             Engine::Http1(http1) => http1.forsake(&mut self.common, now),
             Engine::Upgraded(tunnel) => tunnel.forsake(&mut self.common, now),
-            other => drop(other),
+            Engine::Connecting(connecting) => drop(connecting.abort(&mut self.common, &order)),
+            other @ (Engine::Opening(_) | Engine::Parting(_) | Engine::Gone) => drop(other),
         }));
         if streams.is_err() {
             tracing::error!(parent: &self.common.span, "the session panicked while it ended");

@@ -149,6 +149,24 @@ fn in_the_destructor_of_an_upload_that_waits_it_is_nothing_to_the_session() {
     });
 }
 
+/// It runs in the session it is to connect: that one is over before it began.
+#[test]
+fn in_a_connector_it_is_the_end_of_its_session() {
+    run_paused(async {
+        let connector = Connector::with(|_| async { panic!("a connector, on purpose") });
+        let two = Two::new(100, |options| Options { connector, ..options });
+        let request = two.session.request("/", RequestOptions::default()).unwrap();
+        let SessionEnd::Closed { reason, .. } = two.session.ready().await.unwrap_err() else {
+            panic!("it was told")
+        };
+        assert_eq!(reason, CloseReason::Panic);
+        assert!(request.closed().await.unwrap_err().is_retry_safe(), "nothing was sent");
+        assert!(fine(&two.other).await);
+        settle().await;
+        two.counted(0, 1);
+    });
+}
+
 struct Panics;
 
 impl WireObserver for Panics {
