@@ -4,14 +4,26 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use stagedoor_actors::{CloseSession, ListenerConfig, Response, SessionEvent, SessionHandle};
-use stagedoor_metrics::{ActorKind, CloseReason};
-use tokio::io::DuplexStream;
+use stagedoor_actors::{CloseSession, ListenerConfig, Reply, Request, Response, SessionEvent, SessionHandle};
+use stagedoor_metrics::{ActorKind, CloseReason, Outcome, Protocol};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 
 use crate::common::faulty::{Act, Call, Faulty};
 use crate::common::peer::get_head;
-use crate::common::{Raw, Stage, config, hello, run_paused, settle, tls};
-use crate::{Scene, get_x};
+use crate::common::{Held, Raw, Stage, config, frame, hello, run_paused, settle, tls};
+use crate::{Scene, get_x, post_x};
+
+/// Handlers that never answer and are counted as they go.
+fn held(dropped: &Rc<Cell<usize>>) -> impl Fn(Request) -> Reply + 'static {
+    let dropped = Rc::clone(dropped);
+    move |request| {
+        let held = Held(Rc::clone(&dropped));
+        Reply::later(async move {
+            let _kept = (held, request);
+            std::future::pending().await
+        })
+    }
+}
 
 /// A pipe that panics in calls of a kind once it is armed.
 fn armed(call: Call) -> (Faulty, DuplexStream, Rc<Cell<bool>>) {
@@ -20,6 +32,63 @@ fn armed(call: Call) -> (Faulty, DuplexStream, Rc<Cell<bool>>) {
     let plan = move |made, _| if made == call && now.get() { Act::Panic } else { Act::Pass };
     let (ours, theirs, _) = Faulty::pair(1 << 16, plan);
     (ours, theirs, armed)
+}
+
+impl Scene {
+    /// One more session has ended by a panic of its own, with so many streams; nothing else has.
+    async fn one_panicked(&mut self, streams: u64) {
+        assert_eq!(self.stage.ended().await.reason, CloseReason::Panic);
+        settle().await;
+        assert_eq!((self.panics(ActorKind::Session), self.panics(ActorKind::Stream)), (1, 0));
+        assert_eq!(self.stage.outcome(Outcome::SessionClosed), streams);
+        for protocol in Protocol::ALL {
+            assert_eq!(self.stage.cells.streams_active[*protocol].get(), 0);
+        }
+        assert_eq!(self.stage.cells.write_queue_bytes.get(), 0);
+        assert_eq!(self.stage.metrics.live().len(), 2, "the other sessions");
+        self.lives_on().await;
+    }
+}
+
+/// The session goes without a word, with all that was on it.
+#[test]
+fn in_a_transport_it_is_the_end_of_the_session() {
+    for call in [Call::Read, Call::Write, Call::Flush] {
+        run_paused(async move {
+            let dropped = Rc::new(Cell::new(0));
+            let mut scene = Scene::new(held(&dropped)).await;
+            let (ours, theirs, now) = armed(call);
+            scene.stage.host.spawn_session(ours, None);
+            let mut client = Raw::new(theirs);
+            client.shake().await;
+            client.send(&[get_x(1), post_x(3)].concat()).await;
+            settle().await;
+            now.set(true);
+            client.send(&frame(6, 0, 0, b"01234567")).await;
+            assert_eq!(client.goaways().await, [0; 0], "nothing is said");
+            scene.one_panicked(2).await;
+            assert_eq!(dropped.get(), 2, "{call:?}");
+        });
+        run_paused(async move {
+            let dropped = Rc::new(Cell::new(0));
+            let mut scene = Scene::new(held(&dropped)).await;
+            let (ours, mut theirs, now) = armed(call);
+            scene.stage.host.spawn_session(ours, None);
+            let (first, waits) = if call == Call::Read { ("/x", 1) } else { ("/", 0) };
+            if call == Call::Read {
+                theirs.write_all(b"GET /x HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+                settle().await;
+            }
+            now.set(true);
+            theirs.write_all(format!("GET {first} HTTP/1.1\r\nhost: a\r\n\r\n").as_bytes()).await.unwrap();
+            let mut all = Vec::new();
+            theirs.read_to_end(&mut all).await.ok();
+            assert!(all.is_empty(), "{call:?}");
+            // hyper flushes before it lets us know of a request.
+            scene.one_panicked(u64::from(call != Call::Flush)).await;
+            assert_eq!(dropped.get(), waits, "{call:?}");
+        });
+    }
 }
 
 /// It has a reason already by then.

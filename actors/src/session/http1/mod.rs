@@ -77,6 +77,8 @@ pub(crate) struct Http1 {
     /// The exchange that becomes a tunnel when its head is written.
     switching: Option<Switch>,
     stirred: bool,
+    /// Its streams were told that it is over: a request that comes now begins no other.
+    told: bool,
 }
 
 impl Http1 {
@@ -113,6 +115,7 @@ impl Http1 {
             broken: None,
             switching: None,
             stirred: false,
+            told: false,
         }
     }
 
@@ -260,6 +263,7 @@ impl Http1 {
     }
 
     fn tell_all(&mut self, common: &mut Common, now: Instant) {
+        self.told = true;
         let mut cx = Context::from_waker(Waker::noop());
         self.link.begin_turn(Waker::noop(), now);
         let open: Vec<StreamId> = self.streams.keys().copied().collect();

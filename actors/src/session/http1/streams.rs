@@ -27,6 +27,7 @@ impl Http1 {
     pub(super) fn replies(&mut self, common: &mut Common, cx: &mut Context<'_>, now: Instant) {
         while let Some(message) = self.link.take() {
             match message {
+                ToSession::Exchange(_) if self.told => {}
                 ToSession::Exchange(exchange) => self.open(*exchange, common, cx, now),
                 ToSession::SendWhole { id, route, head, body } => {
                     let Some(slot) = self.answered(id, route, head.status, now) else { continue };
