@@ -389,7 +389,13 @@ impl Handler<Inspect> for Session {
     type Result = MessageResult<Inspect>;
 
     fn handle(&mut self, _: Inspect, _: &mut Self::Context) -> Self::Result {
-        MessageResult(Box::new(self.view()))
+        // The application names its routes.
+        let view = catch_unwind(AssertUnwindSafe(|| self.view())).unwrap_or_else(|payload| {
+            let words = words(&*payload);
+            tracing::error!(parent: &self.common.span, panic = words, "the name of a route panicked");
+            self.common.view(clock::now())
+        });
+        MessageResult(Box::new(view))
     }
 }
 

@@ -1,16 +1,21 @@
 //! In a session's own code, as far as others have a say in it: its transport, observers, the names of routes.
 
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use stagedoor_actors::{CloseSession, ListenerConfig, Reply, Request, Response, SessionEvent, SessionHandle};
-use stagedoor_metrics::{ActorKind, CloseReason, Outcome, Protocol};
+use stagedoor_actors::{
+    CloseSession, ListenerConfig, Reply, Request, Response, ServerBuilder, Service, SessionEvent,
+    SessionHandle,
+};
+use stagedoor_metrics::{ActorKind, CloseReason, Metrics, Outcome, Protocol, RouteId};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
+use tokio::net::TcpStream;
 
 use crate::common::faulty::{Act, Call, Faulty};
 use crate::common::peer::get_head;
-use crate::common::{Held, Raw, Stage, config, frame, hello, run_paused, settle, tls};
+use crate::common::{Held, Raw, Stage, config, frame, hello, run, run_paused, settle, tls};
 use crate::{Scene, get_x, post_x};
 
 /// Handlers that never answer and are counted as they go.
@@ -149,5 +154,52 @@ fn in_an_observer_it_is_nothing_to_the_session() {
         assert_eq!((scene.panics(ActorKind::Session), scene.panics(ActorKind::Stream)), (0, 0));
         assert_eq!(scene.ask(&get_head("/x")).await.body, b"other");
         scene.lives_on().await;
+    });
+}
+
+struct Nameless;
+
+impl Service for Nameless {
+    fn route_name(&self, _: RouteId) -> Cow<'static, str> {
+        panic!("no name, on purpose")
+    }
+
+    fn call(&self, request: Request) -> Reply {
+        match request.head.path() {
+            Some("/") => Response::text("fine").into(),
+            _ => Reply::later(async move {
+                let _kept = request;
+                std::future::pending().await
+            }),
+        }
+    }
+}
+
+/// Who looks at a session, as the admin API does, does not end it.
+#[test]
+fn in_the_name_of_a_route_it_is_a_view_without_streams() {
+    run(async {
+        let metrics = Metrics::new("stagedoor");
+        let server = ServerBuilder::new(metrics.clone(), 1)
+            .listen(config(), Arc::new(|| Rc::new(Nameless)), false)
+            .start()
+            .await
+            .unwrap();
+        let mut client = TcpStream::connect(server.addresses()[0].1).await.unwrap();
+        let open = [crate::common::hello_octets(), get_x(1)].concat();
+        client.write_all(&open).await.unwrap();
+        while metrics.live().snapshot().first().is_none_or(|session| session.streams_open.get() == 0) {
+            tokio::task::yield_now().await;
+        }
+        let views = server.sessions().await;
+        assert_eq!(views.len(), 1, "{views:?}");
+        assert!(views[0].streams.is_empty(), "{views:?}");
+        client.write_all(&crate::common::get(3)).await.unwrap();
+        let mut all = Vec::new();
+        while !all.windows(4).any(|octets| octets == b"fine") {
+            let count = client.read_buf(&mut all).await.unwrap();
+            assert!(count > 0, "the session goes on");
+        }
+        server.stop().await;
     });
 }
