@@ -23,7 +23,7 @@ fn nothing_is_left_of_clients_of_every_kind() {
     };
     run(async {
         let report = soak::run(&target, &plan).await.unwrap();
-        assert_eq!(report.failures(), [String::new(); 0], "{}", report.table());
+        assert_eq!(report.failures(), Vec::<String>::new(), "{}", report.table());
         assert_eq!(report.visits, 6 * Kind::all().len() as u64);
         let peak = |what: &str| report.rows.iter().find(|row| row.what == what).map_or(0.0, |row| row.peak);
         assert!(peak("stagedoor_actors{actor=\"session\"}") > 2.0, "they were there: {}", report.table());
