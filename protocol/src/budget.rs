@@ -59,7 +59,8 @@ pub struct Budgets {
     /// Server: streams the peer may open before octets of ours have left again, times the concurrency limit, those it reset
     /// itself apart: it cannot know of more that ended. More are refused (CVE-2023-44487).
     pub new_streams: u32,
-    /// Streams refused in a row, times the concurrency limit (at least 50).
+    /// Streams refused in a row, times the concurrency limit (at least 100: so many a client may open before it has read our
+    /// SETTINGS).
     pub refused_streams: u32,
     /// How long a connection may be over [`crate::Config::session_memory`] (CVE-2019-9517).
     pub memory_patience: Duration,
@@ -215,7 +216,7 @@ impl Spent {
 
     pub(crate) fn refused(&mut self, concurrency: u32, budgets: &Budgets) -> Result<(), ConnectionError> {
         self.refused_in_a_row = self.refused_in_a_row.saturating_add(1);
-        let most = u64::from(budgets.refused_streams) * u64::from(concurrency.max(50));
+        let most = u64::from(budgets.refused_streams) * u64::from(concurrency.max(100));
         over(u64::from(self.refused_in_a_row) > most, Limit::RefusedStreams)
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Frames are made beforehand and written as fast as the socket takes them; whatever comes is read, so that GOAWAY is
 //! seen and no answer holds the server up. It is polite until the flood begins: preface, SETTINGS and their
-//! acknowledgement. Invariant: between two looks at the stop sign it never waits longer than [`GLANCE`].
+//! acknowledgement. Invariant: between two looks at the stop sign it never waits longer than `GLANCE`.
 
 use std::collections::BTreeMap;
 use std::fmt;
