@@ -2,8 +2,8 @@
 //! that do nothing, and goes on when there is room again. Running out of descriptors sheds, too.
 //!
 //! Knows no protocol and closes no socket: listeners ask whether they may accept, sessions hear `CloseSession`. Listeners
-//! that are kept while draining (admin) are neither stopped nor shed. Invariant: whatever strains is cleared by the same
-//! measure that found it, so that an overload never outlives its cause.
+//! that are kept while draining (admin) are neither stopped nor shed. Invariant: whatever strains is measured
+//! again until it is gone, so that an overload never outlives its cause.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};

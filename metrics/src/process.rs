@@ -26,7 +26,7 @@ impl ProcessFigures {
         let boot = fs::read_to_string("/proc/stat").ok().and_then(|text| boot_time(&text));
         Self {
             cpu_seconds: stat.as_ref().map(|stat| stat.cpu_ticks as f64 / ticks),
-            resident_bytes: resident_bytes().map(|octets| octets as f64),
+            resident_bytes: stat.as_ref().map(|stat| stat.resident_bytes() as f64),
             open_fds: open_fds().map(|count| count as f64),
             // No limit is an infinite one, as far as a ratio is concerned.
             max_fds: Some(
@@ -43,7 +43,7 @@ impl ProcessFigures {
 #[must_use]
 pub fn resident_bytes() -> Option<u64> {
     let stat = fs::read_to_string("/proc/self/stat").ok().and_then(|text| Stat::parse(&text))?;
-    Some(stat.resident_pages * rustix::param::page_size() as u64)
+    Some(stat.resident_bytes())
 }
 
 /// The fields of /proc/self/stat used here (proc_pid_stat(5)).
@@ -55,6 +55,10 @@ struct Stat {
 }
 
 impl Stat {
+    fn resident_bytes(&self) -> u64 {
+        self.resident_pages * rustix::param::page_size() as u64
+    }
+
     fn parse(text: &str) -> Option<Self> {
         // The second field, the command, is in parentheses and may hold spaces and parentheses.
         let (_, rest) = text.rsplit_once(')')?;
