@@ -7,6 +7,7 @@ mod allocator;
 mod banner;
 mod bench;
 mod cli;
+mod dashboards;
 mod failure;
 mod files;
 mod get;
@@ -55,7 +56,7 @@ fn run(command: Command, started: Instant) -> Result<(), Failure> {
         Command::Serve(args) => args.log.as_deref().unwrap_or("info"),
         Command::Files(args) => args.log.as_deref().unwrap_or("info"),
         // What goes wrong there is said in words of their own.
-        Command::Get(_) | Command::Bench(_) => "error",
+        Command::Get(_) | Command::Bench(_) | Command::Dashboards(_) => "error",
     };
     log::start(log, colour == Colour::On)?;
     match command {
@@ -63,5 +64,6 @@ fn run(command: Command, started: Instant) -> Result<(), Failure> {
         Command::Files(args) => serve::run(files::site(&args)?, colour, started),
         Command::Get(args) => get::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Dashboards(args) => dashboards::run(&args),
     }
 }
