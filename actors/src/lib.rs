@@ -12,6 +12,7 @@ mod convert;
 mod host;
 mod link;
 mod overload;
+mod postmortem;
 mod promise;
 mod scratch;
 mod supervise;
@@ -40,6 +41,7 @@ pub use config::{
 pub use host::Host;
 pub use listener::SessionEnded;
 pub use overload::OverloadLimits;
+pub use postmortem::PostMortems;
 pub use server::{BindError, DrainProgress, ReconfigureError, ServerBuilder, ServerHandle, StartError};
 pub use service::{Expectation, Reply, Request, Response, Service, ServiceFactory};
 pub use session::{
@@ -50,4 +52,4 @@ pub use session::{
 pub use stagedoor_protocol::{AltSvcTarget, Budgets, ConnectionState, Limit, Padding, Rate, Reaction};
 pub use stream::{CloseStream, Closed, Phase, Pushed, ServerStream, Stream, StreamHandle, StreamMisuse};
 pub use tunnel::{Tunnel, TunnelTo};
-pub use view::{SessionView, StreamView};
+pub use view::{PostMortem, SessionView, StreamView};

@@ -20,6 +20,7 @@ use stagedoor_protocol::{ErrorCode, StreamId};
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 
 use super::common::Common;
+use super::ended::Ended;
 use super::handle::Command;
 use super::http2::{Entry, io_failed};
 use super::pace::on;
@@ -290,7 +291,7 @@ impl Upgraded {
             return;
         }
         self.entry.closed = true;
-        common.stream_ended(self.switch.id, &self.entry, outcome, now);
+        common.stream_ended(self.switch.id, Ended::of(&mut self.entry, outcome), now);
         self.link.closed(self.switch.id, || self.entry.closed_as(outcome, code));
         common.stats.streams_open.set(0);
     }
@@ -362,16 +363,12 @@ impl Upgraded {
     }
 
     pub(super) fn view(&self, view: &mut SessionView, now: Instant) {
+        let state = if self.peer_ended { "half_closed_remote" } else { "open" };
+        view.streams.clear();
+        view.add_unpublished(&self.entry, now);
         view.streams.push(StreamView {
-            id: self.switch.id.get(),
-            route: self.link.service.route_name(self.entry.route).into_owned(),
-            method: self.entry.method.label().to_owned(),
-            state: if self.peer_ended { "half_closed_remote" } else { "open" },
-            age_seconds: now.saturating_duration_since(self.entry.opened).as_secs_f64(),
-            bytes_in: self.entry.bytes_in,
-            bytes_out: self.entry.bytes_out,
             write_queue_bytes: self.queued as u64,
-            send_window: 0,
+            ..StreamView::of_entry(self.switch.id, &self.entry, &self.link, state, now)
         });
     }
 }

@@ -394,17 +394,14 @@ impl Http1 {
     }
 
     pub(crate) fn view(&self, view: &mut SessionView, now: Instant) {
+        view.streams.clear();
         for (id, entry) in &self.streams {
+            let state = if entry.receiving { "open" } else { "half_closed_remote" };
+            view.add_unpublished(entry, now);
             view.streams.push(StreamView {
-                id: id.get(),
-                route: self.link.service.route_name(entry.route).into_owned(),
-                method: entry.method.label().to_owned(),
-                state: if entry.receiving { "open" } else { "half_closed_remote" },
-                age_seconds: now.saturating_duration_since(entry.opened).as_secs_f64(),
                 bytes_in: self.slot(*id).map_or(entry.bytes_in, |slot| slot.received()),
-                bytes_out: entry.bytes_out,
                 write_queue_bytes: self.slot(*id).map_or(0, |slot| slot.queued() as u64),
-                send_window: 0,
+                ..StreamView::of_entry(*id, entry, &self.link, state, now)
             });
         }
     }

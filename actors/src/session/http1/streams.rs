@@ -15,6 +15,7 @@ use crate::convert;
 use crate::link::{Exchange, Start, ToSession, hand_over};
 use crate::service::Response;
 use crate::session::common::Common;
+use crate::session::ended::Ended;
 use crate::session::events::SessionEvent;
 use crate::session::handle::Command;
 use crate::session::http2::Entry;
@@ -37,6 +38,12 @@ impl Http1 {
                 ToSession::SendHead { id, route, head, flow } => {
                     let Some(slot) = self.answered(id, route, head.status, now) else { continue };
                     slot.head(head, flow);
+                }
+                ToSession::Awaits { .. } => {}
+                ToSession::Upstream { id, waits } => {
+                    if let Some(entry) = self.streams.get_mut(&id) {
+                        entry.parts().upstream = waits;
+                    }
                 }
                 ToSession::Routed { id, route } => {
                     if let Some(entry) = self.streams.get_mut(&id) {
@@ -99,8 +106,7 @@ impl Http1 {
         self.slots.push((id, Rc::clone(&slot)));
         self.idle_since = None;
         self.head_since = None;
-        common.host.cells.stream_opened(self.protocol());
-        common.stats.streams_total.inc();
+        common.stream_opened(self.protocol());
         common.life.streams_peak = 1;
         let method = head.as_ref().map_or(Method::Other, |head| Method::from_token(head.method().as_bytes()));
         let mut entry = Entry::new(now, method);
@@ -206,7 +212,7 @@ impl Http1 {
         let Some(mut entry) = self.remove(id) else { return };
         if !entry.closed {
             entry.bytes_in = received;
-            common.stream_ended(id, &entry, outcome, now);
+            common.stream_ended(id, Ended::of(&mut entry, outcome), now);
             let whole = entry.outcome.unwrap_or(outcome) == Outcome::Complete;
             let code = if whole { ErrorCode::NO_ERROR } else { ErrorCode::CANCEL };
             self.link.closed(id, || entry.closed_as(outcome, code));

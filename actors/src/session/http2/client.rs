@@ -131,8 +131,7 @@ impl Http2 {
         common: &mut Common,
         now: Instant,
     ) -> &mut Entry {
-        common.host.cells.stream_opened(self.protocol);
-        self.tally.opened(common);
+        common.stream_opened(self.protocol);
         let open = self.streams.len() as u32 + 1;
         common.life.streams_peak = common.life.streams_peak.max(open);
         self.link.tell(|| SessionEvent::StreamOpened { id, head: Arc::new(head.clone()) });
@@ -146,6 +145,8 @@ impl Http2 {
         parts.flow = flow;
         parts.call = Some(Rc::clone(call));
         self.watch.busy();
+        self.charging.touch(id);
+        self.charging.tick.begin(now);
         self.streams.entry(id).insert_entry(entry).into_mut()
     }
 
