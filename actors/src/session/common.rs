@@ -21,6 +21,7 @@ use super::board::{Board, Phase};
 use super::events::{SessionEvent, SessionStatistics};
 use super::handle::{SessionError, SessionHandle, SessionInfo, TlsFacts};
 use super::http2::Entry;
+use super::spans;
 use super::timer::{Due, sooner};
 use crate::close::CloseSession;
 use crate::host::Host;
@@ -250,6 +251,10 @@ impl Common {
         let nanos = entry.observe(&self.host, self.protocol, outcome, now);
         self.life.streams_ended += 1;
         self.life.streams_nanos += nanos;
+        if let Some(span) = entry.span() {
+            let (lasted, route) = (Duration::from_nanos(nanos), self.host.service.route_name(entry.route));
+            spans::ended(span, entry, &route, outcome, lasted, &entry.waits());
+        }
         self.tell(|| SessionEvent::StreamClosed {
             id,
             outcome: entry.outcome.unwrap_or(outcome),
@@ -257,6 +262,8 @@ impl Common {
             lasted: Duration::from_nanos(nanos),
             octets: (entry.bytes_in, entry.bytes_out),
             times: entry.times(),
+            route: entry.route,
+            waits: entry.waits(),
         });
     }
 

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::Stream;
-use stagedoor_metrics::{CloseReason, Outcome, TimeoutAction, TimeoutKind};
+use stagedoor_metrics::{CloseReason, Outcome, RouteId, TimeoutAction, TimeoutKind};
 use stagedoor_protocol::settings::InForce;
 use stagedoor_protocol::{ErrorCode, RequestHead, Settings, StreamId, UserError};
 
@@ -112,6 +112,10 @@ pub enum SessionEvent {
         octets: (u64, u64),
         /// When it got under way.
         times: StreamTimes,
+        /// What [`Service::route`](crate::Service::route) said of it.
+        route: RouteId,
+        /// What its time went to, in the order of `stagedoor_metrics::WaitOn::ALL`.
+        waits: [Duration; 7],
     },
     /// The session ends by an error. [`SessionEvent::Closed`] follows when the socket is gone.
     Error {

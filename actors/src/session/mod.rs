@@ -19,6 +19,7 @@ mod http2;
 mod opening;
 mod pace;
 mod parting;
+pub(crate) mod spans;
 mod timer;
 mod upgraded;
 

@@ -114,13 +114,15 @@ impl Http1 {
             }
         };
         entry.alive = true;
+        entry.note(&self.link, id, &head);
+        let stream = Stream::new(id, Rc::clone(&self.link), method, entry.span());
         self.streams.insert(id, entry);
         self.link.tell(|| SessionEvent::StreamOpened { id, head: Arc::new(head.clone()) });
         let actors = &common.host.actors()[ActorKind::Stream];
         actors.started.inc();
         actors.alive.inc();
         hand_over(Start::Request(head, body));
-        match hatch_polled(Stream::new(id, Rc::clone(&self.link), method), id, cx) {
+        match hatch_polled(stream, id, cx) {
             Hatched::Over(exit) => {
                 self.replies(common, cx, now);
                 self.child_ended(exit, common, now);

@@ -4,19 +4,23 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use actix::prelude::*;
-use stagedoor_metrics::{Method, Outcome, Protocol, RouteId};
-use stagedoor_protocol::{ErrorCode, StreamId};
+use stagedoor_metrics::{Method, Outcome, Protocol, RouteId, SessionId};
+use stagedoor_protocol::{ErrorCode, RequestHead, StreamId};
+use tracing::Span;
 
 use crate::body::Inbound;
 use crate::client::call::Call;
 use crate::host::Host;
-use crate::link::Flow;
+use crate::link::{Flow, Link};
 use crate::session::events::StreamTimes;
+use crate::session::handle::SessionHandle;
 use crate::session::pace::Pace;
+use crate::session::spans;
 use crate::stream::{Closed, Stream};
+use crate::trace::{self, TraceContext};
 
 /// Streams of a session by id.
 pub(crate) type Streams = HashMap<StreamId, Entry, BuildHasherDefault<IdHasher>>;
@@ -66,6 +70,10 @@ pub(crate) struct Parts {
     pub(crate) first_out: Option<Instant>,
     /// Octets of it that were framed, and where in the session's output the last of them ended.
     pub(crate) framed: Option<(u64, u64)>,
+    /// Its span, where somebody wants it.
+    pub(crate) span: Option<Box<Span>>,
+    /// The trace its request brought.
+    pub(crate) trace: Option<Box<TraceContext>>,
 }
 
 impl Entry {
@@ -98,6 +106,35 @@ impl Entry {
 
     pub(crate) fn call(&self) -> Option<&Rc<Call>> {
         self.parts.as_ref()?.call.as_ref()
+    }
+
+    pub(crate) fn span(&self) -> Option<&Span> {
+        self.parts.as_ref()?.span.as_deref()
+    }
+
+    /// Takes note of what is asked about its request while it lives, and of the trace it brought.
+    #[inline]
+    pub(crate) fn note(&mut self, link: &Rc<Link>, id: StreamId, head: &RequestHead) {
+        if let Some(span) = spans::of_request(link, id, head) {
+            self.parts().span = Some(span);
+        }
+        if trace::is_brought(head) {
+            let trace = trace::of_stream(head, &SessionHandle::new(Rc::clone(link)), id);
+            self.parts().trace = trace.parent.is_some().then(|| Box::new(trace));
+        }
+    }
+
+    /// The trace it belongs to, for people who look.
+    #[allow(dead_code)] // The admin API will.
+    pub(crate) fn trace_id(&self, session: SessionId, id: StreamId) -> u128 {
+        let brought = self.parts.as_ref().and_then(|parts| parts.trace.as_deref());
+        brought.map_or_else(|| trace::begun(session, id.get()), |trace| trace.trace_id)
+    }
+
+    /// What its time went to, in the order of `stagedoor_metrics::WaitOn::ALL`.
+    pub(crate) fn waits(&self) -> [Duration; 7] {
+        // Nothing is charged yet.
+        [Duration::ZERO; 7]
     }
 
     pub(crate) fn parts(&mut self) -> &mut Parts {

@@ -105,6 +105,7 @@ impl Http2 {
         let method = Method::from_token(head.method().as_bytes());
         let mut entry = Entry::new(now, method);
         entry.alive = true;
+        entry.note(&self.link, id, &head);
         let body = if end_stream {
             RequestBody::nothing()
         } else {
@@ -133,7 +134,7 @@ impl Http2 {
     ) {
         let actors = &common.host.actors()[ActorKind::Stream];
         actors.started.inc();
-        match hatch_polled(Stream::new(id, Rc::clone(&self.link), method), id, cx) {
+        match hatch_polled(Stream::new(id, Rc::clone(&self.link), method, entry.span()), id, cx) {
             Hatched::Over(Exit { panic: None, .. }) => {
                 // Most streams are over in their first poll and have said all in one message.
                 entry.alive = false;
