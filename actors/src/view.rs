@@ -150,6 +150,7 @@ impl StreamView {
         state: &'static str,
         now: Instant,
     ) -> Self {
+        let session = link.info.id.parse().ok();
         let parts = entry.parts.as_ref();
         let waits = parts.and_then(|parts| parts.waits.as_ref());
         let age = now.saturating_duration_since(entry.opened);
@@ -174,7 +175,7 @@ impl StreamView {
                 },
                 |waits| waits.times(now),
             ),
-            trace: parts.and_then(|parts| parts.trace),
+            trace: session.map(|session| entry.trace_id(session, id)),
         }
     }
 }

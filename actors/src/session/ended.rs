@@ -6,12 +6,15 @@ use std::time::{Duration, Instant};
 
 use stagedoor_metrics::{Exemplar, Method, Outcome, Protocol, RouteId, WaitOn};
 use stagedoor_protocol::StreamId;
+use tracing::Span;
 
 use super::common::Common;
 use super::events::{SessionEvent, StreamTimes};
 use super::http2::Entry;
-use super::waits::Waits;
+use super::spans;
+use super::waits::{WaitTimes, Waits};
 use crate::host::Host;
+use crate::trace::{self, TraceContext};
 
 /// See the module.
 pub(crate) struct Ended {
@@ -19,24 +22,25 @@ pub(crate) struct Ended {
     answered: Option<Instant>,
     first_in: Option<Instant>,
     first_out: Option<Instant>,
-    bytes_in: u64,
-    bytes_out: u64,
+    pub(crate) bytes_in: u64,
+    pub(crate) bytes_out: u64,
     route: RouteId,
     method: Method,
-    status: u16,
+    pub(crate) status: u16,
     pub(crate) outcome: Outcome,
     pub(crate) waits: Option<Box<Waits>>,
-    trace: Option<u128>,
+    trace: Option<Box<TraceContext>>,
+    span: Option<Box<Span>>,
 }
 
 impl Ended {
     /// The stream of `entry`, which ended by `outcome` unless it knows better.
     #[inline]
     pub(crate) fn of(entry: &mut Entry, outcome: Outcome) -> Self {
-        let (mut first_in, mut first_out, mut waits, mut trace) = (None, None, None, None);
+        let (mut first_in, mut first_out, mut waits, mut trace, mut span) = (None, None, None, None, None);
         if let Some(parts) = &mut entry.parts {
-            (first_in, first_out, trace) = (parts.first_in, parts.first_out, parts.trace);
-            waits = parts.waits.take();
+            (first_in, first_out) = (parts.first_in, parts.first_out);
+            (waits, trace, span) = (parts.waits.take(), parts.trace.take(), parts.span.take());
         }
         Self {
             opened: entry.opened,
@@ -52,6 +56,7 @@ impl Ended {
             outcome: entry.outcome.unwrap_or(outcome),
             waits,
             trace,
+            span,
         }
     }
 
@@ -60,8 +65,20 @@ impl Ended {
         self.waits.get_or_insert_with(|| Box::new(Waits::new(self.opened))).charge(on, now);
     }
 
+    /// What its time went to.
+    pub(crate) fn wait_times(&self, now: Instant) -> WaitTimes {
+        match &self.waits {
+            Some(waits) => waits.times(now),
+            None => {
+                let mut times = WaitTimes::default();
+                times[WaitOn::Handler as usize] = now.saturating_duration_since(self.opened);
+                times
+            }
+        }
+    }
+
     /// When it got under way, for those who listen.
-    fn times(&self) -> StreamTimes {
+    pub(crate) fn times(&self) -> StreamTimes {
         let after = |at: Instant| at.saturating_duration_since(self.opened);
         StreamTimes {
             head: self.answered.map(after),
@@ -90,7 +107,10 @@ impl Ended {
         let who = || Exemplar {
             session: common.stats.id(),
             stream: id.get(),
-            trace: self.trace.unwrap_or_else(|| 0),
+            trace: match &self.trace {
+                Some(trace) => trace.trace_id,
+                None => trace::begun(common.stats.id(), id.get()),
+            },
         };
         if let Some(answered) = self.answered {
             cells.request(self.method, self.status);
@@ -113,6 +133,9 @@ impl Common {
     pub(crate) fn stream_ended(&mut self, id: StreamId, mut ended: Ended, now: Instant) {
         let nanos = ended.observe(&self.host, self, self.protocol, id, now);
         self.stream_lasted(nanos);
+        if let Some(span) = &ended.span {
+            spans::ended(span, &ended, &self.host.service.route_name(ended.route), nanos, now);
+        }
         self.tell(|| SessionEvent::StreamClosed {
             id,
             outcome: ended.outcome,
@@ -121,7 +144,7 @@ impl Common {
             octets: (ended.bytes_in, ended.bytes_out),
             times: ended.times(),
             route: ended.route,
-            waits: ended.waits.as_ref().map_or_else(Default::default, |waits| waits.times(now)),
+            waits: ended.wait_times(now),
         });
     }
 }

@@ -20,6 +20,7 @@ mod http2;
 mod opening;
 mod pace;
 mod parting;
+pub(crate) mod spans;
 mod timer;
 mod turning;
 mod upgraded;

@@ -15,7 +15,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use bytes::{Buf as _, Bytes};
-use stagedoor_metrics::{ActorKind, CloseReason, Outcome};
+use stagedoor_metrics::{ActorKind, CloseReason, Outcome, WaitOn};
 use stagedoor_protocol::{ErrorCode, StreamId};
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 
@@ -26,6 +26,7 @@ use super::http2::{Entry, io_failed};
 use super::pace::on;
 use super::parting::Parting;
 use super::timer::Due;
+use super::waits::Tick;
 use super::{Engine, Step};
 use crate::body::{BodyError, Inbound};
 use crate::close::CloseSession;
@@ -80,6 +81,7 @@ pub(crate) struct Upgraded {
     own: StreamTimeouts,
     /// The order a handle gave.
     order: Option<CloseSession>,
+    tick: Tick,
 }
 
 impl Upgraded {
@@ -110,6 +112,7 @@ impl Upgraded {
             own: entry.parts.as_ref().and_then(|parts| parts.pace.own()).unwrap_or_default(),
             entry,
             order: None,
+            tick: Tick::default(),
         }
     }
 
@@ -118,7 +121,31 @@ impl Upgraded {
         let step = self.work(common, cx, now);
         self.link.end_turn();
         common.queued(self.queued);
+        self.charge(common, now);
         step
+    }
+
+    /// The end of a turn: what does the tunnel wait for from here on?
+    fn charge(&mut self, common: &Common, now: Instant) {
+        if !common.host.config.observed || self.entry.closed {
+            return self.tick.rest();
+        }
+        self.tick.begin(now);
+        let reads = self.switch.inbound.waits_since().is_some();
+        self.entry.charge(
+            match (self.blocked.is_some(), reads) {
+                (true, _) => WaitOn::Socket,
+                (false, true) => WaitOn::RequestBody,
+                (false, false) => WaitOn::Handler,
+            },
+            now,
+        );
+        let queued = i64::try_from(self.queued).unwrap_or(i64::MAX);
+        if self.tick.is_due(now)
+            && let Some(listed) = self.entry.publish(self.switch.id, common, now)
+        {
+            listed.write_queue_bytes.set(queued);
+        }
     }
 
     fn work(&mut self, common: &mut Common, cx: &mut Context<'_>, now: Instant) -> Step {
@@ -351,7 +378,8 @@ impl Upgraded {
     }
 
     pub(super) fn deadline(&self, common: &Common) -> Option<(Instant, Due)> {
-        self.due(common).map(|(at, _)| (at, Due::Look))
+        let due = self.due(common).map(|(at, _)| at);
+        [due, self.tick.next()].into_iter().flatten().min().map(|at| (at, Due::Look))
     }
 
     pub(super) fn on_timer(&mut self, common: &Common, now: Instant) -> Option<CloseSession> {

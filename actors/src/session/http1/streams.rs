@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use bytes::Bytes;
-use stagedoor_metrics::{AbuseKind, ActorKind, CloseReason, Method, Outcome, RouteId};
+use stagedoor_metrics::{AbuseKind, ActorKind, CloseReason, Method, Outcome, RouteId, WaitOn};
 use stagedoor_protocol::{ErrorCode, StreamId};
 
 use super::{Http1, Slot};
@@ -19,6 +19,7 @@ use crate::session::ended::Ended;
 use crate::session::events::SessionEvent;
 use crate::session::handle::Command;
 use crate::session::http2::Entry;
+use crate::session::turning::Turning;
 use crate::session::upgraded::Switch;
 use crate::stream::{Answer, CloseStream, Closed, Stream, answer};
 use crate::supervise::{Exit, Hatched, hatch_polled};
@@ -27,6 +28,12 @@ impl Http1 {
     /// Takes every message that waits.
     pub(super) fn replies(&mut self, common: &mut Common, cx: &mut Context<'_>, now: Instant) {
         while let Some(message) = self.link.take() {
+            if let ToSession::SendWhole { id, head, .. }
+            | ToSession::SendHead { id, head, .. }
+            | ToSession::SendTunnel { id, head, .. } = &message
+            {
+                Turning::Answer(*id, head.status).write(&mut common.recorder);
+            }
             match message {
                 ToSession::Exchange(_) if self.told => {}
                 ToSession::Exchange(exchange) => self.open(*exchange, common, cx, now),
@@ -109,6 +116,7 @@ impl Http1 {
         common.stream_opened(self.protocol());
         common.life.streams_peak = 1;
         let method = head.as_ref().map_or(Method::Other, |head| Method::from_token(head.method().as_bytes()));
+        Turning::Request(id, method).write(&mut common.recorder);
         let mut entry = Entry::new(now, method);
         entry.receiving = !body.is_empty();
         let head = match head {
@@ -120,13 +128,16 @@ impl Http1 {
             }
         };
         entry.alive = true;
+        entry.note(&self.link, id, &head);
+        entry.keep_path(head.path().unwrap_or_default().as_bytes());
+        let stream = Stream::new(id, Rc::clone(&self.link), method, entry.span());
         self.streams.insert(id, entry);
         self.link.tell(|| SessionEvent::StreamOpened { id, head: Arc::new(head.clone()) });
         let actors = &common.host.actors()[ActorKind::Stream];
         actors.started.inc();
         actors.alive.inc();
         hand_over(Start::Request(head, body));
-        match hatch_polled(Stream::new(id, Rc::clone(&self.link), method), id, cx) {
+        match hatch_polled(stream, id, cx) {
             Hatched::Over(exit) => {
                 self.replies(common, cx, now);
                 self.child_ended(exit, common, now);
@@ -193,6 +204,30 @@ impl Http1 {
         }
         self.broken.get_or_insert(reason);
         self.stirred = true;
+    }
+
+    /// The end of a turn: what does the exchange wait for from here on?
+    pub(super) fn charge(&mut self, common: &mut Common, now: Instant) {
+        if !common.host.config.observed || self.streams.is_empty() {
+            return self.tick.rest();
+        }
+        self.tick.begin(now);
+        let (due, blocked) = (self.tick.is_due(now), self.meter.blocked().is_some());
+        for (id, entry) in self.streams.iter_mut().filter(|(_, entry)| !entry.closed) {
+            let slot = self.slots.iter().find(|(known, _)| known == id).map(|(_, slot)| slot);
+            let reads = slot.is_some_and(|slot| slot.is_read());
+            let on = match (blocked, entry.receiving && (reads || entry.ended)) {
+                (true, _) => WaitOn::Socket,
+                (false, true) => WaitOn::RequestBody,
+                (false, false) => entry.awaited(),
+            };
+            entry.charge(on, now);
+            entry.bytes_in = slot.map_or(entry.bytes_in, |slot| slot.received());
+            if let Some(listed) = due.then(|| entry.publish(*id, common, now)).flatten() {
+                let queued = slot.map_or(0, |slot| slot.queued());
+                listed.write_queue_bytes.set(i64::try_from(queued).unwrap_or(i64::MAX));
+            }
+        }
     }
 
     /// hyper is done with the response of an exchange.

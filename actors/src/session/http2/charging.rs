@@ -101,11 +101,6 @@ impl Http2 {
         }
     }
 
-    /// Octets of streams that ended are still on their way.
-    pub(super) fn has_tails(&self) -> bool {
-        !self.charging.tails.is_empty()
-    }
-
     /// The end of a turn: what does each stream wait for from here on?
     #[inline]
     pub(super) fn charge(&mut self, common: &mut Common, now: Instant) {

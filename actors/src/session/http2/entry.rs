@@ -7,16 +7,23 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use actix::prelude::*;
-use stagedoor_metrics::{Method, Outcome, RouteId, StreamStats, WaitOn};
-use stagedoor_protocol::{ErrorCode, StreamId};
+use stagedoor_metrics::{Method, Outcome, RouteId, SessionId, StreamStats, WaitOn};
+use stagedoor_protocol::{ErrorCode, RequestHead, StreamId};
+use tracing::Span;
 
 use crate::body::Inbound;
 use crate::client::call::Call;
-use crate::link::Flow;
+use crate::link::{Flow, Link};
 use crate::session::common::Common;
+use crate::session::handle::SessionHandle;
 use crate::session::pace::Pace;
+use crate::session::spans;
 use crate::session::waits::Waits;
 use crate::stream::{Closed, Stream};
+use crate::trace::{self, TraceContext};
+
+/// Octets of a path that are kept for people who look.
+pub(crate) const KEPT_PATH: usize = 256;
 
 /// Streams of a session by id.
 pub(crate) type Streams = HashMap<StreamId, Entry, BuildHasherDefault<IdHasher>>;
@@ -68,12 +75,14 @@ pub(crate) struct Parts {
     pub(crate) waits: Option<Box<Waits>>,
     /// Its handler says that it waits for another server.
     pub(crate) upstream: bool,
-    /// The trace its request brought.
-    pub(crate) trace: Option<u128>,
     /// The path it asked for, without its query.
     pub(crate) path: Box<str>,
     /// Octets of it that were framed, and where in the session's output the last of them ended.
     pub(crate) framed: Option<(u64, u64)>,
+    /// Its span, where somebody wants it.
+    pub(crate) span: Option<Box<Span>>,
+    /// The trace its request brought.
+    pub(crate) trace: Option<Box<TraceContext>>,
 }
 
 impl Entry {
@@ -106,6 +115,35 @@ impl Entry {
 
     pub(crate) fn call(&self) -> Option<&Rc<Call>> {
         self.parts.as_ref()?.call.as_ref()
+    }
+
+    pub(crate) fn span(&self) -> Option<&Span> {
+        self.parts.as_ref()?.span.as_deref()
+    }
+
+    /// Takes note of what is asked about its request while it lives, and of the trace it brought.
+    #[inline]
+    pub(crate) fn note(&mut self, link: &Rc<Link>, id: StreamId, head: &RequestHead) {
+        if let Some(span) = spans::of_request(link, id, head) {
+            self.parts().span = Some(span);
+        }
+        if trace::is_brought(head) {
+            let trace = trace::of_stream(head, &SessionHandle::new(Rc::clone(link)), id);
+            self.parts().trace = trace.parent.is_some().then(|| Box::new(trace));
+        }
+    }
+
+    /// Keeps the path it asked for, `target` without its query.
+    pub(crate) fn keep_path(&mut self, target: &[u8]) {
+        let path = target.split(|octet| *octet == b'?').next().unwrap_or_default();
+        let path = path.get(..KEPT_PATH).unwrap_or(path);
+        self.parts().path = String::from_utf8_lossy(path).into();
+    }
+
+    /// The trace it belongs to, for people who look.
+    pub(crate) fn trace_id(&self, session: SessionId, id: StreamId) -> u128 {
+        let brought = self.parts.as_ref().and_then(|parts| parts.trace.as_deref());
+        brought.map_or_else(|| trace::begun(session, id.get()), |trace| trace.trace_id)
     }
 
     pub(crate) fn parts(&mut self) -> &mut Parts {

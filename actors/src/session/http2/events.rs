@@ -9,7 +9,7 @@ use bytes::Bytes;
 use stagedoor_metrics::{ActorKind, CloseReason, Method, Outcome, RouteId};
 use stagedoor_protocol::{Cause, ErrorCode, Event, Fields, Origin, RequestHead, ResponseHead, StreamId};
 
-use super::entry::Entry;
+use super::entry::{Entry, KEPT_PATH};
 use super::{Early, Http2};
 use crate::body::{BodyError, Inbound, RequestBody};
 use crate::close::CloseSession;
@@ -107,6 +107,7 @@ impl Http2 {
         let method = Method::from_token(head.method().as_bytes());
         let mut entry = Entry::new(now, method);
         entry.alive = true;
+        entry.note(&self.link, id, &head);
         let body = if end_stream {
             RequestBody::nothing()
         } else {
@@ -118,6 +119,11 @@ impl Http2 {
             parts.inbound = Some(Rc::clone(&inbound));
             RequestBody::http2(inbound, head.content_length())
         };
+        self.target.clear();
+        if common.host.config.observed {
+            let target = head.path().unwrap_or_default().as_bytes();
+            self.target.extend_from_slice(target.get(..KEPT_PATH).unwrap_or(target));
+        }
         hand_over(Start::Request(head, body));
         self.hatch(id, entry, method, common, cx, now);
     }
@@ -135,7 +141,7 @@ impl Http2 {
     ) {
         let actors = &common.host.actors()[ActorKind::Stream];
         actors.started.inc();
-        match hatch_polled(Stream::new(id, Rc::clone(&self.link), method), id, cx) {
+        match hatch_polled(Stream::new(id, Rc::clone(&self.link), method, entry.span()), id, cx) {
             Hatched::Over(Exit { panic: None, .. }) => {
                 // Most streams are over in their first poll and have said all in one message.
                 entry.alive = false;
@@ -155,6 +161,7 @@ impl Http2 {
             Hatched::Living(addr, child) => {
                 actors.alive.inc();
                 entry.parts().addr = Some(addr);
+                entry.keep_path(&self.target);
                 self.enter(id, entry);
                 self.brood.adopt(child);
                 self.replies(now);

@@ -79,6 +79,8 @@ pub(crate) struct Http2 {
     desk: Desk,
     tally: Tally,
     charging: Charging,
+    /// The target of the request that is being opened, for streams that outlive their first poll.
+    target: Vec<u8>,
     protocol: Protocol,
     /// Streams answered to the end while the peer still sends.
     early: Vec<Early>,
@@ -122,6 +124,7 @@ impl Http2 {
             watch: Watch::new(&common.host.config.timeouts, now),
             tally: Tally::default(),
             charging: Charging::default(),
+            target: Vec::new(),
             protocol: common.protocol,
             early: Vec::new(),
             promised: Vec::new(),

@@ -16,6 +16,7 @@ use crate::service::Reply;
 use crate::session::common::Common;
 use crate::session::ended::Ended;
 use crate::session::events::SessionEvent;
+use crate::session::spans;
 use crate::supervise::Contained;
 
 /// A promise that is out, and the answer that will keep it.
@@ -68,6 +69,10 @@ impl Http2 {
                 continue;
             }
             entry.alive = true;
+            if let Some(span) = spans::bare(&self.link, id) {
+                entry.parts().span = Some(span);
+            }
+            self.target.clear();
             hand_over(Start::Push(route, reply));
             self.hatch(id, entry, method, common, cx, now);
         }
