@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::logs::LogArgs;
+
 /// An HTTP/2 gateway built of actors: every session and every stream visible while it lives.
 #[derive(Debug, Parser)]
 #[command(name = "stagedoor", version, after_help = "Without a command: serve, on the built-in demo.")]
@@ -51,6 +53,8 @@ pub(crate) struct ServeArgs {
     /// What is logged to stderr: a level or targets with levels, as in info,hyper=debug [default: info]
     #[arg(long, value_name = "FILTER")]
     pub(crate) log: Option<String>,
+    #[command(flatten)]
+    pub(crate) logs: LogArgs,
     /// No admin listener and so no metrics
     #[arg(long, conflicts_with = "admin")]
     pub(crate) no_observe: bool,
@@ -79,6 +83,8 @@ pub(crate) struct FilesArgs {
     /// What is logged to stderr: a level or targets with levels, as in info,hyper=debug [default: info]
     #[arg(long, value_name = "FILTER")]
     pub(crate) log: Option<String>,
+    #[command(flatten)]
+    pub(crate) logs: LogArgs,
 }
 
 #[derive(Args, Debug)]

@@ -47,5 +47,6 @@ pub(crate) fn site(args: &FilesArgs) -> Result<Site, Failure> {
             admin: args.admin.map_or(AdminPlan::None, AdminPlan::At),
         },
         workers: args.workers,
+        logs: args.logs.clone(),
     })
 }

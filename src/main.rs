@@ -12,6 +12,7 @@ mod files;
 mod get;
 mod listen;
 mod log;
+mod logs;
 mod reach;
 mod resources;
 mod say;
@@ -27,6 +28,7 @@ use clap::Parser as _;
 use banner::Colour;
 use cli::{Cli, Command};
 use failure::{Exit, Failure};
+use logs::Tracing;
 use say::say;
 
 #[global_allocator]
@@ -57,11 +59,18 @@ fn run(command: Command, started: Instant) -> Result<(), Failure> {
         // What goes wrong there is said in words of their own.
         Command::Get(_) | Command::Bench(_) => "error",
     };
-    log::start(log, colour == Colour::On)?;
-    match command {
-        Command::Serve(args) => serve::run(serve::demo(&args), colour, started),
-        Command::Files(args) => serve::run(files::site(&args)?, colour, started),
+    let tracing = Tracing::start(match &command {
+        Command::Serve(args) => Some(&args.logs),
+        Command::Files(args) => Some(&args.logs),
+        Command::Get(_) | Command::Bench(_) => None,
+    })?;
+    let log = log::start(log, colour == Colour::On, &tracing)?;
+    let result = match command {
+        Command::Serve(args) => serve::run(serve::demo(&args), &log, colour, started),
+        Command::Files(args) => serve::run(files::site(&args)?, &log, colour, started),
         Command::Get(args) => get::run(&args),
         Command::Bench(args) => bench::run(&args),
-    }
+    };
+    tracing.finish();
+    result
 }
