@@ -12,6 +12,7 @@ mod files;
 mod get;
 mod listen;
 mod log;
+mod output;
 mod reach;
 mod resources;
 mod say;
