@@ -53,8 +53,8 @@ fn run(command: Command, started: Instant) -> Result<(), Failure> {
     let colour = Colour::of_stderr();
     log::log_panics();
     let log = match &command {
-        Command::Serve(args) => args.log.as_deref().unwrap_or("info"),
-        Command::Files(args) => args.log.as_deref().unwrap_or("info"),
+        Command::Serve(args) => args.serving.log.as_deref().unwrap_or("info"),
+        Command::Files(args) => args.serving.log.as_deref().unwrap_or("info"),
         // What goes wrong there is said in words of their own.
         Command::Get(_) | Command::Bench(_) => "error",
     };
