@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::terminal::args::Look;
+
 /// An HTTP/2 gateway built of actors: every session and every stream visible while it lives.
 #[derive(Debug, Parser)]
 #[command(name = "stagedoor", version, after_help = "Without a command: serve, on the built-in demo.")]
@@ -32,6 +34,9 @@ pub(crate) enum Command {
     Get(GetArgs),
     /// Put load on a URL through our own HTTP/2 client and tell how it answered.
     Bench(BenchArgs),
+    /// Look at a running gateway.
+    #[command(flatten)]
+    Look(Look),
 }
 
 /// What every command that serves is told.

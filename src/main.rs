@@ -18,6 +18,7 @@ mod resources;
 mod say;
 mod serve;
 mod signals;
+mod terminal;
 
 use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
@@ -29,6 +30,7 @@ use banner::Colour;
 use cli::{Cli, Command};
 use failure::{Exit, Failure};
 use say::say;
+use terminal::args::Look;
 
 #[global_allocator]
 static ALLOCATOR: allocator::Allocator = allocator::Allocator;
@@ -55,8 +57,10 @@ fn run(command: Command, started: Instant) -> Result<(), Failure> {
     let log = match &command {
         Command::Serve(args) => args.serving.log.as_deref().unwrap_or("info"),
         Command::Files(args) => args.serving.log.as_deref().unwrap_or("info"),
+        // It has the terminal to itself.
+        Command::Look(Look::Top(_)) => "off",
         // What goes wrong there is said in words of their own.
-        Command::Get(_) | Command::Bench(_) => "error",
+        Command::Get(_) | Command::Bench(_) | Command::Look(_) => "error",
     };
     log::start(log, colour == Colour::On)?;
     match command {
@@ -64,5 +68,6 @@ fn run(command: Command, started: Instant) -> Result<(), Failure> {
         Command::Files(args) => serve::run(files::site(&args)?, colour, started),
         Command::Get(args) => get::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Look(look) => terminal::run(&look),
     }
 }
