@@ -19,6 +19,7 @@ use crate::client;
 use crate::close::CloseSession;
 use crate::config::ListenerConfig;
 use crate::listener::{Ledger, SessionEnded};
+use crate::postmortem::PostMortems;
 use crate::service::{Reply, Request, Response, Service};
 use crate::session::{Entrance, Observer, Session};
 use crate::transport::{Io, Raw};
@@ -29,6 +30,7 @@ pub(crate) struct Arena {
     pub(crate) worker: u16,
     next: Cell<u64>,
     pub(crate) sessions: RefCell<HashMap<u64, Entry>>,
+    pub(crate) post_mortems: Arc<PostMortems>,
 }
 
 /// A session as its arbiter keeps it.
@@ -47,7 +49,12 @@ static CLIENT_WORKERS: AtomicU16 = AtomicU16::new(0x8000);
 
 impl Arena {
     pub(crate) fn new(metrics: &Metrics, worker: u16) -> Rc<Self> {
-        let arena = Rc::new(Self { worker, ..Self::default() });
+        Self::with(metrics, worker, Arc::default())
+    }
+
+    /// The same, with post-mortems that others keep too.
+    pub(crate) fn with(metrics: &Metrics, worker: u16, post_mortems: Arc<PostMortems>) -> Rc<Self> {
+        let arena = Rc::new(Self { worker, post_mortems, ..Self::default() });
         HERE.set(Some((metrics.clone(), Rc::clone(&arena))));
         arena
     }

@@ -12,6 +12,7 @@ mod convert;
 mod host;
 mod link;
 mod overload;
+mod postmortem;
 mod promise;
 mod scratch;
 mod supervise;
@@ -24,10 +25,12 @@ pub mod config;
 pub mod facade;
 pub mod files;
 pub mod listener;
+pub mod redact;
 pub mod server;
 pub mod service;
 pub mod session;
 pub mod stream;
+pub mod trace;
 pub mod transport;
 pub mod tunnel;
 pub mod view;
@@ -40,6 +43,8 @@ pub use config::{
 pub use host::Host;
 pub use listener::SessionEnded;
 pub use overload::OverloadLimits;
+pub use postmortem::PostMortems;
+pub use redact::Redact;
 pub use server::{BindError, DrainProgress, ReconfigureError, ServerBuilder, ServerHandle, StartError};
 pub use service::{Expectation, Reply, Request, Response, Service, ServiceFactory};
 pub use session::{
@@ -49,5 +54,6 @@ pub use session::{
 };
 pub use stagedoor_protocol::{AltSvcTarget, Budgets, ConnectionState, Limit, Padding, Rate, Reaction};
 pub use stream::{CloseStream, Closed, Phase, Pushed, ServerStream, Stream, StreamHandle, StreamMisuse};
+pub use trace::TraceContext;
 pub use tunnel::{Tunnel, TunnelTo};
-pub use view::{SessionView, StreamView};
+pub use view::{PostMortem, SessionView, StreamView};

@@ -34,6 +34,10 @@ pub(crate) enum ToSession {
     SendHead { id: StreamId, route: RouteId, head: ResponseHead, flow: Rc<Flow> },
     /// The handler takes its time: where it was routed to.
     Routed { id: StreamId, route: RouteId },
+    /// The handler waits for another server, or not any more.
+    Upstream { id: StreamId, waits: bool },
+    /// The handler waits for octets of the request's body.
+    Awaits { id: StreamId },
     /// Octets of the body.
     SendData { id: StreamId, data: Bytes, end: bool },
     /// Trailers; nothing follows.
@@ -69,6 +73,27 @@ pub(crate) enum ToSession {
 }
 
 impl ToSession {
+    /// The stream the message may have changed something of, where its entry outlives the message.
+    #[inline]
+    pub(crate) fn stream(&self) -> Option<StreamId> {
+        Some(match self {
+            Self::SendHead { id, .. }
+            | Self::SendTunnel { id, .. }
+            | Self::Routed { id, .. }
+            | Self::Upstream { id, .. }
+            | Self::Awaits { id }
+            | Self::SendData { id, .. }
+            | Self::SendTrailers { id, .. }
+            | Self::SendWhole { id, .. }
+            | Self::Consumed { id, .. }
+            | Self::BodyDropped { id, .. } => *id,
+            Self::Reset { .. } | Self::Watch { .. } | Self::Deadlines { .. } | Self::Inform { .. } => {
+                return None;
+            }
+            Self::Command(_) | Self::Push(_) | Self::Exchange(_) | Self::Written { .. } => return None,
+        })
+    }
+
     /// What the message makes of the stream it speaks of.
     fn phase(&self) -> Option<(StreamId, Phase)> {
         Some(match self {

@@ -49,6 +49,7 @@ pub trait Bounds: 'static {
     const SUM_UNIT: u64 = 1;
 }
 
+const US: u64 = 1_000;
 const MS: u64 = 1_000_000;
 const S: u64 = 1_000_000_000;
 
@@ -86,6 +87,16 @@ bounds! {
     /// Bodies in octets: 256 B to 256 MiB, by fours.
     Size, Plain, 1,
     [1 << 8, 1 << 10, 1 << 12, 1 << 14, 1 << 16, 1 << 18, 1 << 20, 1 << 22, 1 << 24, 1 << 26, 1 << 28]
+}
+bounds! {
+    /// Waits in a mailbox: 10 us to 1 s.
+    Wait, Nanos, 1,
+    [10 * US, 50 * US, 100 * US, 500 * US, MS, 5 * MS, 10 * MS, 50 * MS, 100 * MS, 500 * MS, S]
+}
+bounds! {
+    /// Lateness of a tick: 100 us to 1 s.
+    Lag, Nanos, 1,
+    [100 * US, 500 * US, MS, 5 * MS, 10 * MS, 25 * MS, 50 * MS, 100 * MS, 250 * MS, S]
 }
 bounds! {
     /// Streams carried by a session.

@@ -14,6 +14,8 @@ mod collect;
 pub mod histogram;
 pub mod labels;
 mod live;
+mod live_stream;
+mod mailbox;
 mod metrics;
 mod per;
 mod process;
@@ -24,13 +26,17 @@ mod status;
 pub use cell::{Cell, Gauge};
 pub use histogram::Histogram;
 pub use labels::{
-    AbuseKind, ActorKind, CloseReason, ConnectionResult, Direction, FrameType, H2Code, Method, Origin,
-    Outcome, Protocol, Role, Scope, SessionState, TimeoutAction, TimeoutKind, TlsResult, TlsVersion,
+    AbuseKind, ActorKind, CloseReason, ConnectionResult, Direction, FrameType, H2Code, MessageKind, Method,
+    Origin, Outcome, Protocol, Role, Scope, SessionState, TimeoutAction, TimeoutKind, TlsResult, TlsVersion,
+    WaitOn,
 };
 pub use live::{LiveSessions, ParseSessionIdError, Peer, SessionId, SessionStats};
+pub use live_stream::StreamStats;
+pub use mailbox::Mailbox;
 pub use metrics::Metrics;
 pub use per::{Label, Per};
 pub use process::resident_bytes;
 pub use shard::{
-    ActorCells, ActorCounts, ListenerCells, ListenerId, RouteCells, RouteHandles, RouteId, Shard,
+    ActorCells, ActorCounts, Exemplar, ListenerCells, ListenerId, MessageCounts, RouteCells, RouteHandles,
+    RouteId, Shard,
 };

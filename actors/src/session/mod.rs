@@ -11,6 +11,7 @@
 pub(crate) mod board;
 mod common;
 mod connecting;
+mod ended;
 pub(crate) mod events;
 pub(crate) mod handle;
 mod handshake;
@@ -19,8 +20,11 @@ mod http2;
 mod opening;
 mod pace;
 mod parting;
+pub(crate) mod spans;
 mod timer;
+mod turning;
 mod upgraded;
+mod waits;
 
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -51,7 +55,10 @@ pub use handle::{
     SessionSnapshot, TlsFacts,
 };
 pub use handshake::{Handshaking, ServerHandshake, perform_server_handshake};
+pub(crate) use http2::Entry;
 pub(crate) use opening::facts_of;
+pub use turning::flags;
+pub use waits::WaitTimes;
 
 use board::Phase;
 use common::Common;
@@ -61,6 +68,7 @@ use http2::Http2;
 use opening::Opening;
 use parting::Parting;
 use timer::{Due, Timer};
+use turning::Turning;
 use upgraded::Upgraded;
 
 /// One connection.
@@ -177,6 +185,11 @@ impl Session {
             tracing::debug!(parent: &self.common.span, reason = %order.reason, detail = %order.detail,
                 hard = order.hard, "session closes");
         }
+        if news.cut_off {
+            self.record(Turning::Closing(order.reason), now);
+        } else if news.first {
+            self.record(Turning::Draining(order.reason), now);
+        }
         self.common.tell_close(&order, news.cut_off);
         if news.cut_off {
             self.common.stats.set_state(SessionState::Closing);
@@ -195,6 +208,16 @@ impl Session {
             self.common.stats.set_state(SessionState::Draining);
             self.drain_engine(now);
         }
+    }
+
+    /// Keeps a turning point in the flight recorder.
+    fn record(&mut self, turning: Turning, now: Instant) {
+        let recorder = match &mut self.engine {
+            Engine::Http2(http2) => http2.recorder(),
+            _ => &mut self.common.recorder,
+        };
+        recorder.tick(now);
+        turning.write(recorder);
     }
 
     /// What is said is said: the half-close follows.
@@ -283,6 +306,10 @@ impl Session {
     fn view(&self) -> SessionView {
         let now = clock::now();
         let mut view = self.common.view(now);
+        view.recorder = turning::recorded(match &self.engine {
+            Engine::Http2(http2) => http2.recorded(),
+            _ => &self.common.recorder,
+        });
         match &self.engine {
             Engine::Http2(http2) => http2.view(&mut view, now),
             Engine::Http1(http1) => http1.view(&mut view, now),
