@@ -13,11 +13,13 @@ mod get;
 mod listen;
 mod log;
 mod logs;
+mod output;
 mod reach;
 mod resources;
 mod say;
 mod serve;
 mod signals;
+mod terminal;
 
 use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
@@ -30,6 +32,7 @@ use cli::{Cli, Command};
 use failure::{Exit, Failure};
 use logs::Tracing;
 use say::say;
+use terminal::args::Look;
 
 #[global_allocator]
 static ALLOCATOR: allocator::Allocator = allocator::Allocator;
@@ -54,15 +57,17 @@ fn run(command: Command, started: Instant) -> Result<(), Failure> {
     let colour = Colour::of_stderr();
     log::log_panics();
     let log = match &command {
-        Command::Serve(args) => args.log.as_deref().unwrap_or("info"),
-        Command::Files(args) => args.log.as_deref().unwrap_or("info"),
+        Command::Serve(args) => args.serving.log.as_deref().unwrap_or("info"),
+        Command::Files(args) => args.serving.log.as_deref().unwrap_or("info"),
+        // It has the terminal to itself.
+        Command::Look(Look::Top(_)) => "off",
         // What goes wrong there is said in words of their own.
-        Command::Get(_) | Command::Bench(_) => "error",
+        Command::Get(_) | Command::Bench(_) | Command::Look(_) => "error",
     };
     let tracing = Tracing::start(match &command {
-        Command::Serve(args) => Some(&args.logs),
-        Command::Files(args) => Some(&args.logs),
-        Command::Get(_) | Command::Bench(_) => None,
+        Command::Serve(args) => Some(&args.serving.logs),
+        Command::Files(args) => Some(&args.serving.logs),
+        Command::Get(_) | Command::Bench(_) | Command::Look(_) => None,
     })?;
     let log = log::start(log, colour == Colour::On, &tracing)?;
     let result = match command {
@@ -70,6 +75,7 @@ fn run(command: Command, started: Instant) -> Result<(), Failure> {
         Command::Files(args) => serve::run(files::site(&args)?, &log, colour, started),
         Command::Get(args) => get::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Look(look) => terminal::run(&look),
     };
     tracing.finish();
     result

@@ -53,13 +53,13 @@ pub(crate) enum Content {
 
 /// What `serve` serves.
 pub(crate) fn demo(args: &ServeArgs) -> Site {
-    let admin = match (args.no_observe, args.admin) {
+    let admin = match (args.no_observe, args.serving.admin) {
         (true, _) => AdminPlan::None,
         (false, Some(address)) => AdminPlan::At(address),
         (false, None) => AdminPlan::BuiltIn,
     };
-    let wanted = Wanted { public: args.public, public_flag: "--public", plain: args.plain, admin };
-    Site { content: Content::Demo, wanted, workers: args.workers, logs: args.logs.clone() }
+    let wanted = Wanted { public: args.public, public_flag: "--public", plain: args.serving.plain, admin };
+    Site { content: Content::Demo, wanted, workers: args.serving.workers, logs: args.serving.logs.clone() }
 }
 
 impl Content {
