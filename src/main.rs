@@ -7,6 +7,7 @@ mod allocator;
 mod banner;
 mod bench;
 mod cli;
+mod dashboards;
 mod failure;
 mod files;
 mod get;
@@ -62,12 +63,12 @@ fn run(command: Command, started: Instant) -> Result<(), Failure> {
         // It has the terminal to itself.
         Command::Look(Look::Top(_)) => "off",
         // What goes wrong there is said in words of their own.
-        Command::Get(_) | Command::Bench(_) | Command::Look(_) => "error",
+        Command::Get(_) | Command::Bench(_) | Command::Look(_) | Command::Dashboards(_) => "error",
     };
     let tracing = Tracing::start(match &command {
         Command::Serve(args) => Some(&args.serving.logs),
         Command::Files(args) => Some(&args.serving.logs),
-        Command::Get(_) | Command::Bench(_) | Command::Look(_) => None,
+        Command::Get(_) | Command::Bench(_) | Command::Look(_) | Command::Dashboards(_) => None,
     })?;
     let log = log::start(log, colour == Colour::On, &tracing)?;
     let result = match command {
@@ -76,6 +77,7 @@ fn run(command: Command, started: Instant) -> Result<(), Failure> {
         Command::Get(args) => get::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Look(look) => terminal::run(&look),
+        Command::Dashboards(args) => dashboards::run(&args),
     };
     tracing.finish();
     result
