@@ -25,6 +25,7 @@ mod process;
 mod series;
 mod shard;
 mod status;
+mod totals;
 mod tables;
 
 pub use cell::{Cell, Gauge, SharedCell};
@@ -41,6 +42,7 @@ pub use mailbox::Mailbox;
 pub use metrics::Metrics;
 pub use per::{Label, Per};
 pub use process::resident_bytes;
+pub use totals::{ActorTotals, MessageTotals, Totals, WorkerTotals};
 pub use shard::{
     ActorCells, ActorCounts, Exemplar, ListenerCells, ListenerId, MessageCounts, RouteCells, RouteHandles,
     RouteId, Shard,
