@@ -5,7 +5,7 @@
 //! the shards into the families of the [`catalogue`]. [`LiveSessions`] lists who is connected; a capped
 //! choice of it has series of its own ([`TableOptions`]).
 //!
-//! Knows prometheus alone: not who counts (no actix, tokio or protocol), not how a scrape is served.
+//! Knows prometheus and a compressor: not who counts (no actix, tokio or protocol), not how a scrape is served.
 //! Invariants: labels take values from the configuration, from the enums in [`labels`] or from a capped
 //! table, so the output is bounded however many sessions are open; counting takes no lock and no atomic read-modify-write.
 
