@@ -91,7 +91,7 @@ fn spans_of_sessions_and_streams_reach_the_collector() {
             let request = client.request("GET", path).header("traceparent", traceparent).body(nothing());
             assert_eq!(client.whole(request.unwrap()).await.unwrap().status, 200);
         }
-        assert_eq!(client.get("/delay/1ms").await.status, 200);
+        assert_eq!(client.get("/delay/0.01").await.status, 200);
         assert_eq!(client.get("/status/503").await.status, 503);
     });
     gateway.terminate();
@@ -141,10 +141,10 @@ fn spans_of_sessions_and_streams_reach_the_collector() {
     assert!(matches!(found["stagedoor.duration_seconds"], Value::DoubleValue(seconds) if *seconds >= 0.0));
 
     // A trace that begins here has the id the access log shows.
-    let begins = of_path("/delay/1ms");
+    let begins = of_path("/delay/0.01");
     assert!(begins.parent_span_id.is_empty());
     let log = std::fs::read_to_string(log).unwrap();
-    let line = log.lines().find(|line| line.contains("/delay/1ms")).unwrap();
+    let line = log.lines().find(|line| line.contains("/delay/0.01")).unwrap();
     let line: serde_json::Value = serde_json::from_str(line).unwrap();
     assert_eq!(line["trace_id"], hex(&begins.trace_id));
 
