@@ -41,7 +41,8 @@ impl FromStr for AccessTo {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        const HELP: &str = "an access log looks like json, combined:/var/log/access.log or common:-; formats are json, common and combined";
+        const HELP: &str = "an access log looks like json, combined:/var/log/access.log or common:-; \
+            formats are json, common and combined";
         let (format, path) = text.split_once(':').unwrap_or((text, "-"));
         if text == "off" {
             return Ok(Self::Off);
@@ -113,7 +114,9 @@ impl Tracing {
         let Some(args) = args else { return Ok(Self::default()) };
         let exporter = stagedoor::otlp::Exporter::start(args.otlp.as_deref()).map_err(|error| {
             Failure::new(Exit::Input, error.to_string())
-                .with_way_out("a collector looks like http://127.0.0.1:4318; one of TLS is reached through one on this machine")
+                .with_way_out(
+                    "a collector looks like http://127.0.0.1:4318; one of TLS is reached through one on this machine",
+                )
         })?;
         Ok(Self(exporter))
     }
