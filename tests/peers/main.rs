@@ -11,8 +11,10 @@ mod support;
 
 mod browser;
 mod crates;
+mod live_page;
 mod nghttpd;
 mod nginx;
 mod node;
 mod ours;
+mod pictures;
 mod prometheus;
