@@ -72,9 +72,18 @@ pub(crate) enum Colour {
 impl Colour {
     /// On for a terminal that can, unless NO_COLOR says otherwise (no-color.org).
     pub(crate) fn of_stderr() -> Self {
+        Self::of(io::stderr().is_terminal())
+    }
+
+    /// The same of stdout.
+    pub(crate) fn of_stdout() -> Self {
+        Self::of(io::stdout().is_terminal())
+    }
+
+    fn of(terminal: bool) -> Self {
         let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-        if io::stderr().is_terminal() && !unwanted && !dumb { Self::On } else { Self::Off }
+        if terminal && !unwanted && !dumb { Self::On } else { Self::Off }
     }
 
     fn paint(self, code: &'static str, text: impl fmt::Display) -> String {

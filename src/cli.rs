@@ -7,6 +7,9 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::logs::LogArgs;
+use crate::terminal::args::Look;
+
 /// An HTTP/2 gateway built of actors: every session and every stream visible while it lives.
 #[derive(Debug, Parser)]
 #[command(name = "stagedoor", version, after_help = "Without a command: serve, on the built-in demo.")]
@@ -32,17 +35,20 @@ pub(crate) enum Command {
     Get(GetArgs),
     /// Put load on a URL through our own HTTP/2 client and tell how it answered.
     Bench(BenchArgs),
+    /// Look at a running gateway.
+    #[command(flatten)]
+    Look(Look),
+    /// Write boards for Grafana and rules for Prometheus into a directory.
+    Dashboards(DashboardsArgs),
 }
 
+/// What every command that serves is told.
 #[derive(Args, Debug, Default)]
-pub(crate) struct ServeArgs {
-    /// Where HTTPS is served [default: localhost:8443, or the next free port]
-    #[arg(long, value_name = "ADDR")]
-    pub(crate) public: Option<Endpoint>,
+pub(crate) struct ServingArgs {
     /// Where cleartext HTTP is served [default: localhost:8080, or the next free port]
     #[arg(long, value_name = "ADDR")]
     pub(crate) plain: Option<Endpoint>,
-    /// Where admin and metrics are served; loopback only [default: 127.0.0.1:9901, or the next free port]
+    /// Where admin and metrics are served; loopback only [default: 127.0.0.1:9901 or the next free port; files: nowhere]
     #[arg(long, value_name = "ADDR", value_parser = loopback)]
     pub(crate) admin: Option<SocketAddr>,
     /// Threads that serve [default: one a core]
@@ -51,6 +57,17 @@ pub(crate) struct ServeArgs {
     /// What is logged to stderr: a level or targets with levels, as in info,hyper=debug [default: info]
     #[arg(long, value_name = "FILTER")]
     pub(crate) log: Option<String>,
+    #[command(flatten)]
+    pub(crate) logs: LogArgs,
+}
+
+#[derive(Args, Debug, Default)]
+pub(crate) struct ServeArgs {
+    /// Where HTTPS is served [default: localhost:8443, or the next free port]
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) public: Option<Endpoint>,
+    #[command(flatten)]
+    pub(crate) serving: ServingArgs,
     /// No admin listener and so no metrics
     #[arg(long, conflicts_with = "admin")]
     pub(crate) no_observe: bool,
@@ -67,18 +84,8 @@ pub(crate) struct FilesArgs {
     /// Where HTTPS is served [default: localhost:8443, or the next free port]
     #[arg(long, value_name = "ADDR")]
     pub(crate) listen: Option<Endpoint>,
-    /// Where cleartext HTTP is served [default: localhost:8080, or the next free port]
-    #[arg(long, value_name = "ADDR")]
-    pub(crate) plain: Option<Endpoint>,
-    /// Where admin and metrics are served; loopback only [default: nowhere]
-    #[arg(long, value_name = "ADDR", value_parser = loopback)]
-    pub(crate) admin: Option<SocketAddr>,
-    /// Threads that serve [default: one a core]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
-    pub(crate) workers: Option<u16>,
-    /// What is logged to stderr: a level or targets with levels, as in info,hyper=debug [default: info]
-    #[arg(long, value_name = "FILTER")]
-    pub(crate) log: Option<String>,
+    #[command(flatten)]
+    pub(crate) serving: ServingArgs,
 }
 
 #[derive(Args, Debug)]
@@ -152,6 +159,23 @@ pub(crate) struct BenchArgs {
     /// The figures as JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+README.md in the directory says how to start Prometheus and Grafana with the files.
+
+Exit codes:
+  0    every file is there as it should be
+  1    files there say something else, and nothing was written (see --force)
+  3    the directory could not be read or written")]
+pub(crate) struct DashboardsArgs {
+    /// The directory; it is made when it is not there
+    #[arg(value_name = "DIR")]
+    pub(crate) dir: PathBuf,
+    /// Write over files that say something else
+    #[arg(long)]
+    pub(crate) force: bool,
 }
 
 /// How long a load lasts.
@@ -229,7 +253,7 @@ mod tests {
         let cli = Cli::try_parse_from(["stagedoor", "files", "/srv", "--listing", "--plain", "localhost:0"]);
         let Command::Files(args) = cli.unwrap().command() else { panic!("files") };
         assert!(args.listing && args.listen.is_none() && args.dir.as_os_str() == "/srv");
-        assert_eq!(args.plain, Some(Endpoint::Localhost(0)));
+        assert_eq!(args.serving.plain, Some(Endpoint::Localhost(0)));
     }
 
     #[test]
@@ -237,8 +261,8 @@ mod tests {
         let args =
             serve(&["--public", "localhost:0", "--plain", "[::]:80", "--admin", "localhost:1"]).unwrap();
         assert_eq!(args.public, Some(Endpoint::Localhost(0)));
-        assert_eq!(args.plain, Some(Endpoint::Address("[::]:80".parse().unwrap())));
-        assert_eq!(args.admin, Some("127.0.0.1:1".parse().unwrap()));
+        assert_eq!(args.serving.plain, Some(Endpoint::Address("[::]:80".parse().unwrap())));
+        assert_eq!(args.serving.admin, Some("127.0.0.1:1".parse().unwrap()));
         for address in ["8443", "localhost", "localhost:99999", "example.org:80", ":80", ""] {
             assert!(
                 serve(&["--public", address]).unwrap_err().contains("an address looks like"),
@@ -288,7 +312,7 @@ mod tests {
 
     #[test]
     fn workers_are_counted_from_one() {
-        assert_eq!(serve(&["--workers", "1"]).unwrap().workers, Some(1));
+        assert_eq!(serve(&["--workers", "1"]).unwrap().serving.workers, Some(1));
         for workers in ["0", "-1", "1025", "two"] {
             assert!(serve(&["--workers", workers]).is_err(), "{workers}");
         }

@@ -43,9 +43,10 @@ pub(crate) fn site(args: &FilesArgs) -> Result<Site, Failure> {
         wanted: Wanted {
             public: args.listen,
             public_flag: "--listen",
-            plain: args.plain,
-            admin: args.admin.map_or(AdminPlan::None, AdminPlan::At),
+            plain: args.serving.plain,
+            admin: args.serving.admin.map_or(AdminPlan::None, AdminPlan::At),
         },
-        workers: args.workers,
+        workers: args.serving.workers,
+        logs: args.serving.logs.clone(),
     })
 }

@@ -7,16 +7,20 @@ mod allocator;
 mod banner;
 mod bench;
 mod cli;
+mod dashboards;
 mod failure;
 mod files;
 mod get;
 mod listen;
 mod log;
+mod logs;
+mod output;
 mod reach;
 mod resources;
 mod say;
 mod serve;
 mod signals;
+mod terminal;
 
 use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
@@ -27,7 +31,9 @@ use clap::Parser as _;
 use banner::Colour;
 use cli::{Cli, Command};
 use failure::{Exit, Failure};
+use logs::Tracing;
 use say::say;
+use terminal::args::Look;
 
 #[global_allocator]
 static ALLOCATOR: allocator::Allocator = allocator::Allocator;
@@ -52,16 +58,27 @@ fn run(command: Command, started: Instant) -> Result<(), Failure> {
     let colour = Colour::of_stderr();
     log::log_panics();
     let log = match &command {
-        Command::Serve(args) => args.log.as_deref().unwrap_or("info"),
-        Command::Files(args) => args.log.as_deref().unwrap_or("info"),
+        Command::Serve(args) => args.serving.log.as_deref().unwrap_or("info"),
+        Command::Files(args) => args.serving.log.as_deref().unwrap_or("info"),
+        // It has the terminal to itself.
+        Command::Look(Look::Top(_)) => "off",
         // What goes wrong there is said in words of their own.
-        Command::Get(_) | Command::Bench(_) => "error",
+        Command::Get(_) | Command::Bench(_) | Command::Look(_) | Command::Dashboards(_) => "error",
     };
-    log::start(log, colour == Colour::On)?;
-    match command {
-        Command::Serve(args) => serve::run(serve::demo(&args), colour, started),
-        Command::Files(args) => serve::run(files::site(&args)?, colour, started),
+    let tracing = Tracing::start(match &command {
+        Command::Serve(args) => Some(&args.serving.logs),
+        Command::Files(args) => Some(&args.serving.logs),
+        Command::Get(_) | Command::Bench(_) | Command::Look(_) | Command::Dashboards(_) => None,
+    })?;
+    let log = log::start(log, colour == Colour::On, &tracing)?;
+    let result = match command {
+        Command::Serve(args) => serve::run(serve::demo(&args), &log, colour, started),
+        Command::Files(args) => serve::run(files::site(&args)?, &log, colour, started),
         Command::Get(args) => get::run(&args),
         Command::Bench(args) => bench::run(&args),
-    }
+        Command::Look(look) => terminal::run(&look),
+        Command::Dashboards(args) => dashboards::run(&args),
+    };
+    tracing.finish();
+    result
 }

@@ -329,8 +329,12 @@ impl Inbound {
             End::Ended => Poll::Ready(None),
             End::Failed(error) => Poll::Ready(Some(Err(error.clone()))),
             End::Open => {
-                let since = state.reader.take().map_or_else(|| self.link.now(), |(_, since)| since);
+                let known = state.reader.take();
+                let since = known.as_ref().map_or_else(|| self.link.now(), |(_, since)| *since);
                 state.reader = Some((cx.waker().clone(), since));
+                if known.is_none() {
+                    self.link.send(ToSession::Awaits { id: self.id });
+                }
                 if self.unasked.take() {
                     let head = Box::new(ResponseHead::new(100, Fields::new()));
                     self.link.send(ToSession::Inform { id: self.id, head });

@@ -33,6 +33,9 @@ pub struct ListenerConfig {
     pub timeouts: Timeouts,
     /// What HTTP/2 sessions say and allow beside that.
     pub options: Http2Options,
+    /// Streams are counted, their waiting causes charged and the last frames of sessions kept. Without it sessions are
+    /// still listed and do all they do otherwise.
+    pub observed: bool,
 }
 
 impl ListenerConfig {
@@ -48,6 +51,7 @@ impl ListenerConfig {
             windows: Windows::default(),
             timeouts: Timeouts::default(),
             options: Http2Options::default(),
+            observed: true,
         }
     }
 }
@@ -57,6 +61,7 @@ impl ListenerConfig {
     pub(crate) fn protocol(&self) -> stagedoor_protocol::Config {
         stagedoor_protocol::Config {
             max_concurrent_streams: self.limits.streams_per_session,
+            record: self.observed,
             stream_window: self.windows.stream,
             connection_window: self.windows.connection,
             session_memory: self.limits.session_memory,

@@ -9,9 +9,11 @@
 
 mod clock;
 mod convert;
+mod envelope;
 mod host;
 mod link;
 mod overload;
+mod postmortem;
 mod promise;
 mod scratch;
 mod supervise;
@@ -24,10 +26,13 @@ pub mod config;
 pub mod facade;
 pub mod files;
 pub mod listener;
+pub mod redact;
 pub mod server;
 pub mod service;
 pub mod session;
 pub mod stream;
+pub mod tap;
+pub mod trace;
 pub mod transport;
 pub mod tunnel;
 pub mod view;
@@ -37,10 +42,14 @@ pub use close::CloseSession;
 pub use config::{
     ConfigError, Http2Options, Limits, ListenerConfig, MaxAge, Problem, StreamTimeouts, Timeouts, Windows,
 };
-pub use host::Host;
+pub use host::{ADMIN, Host};
 pub use listener::SessionEnded;
 pub use overload::OverloadLimits;
-pub use server::{BindError, DrainProgress, ReconfigureError, ServerBuilder, ServerHandle, StartError};
+pub use postmortem::PostMortems;
+pub use redact::Redact;
+pub use server::{
+    BindError, DrainProgress, NoTap, ReconfigureError, ServerBuilder, ServerHandle, StartError,
+};
 pub use service::{Expectation, Reply, Request, Response, Service, ServiceFactory};
 pub use session::{
     Acknowledged, Answer, EventStream, GoAway, Handshaking, Observer, ObserverFactory, Pong, ResetStream,
@@ -49,5 +58,6 @@ pub use session::{
 };
 pub use stagedoor_protocol::{AltSvcTarget, Budgets, ConnectionState, Limit, Padding, Rate, Reaction};
 pub use stream::{CloseStream, Closed, Phase, Pushed, ServerStream, Stream, StreamHandle, StreamMisuse};
+pub use trace::TraceContext;
 pub use tunnel::{Tunnel, TunnelTo};
-pub use view::{SessionView, StreamView};
+pub use view::{PostMortem, SessionView, StreamView};

@@ -34,6 +34,10 @@ pub(crate) enum ToSession {
     SendHead { id: StreamId, route: RouteId, head: ResponseHead, flow: Rc<Flow> },
     /// The handler takes its time: where it was routed to.
     Routed { id: StreamId, route: RouteId },
+    /// The handler waits for another server, or not any more.
+    Upstream { id: StreamId, waits: bool },
+    /// The handler waits for octets of the request's body.
+    Awaits { id: StreamId },
     /// Octets of the body.
     SendData { id: StreamId, data: Bytes, end: bool },
     /// Trailers; nothing follows.
@@ -69,6 +73,27 @@ pub(crate) enum ToSession {
 }
 
 impl ToSession {
+    /// The stream the message may have changed something of, where its entry outlives the message.
+    #[inline]
+    pub(crate) fn stream(&self) -> Option<StreamId> {
+        Some(match self {
+            Self::SendHead { id, .. }
+            | Self::SendTunnel { id, .. }
+            | Self::Routed { id, .. }
+            | Self::Upstream { id, .. }
+            | Self::Awaits { id }
+            | Self::SendData { id, .. }
+            | Self::SendTrailers { id, .. }
+            | Self::SendWhole { id, .. }
+            | Self::Consumed { id, .. }
+            | Self::BodyDropped { id, .. } => *id,
+            Self::Reset { .. } | Self::Watch { .. } | Self::Deadlines { .. } | Self::Inform { .. } => {
+                return None;
+            }
+            Self::Command(_) | Self::Push(_) | Self::Exchange(_) | Self::Written { .. } => return None,
+        })
+    }
+
     /// What the message makes of the stream it speaks of.
     fn phase(&self) -> Option<(StreamId, Phase)> {
         Some(match self {
@@ -112,6 +137,8 @@ pub(crate) struct Link {
     /// The session is in its turn and will look at the queue by itself.
     in_turn: Cell<bool>,
     now: Cell<Instant>,
+    /// When something was first said between turns.
+    stirred: Cell<Option<Instant>>,
     /// A field that a message has once is refused the second time (the listener's choice).
     pub(crate) strict: Cell<bool>,
     /// The client takes pushed responses (RFC 9113 §8.4).
@@ -145,6 +172,7 @@ impl Link {
             waker: RefCell::new(Waker::noop().clone()),
             in_turn: Cell::new(false),
             now: Cell::new(now),
+            stirred: Cell::new(None),
             strict: Cell::new(true),
             push_allowed: Cell::new(false),
             watched: RefCell::default(),
@@ -196,7 +224,15 @@ impl Link {
         if self.over.get() {
             return self.hush();
         }
+        if self.stirred.get().is_none() {
+            self.stirred.set(Some(crate::clock::now()));
+        }
         self.waker.borrow().wake_by_ref();
+    }
+
+    /// When the first message since the last turn was said, if that was between turns.
+    pub(crate) fn take_stirred(&self) -> Option<Instant> {
+        self.stirred.take()
     }
 
     /// Drops what nobody will hear; what goes may say something in its turn.

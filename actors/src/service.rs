@@ -14,6 +14,7 @@ use stagedoor_protocol::{Fields, RequestHead, StreamId};
 use crate::body::{Body, RequestBody};
 use crate::session::SessionHandle;
 use crate::stream::{ServerStream, StreamHandle, StreamMisuse};
+use crate::trace::{self, TraceContext};
 use crate::tunnel::{self, Tunnel, TunnelTo};
 
 /// Handles requests. One instance per worker: it may be `!Send` and needs no locks.
@@ -107,6 +108,13 @@ impl Request {
     /// A handle of the stream: informational heads, pushes, resets, its end.
     pub fn handle(&self) -> StreamHandle {
         StreamHandle::new(self.session.link(), self.stream, self.route)
+    }
+
+    /// Where the request stands in its trace (W3C Trace Context): the one it brought, otherwise one that begins with
+    /// it, the same whenever it is asked for. Made now; pass [`TraceContext::traceparent`] on with what is asked of
+    /// others on its behalf.
+    pub fn trace(&self) -> TraceContext {
+        trace::of_stream(&self.head, &self.session, self.stream)
     }
 
     /// Takes the answer into the handler's own hands, see [`Reply::driven`].

@@ -1,9 +1,12 @@
 //! Sessions and streams as people see them: plain data, taken by message from the actors that own them.
 
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime};
 
-use stagedoor_metrics::{Peer, SessionStats};
-use stagedoor_protocol::ConnectionState;
+use stagedoor_metrics::{CloseReason, Peer, SessionStats, StreamStats, WaitOn};
+use stagedoor_protocol::{ConnectionState, ErrorCode, StreamId};
+
+use crate::link::Link;
+use crate::session::{Entry, WaitTimes};
 
 /// A session as it stands.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,9 +30,13 @@ pub struct SessionView {
     pub send_window: i64,
     pub recv_window: i64,
     pub memory_bytes: u64,
+    /// What the time of its streams went to, those that ended too, in the order of [`WaitOn::ALL`].
+    pub waits: WaitTimes,
     /// Windows, tables and questions of an HTTP/2 session.
     pub http2: Option<ConnectionState>,
     pub streams: Vec<StreamView>,
+    /// Its last frames and turning points, oldest first; of a session that was asked after alone.
+    pub recorder: Vec<Recorded>,
 }
 
 impl SessionView {
@@ -55,10 +62,32 @@ impl SessionView {
             send_window: stats.send_window.get(),
             recv_window: 0,
             memory_bytes: u64::try_from(stats.memory_bytes.get()).unwrap_or(0),
+            waits: wait_times(stats),
             http2: None,
-            streams: Vec::new(),
+            streams: stats.streams().iter().map(|stream| StreamView::of_stats(stream, now)).collect(),
+            recorder: Vec::new(),
         }
     }
+}
+
+impl SessionView {
+    /// What a live stream's time went to that the session's own figures do not have yet.
+    pub(crate) fn add_unpublished(&mut self, entry: &Entry, now: Instant) {
+        let waits = entry.parts.as_ref().and_then(|parts| parts.waits.as_ref());
+        let news = waits.map(|waits| waits.unpublished(now)).unwrap_or_default();
+        for (time, news) in self.waits.iter_mut().zip(news) {
+            *time += news;
+        }
+    }
+}
+
+/// What the cells of a session say of its streams' time.
+pub(crate) fn wait_times(stats: &SessionStats) -> WaitTimes {
+    let mut times = WaitTimes::default();
+    for (time, on) in times.iter_mut().zip(WaitOn::ALL) {
+        *time = Duration::from_nanos(stats.waits[*on].get());
+    }
+    times
 }
 
 /// A stream as it stands.
@@ -68,10 +97,123 @@ pub struct StreamView {
     pub id: u32,
     pub route: String,
     pub method: String,
+    /// Without its query, at most 256 octets; empty where it is not known.
+    pub path: String,
+    /// Of its final head; 0 before that.
+    pub status: u16,
     pub state: &'static str,
     pub age_seconds: f64,
     pub bytes_in: u64,
     pub bytes_out: u64,
     pub write_queue_bytes: u64,
     pub send_window: i64,
+    /// What it waits for now.
+    pub on: WaitOn,
+    /// What its time went to, in the order of [`WaitOn::ALL`]; adds up to its age.
+    pub waits: WaitTimes,
+    /// The trace it belongs to; `None` where its actor was not asked.
+    pub trace: Option<u128>,
+}
+
+impl StreamView {
+    /// What its live numbers say; route and path are its session's to tell.
+    fn of_stats(stats: &StreamStats, now: Instant) -> Self {
+        let mut waits = WaitTimes::default();
+        for (time, on) in waits.iter_mut().zip(WaitOn::ALL) {
+            *time = Duration::from_nanos(stats.waits[*on].get());
+        }
+        let on = stats.on();
+        waits[on as usize] += stats.waited(now);
+        Self {
+            id: stats.id(),
+            route: String::new(),
+            method: stats.method().label().to_owned(),
+            path: String::new(),
+            status: 0,
+            state: "",
+            age_seconds: now.saturating_duration_since(stats.opened()).as_secs_f64(),
+            bytes_in: stats.bytes_in.get(),
+            bytes_out: stats.bytes_out.get(),
+            write_queue_bytes: u64::try_from(stats.write_queue_bytes.get()).unwrap_or(0),
+            send_window: stats.send_window.get(),
+            on,
+            waits,
+            trace: None,
+        }
+    }
+
+    /// What its session knows of it, without what the engine alone can tell.
+    pub(crate) fn of_entry(
+        id: StreamId,
+        entry: &Entry,
+        link: &Link,
+        state: &'static str,
+        now: Instant,
+    ) -> Self {
+        let session = link.info.id.parse().ok();
+        let parts = entry.parts.as_ref();
+        let waits = parts.and_then(|parts| parts.waits.as_ref());
+        let age = now.saturating_duration_since(entry.opened);
+        Self {
+            id: id.get(),
+            route: link.service.route_name(entry.route).into_owned(),
+            method: entry.method.label().to_owned(),
+            path: parts.map(|parts| parts.path.to_string()).unwrap_or_default(),
+            status: entry.status,
+            state,
+            age_seconds: age.as_secs_f64(),
+            bytes_in: entry.bytes_in,
+            bytes_out: entry.bytes_out,
+            write_queue_bytes: 0,
+            send_window: 0,
+            on: waits.map_or(WaitOn::Handler, |waits| waits.on()),
+            waits: waits.map_or_else(
+                || {
+                    let mut times = WaitTimes::default();
+                    times[WaitOn::Handler as usize] = age;
+                    times
+                },
+                |waits| waits.times(now),
+            ),
+            trace: session.map(|session| entry.trace_id(session, id)),
+        }
+    }
+}
+
+/// An entry of a flight recorder, in words.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Recorded {
+    /// Since the session opened.
+    pub at: Duration,
+    /// The stream; 0 for the session.
+    pub stream: u32,
+    /// What it was.
+    pub what: RecordedWhat,
+}
+
+/// See [`Recorded`].
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs)]
+pub enum RecordedWhat {
+    /// A frame.
+    Frame { sent: bool, name: &'static str, flags: Vec<&'static str>, length: u32 },
+    /// A turning point: which, and the code or reason that goes with it.
+    Turn { name: &'static str, code: String },
+}
+
+/// A session that ended as it should not have.
+#[derive(Clone, Debug)]
+pub struct PostMortem {
+    /// How it stood at the end; its flight recorder with it.
+    pub view: SessionView,
+    /// Why it ended.
+    pub reason: CloseReason,
+    /// The error code that was told, or would have been.
+    pub code: ErrorCode,
+    /// For people.
+    pub detail: String,
+    /// When it opened.
+    pub opened_at: SystemTime,
+    /// When it ended.
+    pub closed_at: SystemTime,
 }

@@ -4,7 +4,11 @@
 //! Invariant: an open set of the wire (frame types, error codes, methods) ends in one catch-all, so no
 //! octet a peer sends can make a new series.
 
+mod operation;
+
 use crate::per::closed_set;
+
+pub use operation::{EjectionReason, HealthResult, ReloadResult, RetryResult, TableScope, Untracked};
 
 closed_set! {
     /// What a session speaks.
@@ -142,6 +146,64 @@ closed_set! {
         Panic = "panic",
         /// Its session ended first.
         SessionClosed = "session_closed",
+    }
+}
+
+closed_set! {
+    /// What a stream's time goes to; at any instant of its life exactly one of these is charged.
+    WaitOn {
+        /// The handler reads the request's body and the client has sent nothing.
+        RequestBody = "request_body",
+        /// The handler runs, or awaits something of its own.
+        Handler = "handler",
+        /// A proxied exchange waits for the upstream.
+        Upstream = "upstream",
+        /// Octets are queued and the stream's window is used up (RFC 9113 §6.9).
+        PeerStreamWindow = "peer_stream_window",
+        /// Octets are queued, the stream's window is open, the connection's is used up.
+        PeerConnectionWindow = "peer_connection_window",
+        /// Octets are queued and may be sent; other streams have their turn.
+        Scheduler = "scheduler",
+        /// Octets are encoded and the socket does not take them.
+        Socket = "socket",
+    }
+}
+
+closed_set! {
+    /// Messages and turns of actors, as `actor.what`.
+    MessageKind {
+        /// One turn of a session's pump: everything that waited for it.
+        SessionTurn = "session.turn",
+        /// The order to close a session.
+        SessionClose = "session.close",
+        /// The question how a session stands.
+        SessionInspect = "session.inspect",
+        /// The order to reset one stream.
+        SessionResetStream = "session.reset_stream",
+        /// The order to show a session's frames.
+        SessionTap = "session.tap",
+        /// What a stream says to its session.
+        SessionReply = "session.reply",
+        /// The order to serve a listener.
+        WorkerServe = "worker.serve",
+        /// A connection to run a session on.
+        WorkerConnection = "worker.connection",
+        /// An order to close sessions.
+        WorkerClose = "worker.close",
+        /// The question how sessions stand.
+        WorkerInspect = "worker.inspect",
+        /// An order to reset one stream of one session.
+        WorkerResetStream = "worker.reset_stream",
+        /// The order to show frames.
+        WorkerTap = "worker.tap",
+        /// Other words for sessions that begin from now on.
+        WorkerReconfigure = "worker.reconfigure",
+        /// The news that a session ended.
+        ListenerSessionEnded = "listener.session_ended",
+        /// The order to stop accepting.
+        ListenerStop = "listener.stop",
+        /// The order to accept again.
+        ListenerResume = "listener.resume",
     }
 }
 

@@ -13,7 +13,10 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::cell::{Cell, Gauge};
-use crate::labels::{Protocol, Role, SessionState};
+use crate::labels::{Protocol, Role, SessionState, WaitOn};
+use crate::live_stream::StreamStats;
+use crate::mailbox::Mailbox;
+use crate::per::Per;
 use crate::shard::unpoisoned;
 
 /// Names a session for the life of the process: `w-n`, the worker in decimal and a counter of that
@@ -95,7 +98,7 @@ impl From<SocketAddr> for Peer {
     }
 }
 
-/// What is known of a live session; about 200 octets. Written by its own thread only.
+/// What is known of a live session; about 300 octets. Written by its own thread only.
 #[derive(Debug)]
 pub struct SessionStats {
     id: SessionId,
@@ -120,6 +123,12 @@ pub struct SessionStats {
     pub send_window: Gauge,
     /// Memory charged to the session, in octets.
     pub memory_bytes: Gauge,
+    /// What the time of its streams went to, in nanoseconds; of those that live, as of a moment ago.
+    pub waits: Per<WaitOn, Cell>,
+    /// Messages that wait at its actor.
+    pub mailbox: Mailbox,
+    /// Its streams of some age.
+    streams: Mutex<Vec<Arc<StreamStats>>>,
     last_active: Gauge,
 }
 
@@ -151,6 +160,9 @@ impl SessionStats {
             write_queue_bytes: Gauge::new(),
             send_window: Gauge::new(),
             memory_bytes: Gauge::new(),
+            waits: Per::default(),
+            mailbox: Mailbox::new(),
+            streams: Mutex::default(),
             last_active: Gauge::new(),
         }
     }
@@ -221,6 +233,26 @@ impl SessionStats {
         self.last_active.set(nanos(now.saturating_duration_since(self.opened)));
     }
 
+    /// Lists a stream that has lived for a while. Takes a lock: once in the life of such a stream.
+    pub fn list_stream(&self, stream: Arc<StreamStats>) {
+        unpoisoned(&self.streams).push(stream);
+    }
+
+    /// Strikes out a stream that was listed.
+    pub fn strike_stream(&self, id: u32) {
+        let mut streams = unpoisoned(&self.streams);
+        streams.retain(|stream| stream.id() != id);
+        if streams.is_empty() {
+            *streams = Vec::new();
+        }
+    }
+
+    /// The streams that are listed, in no order.
+    #[must_use]
+    pub fn streams(&self) -> Vec<Arc<StreamStats>> {
+        unpoisoned(&self.streams).clone()
+    }
+
     /// How long after opening octets last moved.
     #[must_use]
     pub fn last_active(&self) -> Duration {
@@ -235,7 +267,7 @@ impl SessionStats {
 }
 
 /// Nanoseconds as a gauge keeps them; 292 years fit.
-fn nanos(duration: Duration) -> i64 {
+pub(crate) fn nanos(duration: Duration) -> i64 {
     i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)
 }
 
@@ -352,6 +384,6 @@ mod tests {
 
     #[test]
     fn an_idle_session_costs_a_fraction_of_a_kibibyte() {
-        assert!(size_of::<SessionStats>() <= 256, "{}", size_of::<SessionStats>());
+        assert!(size_of::<SessionStats>() <= 320, "{}", size_of::<SessionStats>());
     }
 }

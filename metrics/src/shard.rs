@@ -7,13 +7,17 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Instant;
 
 use crate::cell::{Cell, Gauge};
-use crate::histogram::{Count, Handshake, Histogram, Latency, Lifetime, Size};
+use crate::examples::Examples;
+use crate::histogram::{Count, Handshake, Histogram, Lag, Latency, Lifetime, Size, Wait};
 use crate::labels::{
-    AbuseKind, ActorKind, CloseReason, ConnectionResult, Direction, FrameType, H2Code, Method, Origin,
-    Outcome, Protocol, Scope, TimeoutAction, TimeoutKind, TlsResult, TlsVersion,
+    AbuseKind, ActorKind, CloseReason, ConnectionResult, Direction, FrameType, H2Code, MessageKind, Method,
+    Origin, Outcome, Protocol, Scope, TimeoutAction, TimeoutKind, TlsResult, TlsVersion, WaitOn,
 };
+use crate::live::SessionId;
+use crate::mailbox::Mailbox;
 use crate::per::Per;
 use crate::status;
 
@@ -133,10 +137,20 @@ pub struct RouteCells {
     pub request_duration: Histogram<Latency>,
     /// HEADERS received to first response HEADERS written.
     pub response_start: Histogram<Latency>,
+    /// Of `request_duration`.
+    pub(crate) duration_examples: Examples,
+    /// Of `response_start`.
+    pub(crate) start_examples: Examples,
     /// Octets of a request body.
     pub request_body_bytes: Histogram<Size>,
     /// Octets of a response body.
     pub response_body_bytes: Histogram<Size>,
+    /// What the time of streams went to, in nanoseconds; exposed as seconds.
+    pub stream_wait_nanos: Per<WaitOn, Cell>,
+    /// Octets read from files for responses.
+    pub file_read_bytes: Cell,
+    /// Requests answered 429 by a limiter.
+    pub rate_limited: Cell,
 }
 
 impl RouteCells {
@@ -148,6 +162,20 @@ impl RouteCells {
         codes[status::slot(status)].inc();
     }
 
+    /// Counts how long a stream lived; `who` names it, should its bucket want an example.
+    #[inline]
+    pub fn request_took(&self, nanos: u64, at: Instant, who: impl FnOnce() -> Exemplar) {
+        let bucket = self.request_duration.observe(nanos);
+        self.duration_examples.offer(bucket, nanos, at, who);
+    }
+
+    /// Counts how long the head of a response took, as [`Self::request_took`].
+    #[inline]
+    pub fn response_began(&self, nanos: u64, at: Instant, who: impl FnOnce() -> Exemplar) {
+        let bucket = self.response_start.observe(nanos);
+        self.start_examples.offer(bucket, nanos, at, who);
+    }
+
     /// Adds the counts of a method to `codes`, by slot of `status.rs`.
     pub(crate) fn add_requests(&self, method: Method, codes: &mut [u64; status::SLOTS]) {
         if let Some(cells) = self.requests[method].get() {
@@ -156,6 +184,26 @@ impl RouteCells {
             }
         }
     }
+}
+
+/// The stream behind an observation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Exemplar {
+    /// Its session.
+    pub session: SessionId,
+    /// The stream.
+    pub stream: u32,
+    /// The trace it belongs to.
+    pub trace: u128,
+}
+
+/// What one arbiter counts for one kind of message.
+#[derive(Debug, Default)]
+pub struct MessageCounts {
+    /// Messages handled.
+    pub handled: Cell,
+    /// Time spent on it, in nanoseconds; exposed as seconds.
+    pub busy_nanos: Cell,
 }
 
 /// What one arbiter counts for one kind of actor.
@@ -171,6 +219,8 @@ pub struct ActorCounts {
     pub panics: Cell,
     /// Sends refused because the mailbox was full.
     pub mailbox_full: Cell,
+    /// From the sending of a message to its handling.
+    pub mailbox_wait: Histogram<Wait>,
 }
 
 /// What one arbiter counts for its actors: `shard.actors()[ActorKind::Session].alive.inc()`.
@@ -182,6 +232,11 @@ pub struct Shard {
     listeners: Mutex<HashMap<ListenerId, Arc<ListenerCells>>>,
     routes: Mutex<HashMap<(ListenerId, RouteId), Arc<RouteCells>>>,
     actors: ActorCells,
+    messages: Per<MessageKind, MessageCounts>,
+    /// Of the actor that owns this arbiter.
+    pub mailbox: Mailbox,
+    /// Lateness of a tick of 100 ms.
+    pub loop_lag: Histogram<Lag>,
 }
 
 impl Shard {
@@ -202,6 +257,12 @@ impl Shard {
     #[must_use]
     pub fn actors(&self) -> &ActorCells {
         &self.actors
+    }
+
+    /// The cells of the messages that this arbiter's actors handle.
+    #[must_use]
+    pub fn messages(&self) -> &Per<MessageKind, MessageCounts> {
+        &self.messages
     }
 
     /// Every listener this arbiter ever asked for.

@@ -101,6 +101,8 @@ pub struct Config {
     pub padding: Padding,
     /// Unsent body octets a stream may queue before [`crate::Connection::capacity`] is zero.
     pub send_buffer: usize,
+    /// The last frames are kept for whoever asks ([`crate::Recorder`]).
+    pub record: bool,
     /// Encoded octets kept ready for the socket; bodies are not pulled past it.
     pub output_high_water: usize,
     /// The peer's preface and first SETTINGS must be complete after this long.
@@ -139,6 +141,7 @@ impl Default for Config {
             max_send_header_block: 64 << 10,
             padding: Padding::None,
             send_buffer: 64 << 10,
+            record: true,
             output_high_water: 512 << 10,
             preface_timeout: Duration::from_secs(10),
             header_timeout: Duration::from_secs(10),

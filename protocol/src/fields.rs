@@ -104,6 +104,13 @@ impl Fields {
         self.index.push(Entry { start, name, value, token, sensitive });
     }
 
+    /// Appends all fields of another list.
+    pub(crate) fn extend_from(&mut self, other: &Self) {
+        for field in other.iter() {
+            self.push_entry(field.name, field.value, field.sensitive, field.token);
+        }
+    }
+
     /// Stores octets that belong to no field of the list (pseudo-header values share the arena).
     #[inline]
     pub(crate) fn push_span(&mut self, octets: &[u8]) -> Span {

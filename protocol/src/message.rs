@@ -181,6 +181,16 @@ impl RequestHead {
         .map(|(name, span)| (name, self.fields.span(span)))
     }
 
+    /// All fields as they are sent, pseudo-header fields first.
+    pub(crate) fn all_fields(&self) -> Fields {
+        let mut all = Fields::new();
+        for (name, value) in self.pseudo() {
+            all.push(name, value);
+        }
+        all.extend_from(&self.fields);
+        all
+    }
+
     /// Octets the pseudo-header fields take in a header block at most, beside what every block may take.
     pub(crate) fn pseudo_octets(&self) -> usize {
         self.pseudo().map(|(name, value)| name.len() + value.len()).sum()
@@ -284,6 +294,14 @@ impl ResponseHead {
     /// A head with a status and fields.
     pub fn new(status: u16, fields: Fields) -> Self {
         Self { status, fields }
+    }
+
+    /// All fields as they are sent, the pseudo-header field first.
+    pub(crate) fn all_fields(&self) -> Fields {
+        let mut all = Fields::new();
+        all.push(":status", self.status.to_string());
+        all.extend_from(&self.fields);
+        all
     }
 }
 

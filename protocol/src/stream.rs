@@ -167,6 +167,8 @@ pub(crate) struct Stream {
     pub(crate) informational: u32,
     /// Body octets framed so far.
     pub(crate) sent: u64,
+    /// Where in the connection's output its last octets end.
+    pub(crate) reaches: u64,
     pub(crate) received: u64,
     /// The request's head, where it is large: charged while somebody may hold it.
     pub(crate) held: Option<Credit>,
@@ -185,6 +187,7 @@ impl Stream {
             reserved: false,
             informational: 0,
             sent: 0,
+            reaches: 0,
             received: 0,
             held: None,
         }

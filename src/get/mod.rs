@@ -4,7 +4,6 @@
 //! whole unless whoever read our stdout had enough.
 
 mod frames;
-mod output;
 mod upload;
 
 use std::io::{self, IsTerminal as _};
@@ -21,10 +20,10 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::GetArgs;
 use crate::failure::{Exit, Failure};
+use crate::output::{Output, Written};
 use crate::reach::{self, Url};
 use crate::say::say;
 use frames::FrameLog;
-use output::{Output, Written};
 use upload::Upload;
 
 /// How long the session may take to say good-bye.

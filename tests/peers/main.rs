@@ -9,6 +9,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod boards;
 mod browser;
 mod crates;
 mod live_page;
@@ -18,3 +19,4 @@ mod node;
 mod ours;
 mod pictures;
 mod prometheus;
+mod rules;

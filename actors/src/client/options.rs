@@ -97,6 +97,7 @@ impl Options {
             windows: self.windows.clone(),
             timeouts: self.timeouts.clone(),
             options: self.http2.clone(),
+            observed: true,
         }
     }
 }

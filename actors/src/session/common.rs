@@ -3,6 +3,7 @@
 //! Invariant: [`Common::finish`] observes the metrics, strikes the registry entry and tells the listener
 //! exactly once, whoever calls it how often.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -10,23 +11,25 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use stagedoor_metrics::{
-    CloseReason, ConnectionResult, Direction, Outcome, Peer, Protocol, Role, SessionId, SessionState,
-    SessionStats, TimeoutAction, TimeoutKind,
+    CloseReason, ConnectionResult, Direction, Peer, Protocol, Role, SessionId, SessionState, SessionStats,
+    TimeoutAction, TimeoutKind,
 };
-use stagedoor_protocol::{ErrorCode, StreamId};
+use stagedoor_protocol::{ErrorCode, Recorder, StreamId};
 use tokio::sync::oneshot;
 use tracing::Span;
 
 use super::board::{Board, Phase};
 use super::events::{SessionEvent, SessionStatistics};
 use super::handle::{SessionError, SessionHandle, SessionInfo, TlsFacts};
-use super::http2::Entry;
 use super::timer::{Due, sooner};
+use super::turning::{Turning, recorded};
 use crate::close::CloseSession;
 use crate::host::Host;
 use crate::link::Link;
 use crate::listener::SessionEnded;
-use crate::view::SessionView;
+use crate::postmortem::is_abnormal;
+use crate::tap::{TapSink, Taps};
+use crate::view::{PostMortem, SessionView};
 
 /// The ending of a session.
 #[derive(Debug)]
@@ -34,6 +37,8 @@ struct Ending {
     reason: CloseReason,
     code: ErrorCode,
     hard: bool,
+    /// For people.
+    detail: Cow<'static, str>,
     /// Opaque data of GOAWAY.
     opaque: Bytes,
     /// When streams are cut off.
@@ -79,6 +84,10 @@ pub(crate) struct Common {
     retires: Option<Instant>,
     ending: Option<Ending>,
     pub(crate) life: Life,
+    /// Who watches its frames.
+    pub(crate) taps: Option<Box<Taps>>,
+    /// The last that happened, while the engine does not keep it itself.
+    pub(crate) recorder: Recorder,
     /// Once it is known what the session speaks.
     link: Option<Rc<Link>>,
     /// Who waits to know what the session speaks.
@@ -107,6 +116,7 @@ impl Common {
             let share = (age.jitter.clamp(0.0, 1.0)) * spread(id);
             now + age.after.mul_f64(1.0 + share)
         });
+        let recorder = Recorder::new(now, host.config.observed);
         Self {
             host,
             stats,
@@ -117,6 +127,8 @@ impl Common {
             retires,
             ending: None,
             life: Life::default(),
+            taps: None,
+            recorder,
             link: None,
             opened_to: None,
             failed: false,
@@ -157,14 +169,24 @@ impl Common {
         self.stats.set_protocol(protocol);
         self.stats.set_state(SessionState::Open);
         self.account(ConnectionResult::Accepted);
+        self.recorder.tick(now);
+        Turning::Open(protocol).write(&mut self.recorder);
         tracing::debug!(parent: &self.span, protocol = protocol.label(), "session opened");
         let link = self.link(facts, now);
         self.link = Some(Rc::clone(&link));
+        if self.host.is_public() && protocol != Protocol::Http1 {
+            self.host.arena.watchers().into_iter().for_each(|sink| self.watch(sink));
+        }
         link.tell(|| SessionEvent::Opened);
         if let Some(waiting) = self.opened_to.take() {
             waiting.send(Ok(SessionHandle::new(Rc::clone(&link)))).ok();
         }
         link
+    }
+
+    /// Somebody watches its frames from now on.
+    pub(crate) fn watch(&mut self, sink: TapSink) {
+        self.taps.get_or_insert_default().add(sink);
     }
 
     /// Who waits to know what the session speaks.
@@ -203,7 +225,7 @@ impl Common {
 
     /// Tells those who listen.
     #[inline]
-    fn tell(&self, event: impl FnOnce() -> SessionEvent) {
+    pub(super) fn tell(&self, event: impl FnOnce() -> SessionEvent) {
         if let Some(link) = &self.link {
             link.tell(event);
         }
@@ -244,20 +266,25 @@ impl Common {
         }
     }
 
-    /// Counts a stream that is over.
+    /// When somebody last said something between turns, if that is news.
+    pub(super) fn take_stirred(&self) -> Option<Instant> {
+        self.link.as_ref().and_then(|link| link.take_stirred())
+    }
+
+    /// A stream begins.
     #[inline]
-    pub(crate) fn stream_ended(&mut self, id: StreamId, entry: &Entry, outcome: Outcome, now: Instant) {
-        let nanos = entry.observe(&self.host, self.protocol, outcome, now);
+    pub(super) fn stream_opened(&self, protocol: Protocol) {
+        self.stats.streams_total.inc();
+        if self.host.config.observed {
+            self.host.cells.stream_opened(protocol);
+        }
+    }
+
+    /// A stream of so many nanoseconds is over.
+    #[inline]
+    pub(super) fn stream_lasted(&mut self, nanos: u64) {
         self.life.streams_ended += 1;
         self.life.streams_nanos += nanos;
-        self.tell(|| SessionEvent::StreamClosed {
-            id,
-            outcome: entry.outcome.unwrap_or(outcome),
-            status: entry.status,
-            lasted: Duration::from_nanos(nanos),
-            octets: (entry.bytes_in, entry.bytes_out),
-            times: entry.times(),
-        });
     }
 
     fn statistics(&self, lasted: Duration) -> SessionStatistics {
@@ -293,6 +320,7 @@ impl Common {
                     reason: order.reason,
                     code: order.code,
                     hard: order.hard,
+                    detail: order.detail.clone(),
                     opaque: order.opaque.clone(),
                     deadline: now + grace,
                 });
@@ -402,6 +430,9 @@ impl Common {
             CloseReason::Overload => ConnectionResult::RefusedOverload,
             _ => ConnectionResult::Accepted,
         });
+        if is_abnormal(reason) {
+            self.dissect(reason, now);
+        }
         self.queued(0);
         self.held(0);
         let age = now.saturating_duration_since(self.opened);
@@ -415,9 +446,10 @@ impl Common {
             ledger.release(self.peer.map(|peer| peer.ip()), id.worker);
         }
         if let Some(listener) = &*self.host.on_end.borrow() {
-            // One message a session, and sessions are bounded.
-            #[allow(clippy::disallowed_methods)]
-            listener.do_send(SessionEnded { id, peer: self.peer, reason });
+            listener.tell(SessionEnded { id, peer: self.peer, reason });
+        }
+        if let Some(taps) = &mut self.taps {
+            taps.end(id, reason);
         }
         if let Some(waiting) = self.opened_to.take() {
             waiting.send(Err(SessionError::Gone { reason })).ok();
@@ -430,6 +462,22 @@ impl Common {
         let streams = self.stats.streams_total.get();
         tracing::debug!(parent: &self.span, %reason, age_ms = age.as_millis() as u64, streams,
             bytes_in = self.stats.bytes_in.get(), bytes_out = self.stats.bytes_out.get(), "session closed");
+    }
+
+    /// Keeps what is known of a session that ended as it should not have.
+    #[cold]
+    fn dissect(&mut self, reason: CloseReason, now: Instant) {
+        self.recorder.tick(now);
+        Turning::Closed(reason).write(&mut self.recorder);
+        let mut view = self.view(now);
+        view.recorder = recorded(&self.recorder);
+        let (code, detail) = match &self.ending {
+            Some(ending) => (ending.code, ending.detail.to_string()),
+            None => (ErrorCode::INTERNAL_ERROR, String::new()),
+        };
+        let (opened_at, closed_at) = (self.stats.opened_at(), std::time::SystemTime::now());
+        let post_mortem = PostMortem { view, reason, code, detail, opened_at, closed_at };
+        self.host.arena.post_mortems.keep(post_mortem, &self.span, now);
     }
 
     pub(crate) fn view(&self, now: Instant) -> SessionView {

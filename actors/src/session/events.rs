@@ -14,11 +14,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::Stream;
-use stagedoor_metrics::{CloseReason, Outcome, TimeoutAction, TimeoutKind};
+use stagedoor_metrics::{CloseReason, Outcome, RouteId, TimeoutAction, TimeoutKind};
 use stagedoor_protocol::settings::InForce;
 use stagedoor_protocol::{ErrorCode, RequestHead, Settings, StreamId, UserError};
 
 use super::handle::SessionHandle;
+use super::waits::WaitTimes;
 
 /// Something that happened on a session.
 #[derive(Clone, Debug)]
@@ -112,6 +113,10 @@ pub enum SessionEvent {
         octets: (u64, u64),
         /// When it got under way.
         times: StreamTimes,
+        /// The route it took.
+        route: RouteId,
+        /// What its time went to, in the order of [`WaitOn::ALL`](stagedoor_metrics::WaitOn::ALL); adds up to `lasted`.
+        waits: WaitTimes,
     },
     /// The session ends by an error. [`SessionEvent::Closed`] follows when the socket is gone.
     Error {

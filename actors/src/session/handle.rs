@@ -5,6 +5,7 @@
 //! turn (from a handler: in this one); answers come as futures that also fail when the session ends first.
 //! What can be wrong with an order is told by the call itself.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::future::Future;
 use std::net::SocketAddr;
@@ -15,7 +16,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use stagedoor_metrics::{CloseReason, Protocol, Role};
+use stagedoor_metrics::{CloseReason, Protocol, Role, RouteId};
 use stagedoor_protocol::settings::InForce;
 use stagedoor_protocol::{
     AltSvcTarget, Connection, ConnectionState, ErrorCode, Settings, StreamId, UserError,
@@ -262,6 +263,11 @@ impl SessionHandle {
     /// What the session is.
     pub fn info(&self) -> &SessionInfo {
         &self.0.info
+    }
+
+    /// The name of a route, as the session's [`Service`](crate::Service) gives it.
+    pub fn route_name(&self, route: RouteId) -> Cow<'static, str> {
+        self.0.service.route_name(route)
     }
 
     /// Changes our settings (SETTINGS, RFC 9113 §6.5); they are in force when the answer has come. The order is

@@ -15,16 +15,18 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use bytes::{Buf as _, Bytes};
-use stagedoor_metrics::{ActorKind, CloseReason, Outcome};
+use stagedoor_metrics::{ActorKind, CloseReason, Outcome, WaitOn};
 use stagedoor_protocol::{ErrorCode, StreamId};
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 
 use super::common::Common;
+use super::ended::Ended;
 use super::handle::Command;
 use super::http2::{Entry, io_failed};
 use super::pace::on;
 use super::parting::Parting;
 use super::timer::Due;
+use super::waits::Tick;
 use super::{Engine, Step};
 use crate::body::{BodyError, Inbound};
 use crate::close::CloseSession;
@@ -79,6 +81,7 @@ pub(crate) struct Upgraded {
     own: StreamTimeouts,
     /// The order a handle gave.
     order: Option<CloseSession>,
+    tick: Tick,
 }
 
 impl Upgraded {
@@ -109,6 +112,7 @@ impl Upgraded {
             own: entry.parts.as_ref().and_then(|parts| parts.pace.own()).unwrap_or_default(),
             entry,
             order: None,
+            tick: Tick::default(),
         }
     }
 
@@ -117,7 +121,31 @@ impl Upgraded {
         let step = self.work(common, cx, now);
         self.link.end_turn();
         common.queued(self.queued);
+        self.charge(common, now);
         step
+    }
+
+    /// The end of a turn: what does the tunnel wait for from here on?
+    fn charge(&mut self, common: &Common, now: Instant) {
+        if !common.host.config.observed || self.entry.closed {
+            return self.tick.rest();
+        }
+        self.tick.begin(now);
+        let reads = self.switch.inbound.waits_since().is_some();
+        self.entry.charge(
+            match (self.blocked.is_some(), reads) {
+                (true, _) => WaitOn::Socket,
+                (false, true) => WaitOn::RequestBody,
+                (false, false) => WaitOn::Handler,
+            },
+            now,
+        );
+        let queued = i64::try_from(self.queued).unwrap_or(i64::MAX);
+        if self.tick.is_due(now)
+            && let Some(listed) = self.entry.publish(self.switch.id, common, now)
+        {
+            listed.write_queue_bytes.set(queued);
+        }
     }
 
     fn work(&mut self, common: &mut Common, cx: &mut Context<'_>, now: Instant) -> Step {
@@ -290,7 +318,7 @@ impl Upgraded {
             return;
         }
         self.entry.closed = true;
-        common.stream_ended(self.switch.id, &self.entry, outcome, now);
+        common.stream_ended(self.switch.id, Ended::of(&mut self.entry, outcome), now);
         self.link.closed(self.switch.id, || self.entry.closed_as(outcome, code));
         common.stats.streams_open.set(0);
     }
@@ -350,7 +378,8 @@ impl Upgraded {
     }
 
     pub(super) fn deadline(&self, common: &Common) -> Option<(Instant, Due)> {
-        self.due(common).map(|(at, _)| (at, Due::Look))
+        let due = self.due(common).map(|(at, _)| at);
+        [due, self.tick.next()].into_iter().flatten().min().map(|at| (at, Due::Look))
     }
 
     pub(super) fn on_timer(&mut self, common: &Common, now: Instant) -> Option<CloseSession> {
@@ -362,16 +391,12 @@ impl Upgraded {
     }
 
     pub(super) fn view(&self, view: &mut SessionView, now: Instant) {
+        let state = if self.peer_ended { "half_closed_remote" } else { "open" };
+        view.streams.clear();
+        view.add_unpublished(&self.entry, now);
         view.streams.push(StreamView {
-            id: self.switch.id.get(),
-            route: self.link.service.route_name(self.entry.route).into_owned(),
-            method: self.entry.method.label().to_owned(),
-            state: if self.peer_ended { "half_closed_remote" } else { "open" },
-            age_seconds: now.saturating_duration_since(self.entry.opened).as_secs_f64(),
-            bytes_in: self.entry.bytes_in,
-            bytes_out: self.entry.bytes_out,
             write_queue_bytes: self.queued as u64,
-            send_window: 0,
+            ..StreamView::of_entry(self.switch.id, &self.entry, &self.link, state, now)
         });
     }
 }

@@ -144,6 +144,12 @@ pub struct StreamHandle {
 }
 
 impl StreamHandle {
+    /// From now on the stream's time goes to `upstream` while nothing else holds it up, or to its handler again: for
+    /// handlers that ask another server ([`stagedoor_metrics::WaitOn`]).
+    pub fn waits_for_upstream(&self, waits: bool) {
+        self.link.send(ToSession::Upstream { id: self.id(), waits });
+    }
+
     pub(crate) fn new(link: &Rc<Link>, id: StreamId, route: RouteId) -> Self {
         Self { link: Rc::clone(link), route, watched: link.watch(id) }
     }

@@ -55,10 +55,9 @@ pub struct Stream {
 
 impl Stream {
     /// The stream whose request was given to `hand_over`; it must be polled before the next one is.
-    pub(crate) fn new(id: StreamId, link: Rc<Link>, method: Method) -> Self {
-        let span = tracing::debug_span!(parent: &link.span, "stream", id = id.get());
-        let span = (!span.is_disabled()).then(|| Box::new(span));
-        Self { id, link, method, span }
+    /// `span` is its span, where somebody wants it.
+    pub(crate) fn new(id: StreamId, link: Rc<Link>, method: Method, span: Option<&Span>) -> Self {
+        Self { id, link, method, span: span.map(|span| Box::new(span.clone())) }
     }
 
     /// A clone of the stream's span, to be entered while the actor is borrowed.

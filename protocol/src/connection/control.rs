@@ -12,12 +12,13 @@ use crate::config::Config;
 use crate::error::{ConnectionError, ErrorCode, UserError};
 use crate::event::{Counters, Event, Origin};
 use crate::flow::{ConnectionWindow, MAX_WINDOW};
-use crate::frame::{self, FrameHeader, PREFACE, flag, kind};
+use crate::frame::{FrameHeader, PREFACE, flag, kind};
 use crate::hpack;
 use crate::ids::StreamId;
 use crate::limit::Limit;
 use crate::memory::Account;
 use crate::output::Output;
+use crate::recorder::Recorder;
 use crate::schedule::Scheduler;
 use crate::settings::{InForce, MAX_CUSTOM, Settings, id};
 use crate::stream::Stream;
@@ -74,6 +75,11 @@ impl Connection {
             thin: false,
             over_memory: None,
             counters: Box::new(Counters::default()),
+            recorder: Recorder::new(now, config.record),
+            tap: None,
+            taken: 0,
+            moved: Vec::new(),
+            moved_many: false,
             errors: VecDeque::new(),
             config: Box::new(config),
         };
@@ -321,7 +327,7 @@ impl Connection {
         let run = self.output.run();
         run.extend_from_slice(&header.octets());
         run.extend_from_slice(payload);
-        self.counters.frames_out[frame::count_index(kind)] += 1;
+        self.note_out(header, payload);
     }
 }
 

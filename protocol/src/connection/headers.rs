@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use super::{Connection, PartialBlock, Role};
 use crate::error::{ConnectionError, StreamError};
-use crate::event::Event;
+use crate::event::{Event, Origin};
 use crate::frame::{self, FrameHeader, HEADER_LEN, flag};
 use crate::hpack;
 use crate::ids::StreamId;
@@ -232,6 +232,7 @@ impl Connection {
         if let Some(priority) = priority.or(head.priority()) {
             stream.priority = priority;
         }
+        self.note_fields(Origin::Remote, id, || head.all_fields());
         self.events.push_back(Event::StreamOpened { id, head, end_stream });
         Ok(())
     }
@@ -305,6 +306,7 @@ impl Connection {
         } else {
             match collector.trailers() {
                 Ok(fields) => {
+                    self.note_fields(Origin::Remote, id, || fields.clone());
                     self.events.push_back(Event::TrailersReceived { id, fields });
                     return self.end_receiving(id, true);
                 }
@@ -366,6 +368,7 @@ impl Connection {
                     return Err(StreamError::TooManyInformational);
                 }
             }
+            self.note_fields(Origin::Remote, id, || head.all_fields());
             self.events.push_back(Event::InformationalReceived { id, head });
             return Ok(());
         }
@@ -391,6 +394,7 @@ impl Connection {
         if let RecvHalf::Open(receiving) = &mut stream.recv {
             receiving.rule = rule;
         }
+        self.note_fields(Origin::Remote, id, || head.all_fields());
         self.events.push_back(Event::ResponseReceived { id, head, end_stream });
         Ok(())
     }
@@ -452,6 +456,7 @@ impl Connection {
         self.spent.stream_accepted();
         self.reserved += 1;
         self.table.insert(stream);
+        self.note_fields(Origin::Remote, id, || head.all_fields());
         self.events.push_back(Event::PushPromised { id, promised, head });
         Ok(())
     }

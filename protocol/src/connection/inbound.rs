@@ -41,7 +41,7 @@ impl Connection {
         if self.is_closed() {
             return Ok(bytes.len());
         }
-        self.clock = now;
+        self.set_clock(now);
         self.take_frames(bytes, now).inspect_err(|error| self.fail(error.clone()))
     }
 
@@ -156,7 +156,7 @@ impl Connection {
         payload: &[u8],
         now: Instant,
     ) -> Result<(), ConnectionError> {
-        self.counters.frames_in[frame::count_index(header.kind)] += 1;
+        self.note_in(header, payload);
         match header.kind {
             kind::DATA => self.on_data(header, payload, now),
             kind::HEADERS => self.on_headers(header, payload, now),
@@ -459,6 +459,7 @@ impl Connection {
             let since = sending.dry.take();
             self.scheduler.push(id.get(), stream.priority);
             self.counters.wetted(Scope::Stream, since, now);
+            self.note_moved(id);
         }
         Ok(())
     }

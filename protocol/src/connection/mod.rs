@@ -2,7 +2,7 @@
 //!
 //! `inbound` reads frames, `headers` turns header blocks into messages, `outbound` writes them, `control` keeps
 //! settings and liveness, `closing` the way down, `extension` ALTSVC and ORIGIN, `limits` what is held and which limits were
-//! met, `view` shows how things stand. No I/O, no clock. Invariants: every stream that was announced has
+//! met, `notes` what is counted and recorded, `view` shows how things stand. No I/O, no clock. Invariants: every stream that was announced has
 //! exactly one [`Event::StreamClosed`]; after the end nothing is emitted and input is ignored.
 
 mod closing;
@@ -11,10 +11,12 @@ mod extension;
 mod headers;
 mod inbound;
 mod limits;
+mod notes;
 mod outbound;
 mod view;
 
 pub use extension::AltSvcTarget;
+pub use notes::Holdup;
 pub use view::{ConnectionState, StreamView};
 
 use std::collections::VecDeque;
@@ -34,10 +36,12 @@ use crate::limit::Limit;
 use crate::memory::{Account, Credit};
 use crate::output::Output;
 use crate::priority::Priority;
+use crate::recorder::Recorder;
 use crate::schedule::Scheduler;
 use crate::settings::{InForce, Settings};
 use crate::stream::{RecvHalf, SendHalf, Stream};
 use crate::table::Table;
+use crate::tap::Tap;
 
 /// Which side of the connection this is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -173,6 +177,14 @@ pub struct Connection {
     /// Limits that were reached and how often, until somebody asks.
     trips: Vec<(Limit, u32)>,
     counters: Box<Counters>,
+    recorder: Recorder,
+    tap: Option<Box<Tap>>,
+    /// Octets the socket took.
+    taken: u64,
+    /// Streams whose queues or windows moved, until the owner asks.
+    moved: Vec<StreamId>,
+    /// More of them than are kept.
+    moved_many: bool,
     errors: VecDeque<ErrorRecord>,
 }
 
@@ -216,6 +228,7 @@ impl Connection {
     /// The socket took `count` octets, at most as many as were handed out.
     pub fn advance_output(&mut self, count: usize) {
         self.output.advance(count);
+        self.taken += count as u64;
         self.spent.output_advanced(count, self.output.len());
     }
 
@@ -244,6 +257,7 @@ impl Connection {
         self.settings_sent.shrink_to_fit();
         self.pings_sent.shrink_to_fit();
         self.trips.shrink_to_fit();
+        self.moved = Vec::new();
         self.recharge();
         self.early_priorities.shrink_to_fit();
     }
@@ -288,6 +302,15 @@ impl Connection {
         }
         self.next_local = id.get();
         Ok(())
+    }
+
+    /// The owner's clock, once a call; most calls of a turn bring the same.
+    #[inline]
+    fn set_clock(&mut self, now: Instant) {
+        if now != self.clock {
+            self.clock = now;
+            self.recorder.tick(now);
+        }
     }
 
     /// The peer opened this stream.

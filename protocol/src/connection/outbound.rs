@@ -11,7 +11,7 @@ use super::closing::Phase;
 use super::{Connection, Role};
 use crate::config::Padding;
 use crate::error::UserError;
-use crate::event::{Event, Scope};
+use crate::event::{Event, Origin, Scope};
 use crate::fields::Fields;
 use crate::frame::{FrameHeader, HEADER_LEN, flag, kind};
 use crate::hpack;
@@ -62,6 +62,7 @@ impl Connection {
             }
             encode_fields(encoder, head.fields(), run);
         });
+        self.note_fields(Origin::Local, id, || head.all_fields());
         Ok(id)
     }
 
@@ -137,6 +138,7 @@ impl Connection {
             }
             encode_fields(encoder, head.fields(), run);
         });
+        self.note_fields(Origin::Local, id, || head.all_fields());
         Ok(promised)
     }
 
@@ -169,6 +171,7 @@ impl Connection {
         let declared = head.check_to_send(self.config.strict_single_value_fields)?;
         self.check_size(&head.fields, || 0)?;
         let (local_open, allowed) = (self.local_open, self.remote.max_concurrent_streams);
+        let reaches = self.position() + 1;
         if self.role == Role::Client {
             return Err(UserError::WrongRole);
         }
@@ -195,6 +198,8 @@ impl Connection {
         {
             receiving.rule = BodyRule::Tunnel;
         }
+        // Its first octet; what follows says more exactly.
+        stream.reaches = reaches;
         match &mut stream.send {
             send if end_stream => *send = SendHalf::Closed,
             SendHalf::Open(sending) => {
@@ -241,8 +246,8 @@ impl Connection {
             sending.window -= length + extra as i64;
             self.send_window -= length + extra as i64;
             self.data_sent += length as u64;
-            write_data_header(self.output.run(), id, data.len(), extra, end_stream);
-            self.counters.frames_out[usize::from(kind::DATA)] += 1;
+            let header = write_data_header(self.output.run(), id, data.len(), extra, end_stream);
+            self.note_out(header, &[]);
             self.output.payload(data);
             if extra > 0 {
                 write_padding(self.output.run(), extra);
@@ -272,8 +277,10 @@ impl Connection {
     }
 
     fn framed(&mut self, id: StreamId, octets: u64, end_stream: bool) {
+        let reaches = self.position();
         if let Some(stream) = self.table.get_mut(id) {
             stream.sent += octets;
+            stream.reaches = reaches;
             if end_stream {
                 stream.send = SendHalf::Closed;
             }
@@ -307,6 +314,7 @@ impl Connection {
 
     fn write_trailers(&mut self, id: StreamId, fields: &Fields) {
         self.write_head(kind::HEADERS, id, None, true, |encoder, run| encode_fields(encoder, fields, run));
+        self.note_fields(Origin::Local, id, || fields.clone());
         self.framed(id, 0, true);
     }
 
@@ -322,7 +330,7 @@ impl Connection {
     /// Frames what windows and priorities allow, up to `output_high_water`; returns octets waiting for the
     /// socket. May bring `CapacityAvailable` and `StreamClosed` events.
     pub fn poll_output(&mut self, now: Instant) -> usize {
-        self.clock = now;
+        self.set_clock(now);
         while !self.scheduler.is_empty() && self.has_room() {
             if self.send_window <= 0 {
                 if self.dry.is_none() {
@@ -346,6 +354,7 @@ impl Connection {
 
     /// One DATA frame of one stream.
     fn frame_turn(&mut self, id: StreamId) {
+        self.note_moved(id);
         let low = self.config.send_buffer / 2;
         let limit = (self.send_window.max(0) as usize).min(TURN);
         let (padding, frame_limit) = (self.config.padding, self.remote.max_frame_size);
@@ -364,8 +373,13 @@ impl Connection {
         }
         let end_stream = size == sending.queued && matches!(sending.tail, Tail::End);
         let extra = padding.extra(size, sending.window.min(self.send_window) - size as i64, frame_limit);
-        write_data_header(self.output.run(), id, size, extra, end_stream);
+        let header = write_data_header(self.output.run(), id, size, extra, end_stream);
+        let (clock, tap) = (self.clock, &mut self.tap);
         self.counters.frames_out[usize::from(kind::DATA)] += 1;
+        self.recorder.frame(Origin::Local, header);
+        if let Some(tap) = tap {
+            tap.frame(clock, Origin::Local, header, &[]);
+        }
         let mut left = size;
         while left > 0 {
             let chunk = sending.take(left);
@@ -383,6 +397,7 @@ impl Connection {
         self.data_sent += size as u64;
         sending.recharge(&self.account, self.config.send_buffer);
         stream.sent += size as u64;
+        stream.reaches = self.taken + self.output.len() as u64;
         if sending.starved && sending.queued <= low {
             sending.starved = false;
             self.events.push_back(Event::CapacityAvailable { id });
@@ -408,6 +423,7 @@ impl Connection {
             encoder.status(head.status, run);
             encode_fields(encoder, &head.fields, run);
         });
+        self.note_fields(Origin::Local, id, || head.all_fields());
     }
 
     /// A header section, cut into CONTINUATION where it is longer than the peer's frames (§6.10).
@@ -446,7 +462,7 @@ impl Connection {
             }
             let header = FrameHeader { length: length as u32, kind, flags, id };
             run[start..block].copy_from_slice(&header.octets());
-            self.counters.frames_out[usize::from(kind)] += 1;
+            self.note_out(header, &[]);
             return;
         }
         let whole = run.split_off(block);
@@ -462,7 +478,13 @@ impl Connection {
 
 /// The header of a DATA frame with `extra` octets of padding, its length octet included.
 #[inline(always)]
-fn write_data_header(run: &mut Vec<u8>, id: StreamId, size: usize, extra: usize, end_stream: bool) {
+fn write_data_header(
+    run: &mut Vec<u8>,
+    id: StreamId,
+    size: usize,
+    extra: usize,
+    end_stream: bool,
+) -> FrameHeader {
     let padded = if extra > 0 { flag::PADDED } else { 0 };
     let flags = if end_stream { flag::END_STREAM } else { 0 } | padded;
     let header = FrameHeader { length: (size + extra) as u32, kind: kind::DATA, flags, id };
@@ -470,6 +492,7 @@ fn write_data_header(run: &mut Vec<u8>, id: StreamId, size: usize, extra: usize,
     if extra > 0 {
         run.push((extra - 1) as u8);
     }
+    header
 }
 
 /// The octets of padding themselves; `extra` is not 0.

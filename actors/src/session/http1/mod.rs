@@ -30,6 +30,7 @@ use super::pace::{Lookout, Sight, Verdict, on};
 use super::parting::Parting;
 use super::timer::{Due, sooner};
 use super::upgraded::{Switch, Upgraded};
+use super::waits::Tick;
 use super::{Engine, SessionState};
 use crate::close::CloseSession;
 use crate::config::StreamTimeouts;
@@ -69,6 +70,7 @@ pub(crate) struct Http1 {
     idle_since: Option<Instant>,
     head_since: Option<Instant>,
     lookout: Lookout,
+    tick: Tick,
     order: Option<CloseSession>,
     /// Responses hyper has whole; they are complete when the socket has them.
     written: Vec<StreamId>,
@@ -110,6 +112,7 @@ impl Http1 {
             idle_since: Some(now),
             head_since: begun.then_some(now),
             lookout: Lookout::new(&common.host.config.timeouts),
+            tick: Tick::default(),
             order: None,
             written: Vec::new(),
             broken: None,
@@ -122,8 +125,10 @@ impl Http1 {
     pub(super) fn turn(&mut self, common: &mut Common, cx: &mut Context<'_>, now: Instant) -> Step {
         self.link.begin_turn(cx.waker(), now);
         self.meter.turn(now);
+        common.recorder.tick(now);
         let step = self.work(common, cx, now);
         self.link.end_turn();
+        self.charge(common, now);
         self.publish(common, now);
         step
     }
@@ -311,7 +316,8 @@ impl Http1 {
         let idle = self.idle_since.filter(|_| !common.is_ending());
         let idle = idle.zip(on(self.link.board.idle.get())).map(|(since, idle)| (since + idle, Due::Idle));
         let gone = self.half_closed().map(|since| (since + timeouts.drain, Due::Drain));
-        let look = self.lookout.next().map(|at| (at, Due::Look));
+        let look =
+            [self.lookout.next(), self.tick.next()].into_iter().flatten().min().map(|at| (at, Due::Look));
         sooner(sooner(gone, head), sooner(idle, look))
     }
 
@@ -394,17 +400,14 @@ impl Http1 {
     }
 
     pub(crate) fn view(&self, view: &mut SessionView, now: Instant) {
+        view.streams.clear();
         for (id, entry) in &self.streams {
+            let state = if entry.receiving { "open" } else { "half_closed_remote" };
+            view.add_unpublished(entry, now);
             view.streams.push(StreamView {
-                id: id.get(),
-                route: self.link.service.route_name(entry.route).into_owned(),
-                method: entry.method.label().to_owned(),
-                state: if entry.receiving { "open" } else { "half_closed_remote" },
-                age_seconds: now.saturating_duration_since(entry.opened).as_secs_f64(),
                 bytes_in: self.slot(*id).map_or(entry.bytes_in, |slot| slot.received()),
-                bytes_out: entry.bytes_out,
                 write_queue_bytes: self.slot(*id).map_or(0, |slot| slot.queued() as u64),
-                send_window: 0,
+                ..StreamView::of_entry(*id, entry, &self.link, state, now)
             });
         }
     }

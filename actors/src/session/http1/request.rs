@@ -202,11 +202,13 @@ impl Incoming {
             let frame = match Pin::new(&mut self.body).poll_frame(cx) {
                 Poll::Pending => {
                     self.slot.set_waiting(self.declared.then(|| self.link.now()));
+                    self.slot.set_reads(true);
                     return Poll::Pending;
                 }
                 Poll::Ready(frame) => frame,
             };
             self.slot.set_waiting(None);
+            self.slot.set_reads(false);
             let frame = match frame {
                 None => {
                     self.over = true;
@@ -235,6 +237,7 @@ impl Incoming {
 impl Drop for Incoming {
     fn drop(&mut self) {
         self.slot.set_waiting(None);
+        self.slot.set_reads(false);
         if !self.declared && !self.over {
             self.slot.set_last();
         }

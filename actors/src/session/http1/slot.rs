@@ -28,6 +28,8 @@ pub(crate) struct Slot {
     received: Cell<u64>,
     /// Since when the handler waits for octets of a body of declared length.
     waiting: Cell<Option<Instant>>,
+    /// The handler waits for octets of a body of any length.
+    reads: Cell<bool>,
     /// No request may follow on this connection.
     last: Cell<bool>,
 }
@@ -127,6 +129,15 @@ impl Slot {
     /// The handler waits for octets at `now`; `None`: not any more.
     pub(super) fn set_waiting(&self, now: Option<Instant>) {
         self.waiting.set(now.map(|now| self.waiting.get().unwrap_or(now)));
+    }
+
+    /// The handler waits for octets, or not any more.
+    pub(super) fn set_reads(&self, reads: bool) {
+        self.reads.set(reads);
+    }
+
+    pub(super) fn is_read(&self) -> bool {
+        self.reads.get()
     }
 
     /// Where its request ends is not beyond doubt.

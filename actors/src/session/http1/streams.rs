@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use bytes::Bytes;
-use stagedoor_metrics::{AbuseKind, ActorKind, CloseReason, Method, Outcome, RouteId};
+use stagedoor_metrics::{AbuseKind, ActorKind, CloseReason, Method, Outcome, RouteId, WaitOn};
 use stagedoor_protocol::{ErrorCode, StreamId};
 
 use super::{Http1, Slot};
@@ -15,9 +15,11 @@ use crate::convert;
 use crate::link::{Exchange, Start, ToSession, hand_over};
 use crate::service::Response;
 use crate::session::common::Common;
+use crate::session::ended::Ended;
 use crate::session::events::SessionEvent;
 use crate::session::handle::Command;
 use crate::session::http2::Entry;
+use crate::session::turning::Turning;
 use crate::session::upgraded::Switch;
 use crate::stream::{Answer, CloseStream, Closed, Stream, answer};
 use crate::supervise::{Exit, Hatched, hatch_polled};
@@ -26,6 +28,12 @@ impl Http1 {
     /// Takes every message that waits.
     pub(super) fn replies(&mut self, common: &mut Common, cx: &mut Context<'_>, now: Instant) {
         while let Some(message) = self.link.take() {
+            if let ToSession::SendWhole { id, head, .. }
+            | ToSession::SendHead { id, head, .. }
+            | ToSession::SendTunnel { id, head, .. } = &message
+            {
+                Turning::Answer(*id, head.status).write(&mut common.recorder);
+            }
             match message {
                 ToSession::Exchange(_) if self.told => {}
                 ToSession::Exchange(exchange) => self.open(*exchange, common, cx, now),
@@ -37,6 +45,12 @@ impl Http1 {
                 ToSession::SendHead { id, route, head, flow } => {
                     let Some(slot) = self.answered(id, route, head.status, now) else { continue };
                     slot.head(head, flow);
+                }
+                ToSession::Awaits { .. } => {}
+                ToSession::Upstream { id, waits } => {
+                    if let Some(entry) = self.streams.get_mut(&id) {
+                        entry.parts().upstream = waits;
+                    }
                 }
                 ToSession::Routed { id, route } => {
                     if let Some(entry) = self.streams.get_mut(&id) {
@@ -99,10 +113,10 @@ impl Http1 {
         self.slots.push((id, Rc::clone(&slot)));
         self.idle_since = None;
         self.head_since = None;
-        common.host.cells.stream_opened(self.protocol());
-        common.stats.streams_total.inc();
+        common.stream_opened(self.protocol());
         common.life.streams_peak = 1;
         let method = head.as_ref().map_or(Method::Other, |head| Method::from_token(head.method().as_bytes()));
+        Turning::Request(id, method).write(&mut common.recorder);
         let mut entry = Entry::new(now, method);
         entry.receiving = !body.is_empty();
         let head = match head {
@@ -114,13 +128,16 @@ impl Http1 {
             }
         };
         entry.alive = true;
+        entry.note(&self.link, id, &head);
+        entry.keep_path(head.path().unwrap_or_default().as_bytes());
+        let stream = Stream::new(id, Rc::clone(&self.link), method, entry.span());
         self.streams.insert(id, entry);
         self.link.tell(|| SessionEvent::StreamOpened { id, head: Arc::new(head.clone()) });
         let actors = &common.host.actors()[ActorKind::Stream];
         actors.started.inc();
         actors.alive.inc();
         hand_over(Start::Request(head, body));
-        match hatch_polled(Stream::new(id, Rc::clone(&self.link), method), id, cx) {
+        match hatch_polled(stream, id, cx) {
             Hatched::Over(exit) => {
                 self.replies(common, cx, now);
                 self.child_ended(exit, common, now);
@@ -189,6 +206,30 @@ impl Http1 {
         self.stirred = true;
     }
 
+    /// The end of a turn: what does the exchange wait for from here on?
+    pub(super) fn charge(&mut self, common: &mut Common, now: Instant) {
+        if !common.host.config.observed || self.streams.is_empty() {
+            return self.tick.rest();
+        }
+        self.tick.begin(now);
+        let (due, blocked) = (self.tick.is_due(now), self.meter.blocked().is_some());
+        for (id, entry) in self.streams.iter_mut().filter(|(_, entry)| !entry.closed) {
+            let slot = self.slots.iter().find(|(known, _)| known == id).map(|(_, slot)| slot);
+            let reads = slot.is_some_and(|slot| slot.is_read());
+            let on = match (blocked, entry.receiving && (reads || entry.ended)) {
+                (true, _) => WaitOn::Socket,
+                (false, true) => WaitOn::RequestBody,
+                (false, false) => entry.awaited(),
+            };
+            entry.charge(on, now);
+            entry.bytes_in = slot.map_or(entry.bytes_in, |slot| slot.received());
+            if let Some(listed) = due.then(|| entry.publish(*id, common, now)).flatten() {
+                let queued = slot.map_or(0, |slot| slot.queued());
+                listed.write_queue_bytes.set(i64::try_from(queued).unwrap_or(i64::MAX));
+            }
+        }
+    }
+
     /// hyper is done with the response of an exchange.
     fn written(&mut self, id: StreamId, whole: bool, common: &mut Common, now: Instant) {
         if self.switches(id) {
@@ -206,7 +247,7 @@ impl Http1 {
         let Some(mut entry) = self.remove(id) else { return };
         if !entry.closed {
             entry.bytes_in = received;
-            common.stream_ended(id, &entry, outcome, now);
+            common.stream_ended(id, Ended::of(&mut entry, outcome), now);
             let whole = entry.outcome.unwrap_or(outcome) == Outcome::Complete;
             let code = if whole { ErrorCode::NO_ERROR } else { ErrorCode::CANCEL };
             self.link.closed(id, || entry.closed_as(outcome, code));

@@ -25,6 +25,7 @@ use crate::close::CloseSession;
 use crate::link::{Flow, Link, Start, hand_over};
 use crate::session::common::Common;
 use crate::session::events::SessionEvent;
+use crate::session::spans;
 use crate::stream::Stream;
 use crate::supervise::{Contained, Hatched, hatch_polled};
 use crate::transport::Transport;
@@ -131,8 +132,7 @@ impl Http2 {
         common: &mut Common,
         now: Instant,
     ) -> &mut Entry {
-        common.host.cells.stream_opened(self.protocol);
-        self.tally.opened(common);
+        common.stream_opened(self.protocol);
         let open = self.streams.len() as u32 + 1;
         common.life.streams_peak = common.life.streams_peak.max(open);
         self.link.tell(|| SessionEvent::StreamOpened { id, head: Arc::new(head.clone()) });
@@ -145,7 +145,10 @@ impl Http2 {
         parts.inbound = Some(inbound);
         parts.flow = flow;
         parts.call = Some(Rc::clone(call));
+        entry.keep_path(head.path().unwrap_or_default().as_bytes());
         self.watch.busy();
+        self.charging.touch(id);
+        self.charging.tick.begin(now);
         self.streams.entry(id).insert_entry(entry).into_mut()
     }
 
@@ -161,12 +164,15 @@ impl Http2 {
     ) {
         let Some(entry) = self.streams.get_mut(&id) else { return };
         entry.alive = true;
-        let method = entry.method;
+        if let Some(span) = spans::bare(&self.link, id) {
+            entry.parts().span = Some(span);
+        }
+        let stream = Stream::new(id, Rc::clone(&self.link), entry.method, entry.span());
         let actors = &common.host.actors()[ActorKind::Stream];
         actors.started.inc();
         actors.alive.inc();
         hand_over(Start::Upload(body, flow));
-        match hatch_polled(Stream::new(id, Rc::clone(&self.link), method), id, cx) {
+        match hatch_polled(stream, id, cx) {
             Hatched::Over(exit) => {
                 self.replies(now);
                 self.child_ended(exit, common, now);

@@ -7,16 +7,23 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use actix::prelude::*;
-use stagedoor_metrics::{Method, Outcome, Protocol, RouteId};
-use stagedoor_protocol::{ErrorCode, StreamId};
+use stagedoor_metrics::{Method, Outcome, RouteId, SessionId, StreamStats, WaitOn};
+use stagedoor_protocol::{ErrorCode, RequestHead, StreamId};
+use tracing::Span;
 
 use crate::body::Inbound;
 use crate::client::call::Call;
-use crate::host::Host;
-use crate::link::Flow;
-use crate::session::events::StreamTimes;
+use crate::link::{Flow, Link};
+use crate::session::common::Common;
+use crate::session::handle::SessionHandle;
 use crate::session::pace::Pace;
+use crate::session::spans;
+use crate::session::waits::Waits;
 use crate::stream::{Closed, Stream};
+use crate::trace::{self, TraceContext};
+
+/// Octets of a path that are kept for people who look.
+pub(crate) const KEPT_PATH: usize = 256;
 
 /// Streams of a session by id.
 pub(crate) type Streams = HashMap<StreamId, Entry, BuildHasherDefault<IdHasher>>;
@@ -64,8 +71,18 @@ pub(crate) struct Parts {
     pub(crate) first_in: Option<Instant>,
     /// When the first octets of a body that takes time were given to the machine.
     pub(crate) first_out: Option<Instant>,
+    /// What its time went to, once it has outlived its first turn.
+    pub(crate) waits: Option<Box<Waits>>,
+    /// Its handler says that it waits for another server.
+    pub(crate) upstream: bool,
+    /// The path it asked for, without its query.
+    pub(crate) path: Box<str>,
     /// Octets of it that were framed, and where in the session's output the last of them ended.
     pub(crate) framed: Option<(u64, u64)>,
+    /// Its span, where somebody wants it.
+    pub(crate) span: Option<Box<Span>>,
+    /// The trace its request brought.
+    pub(crate) trace: Option<Box<TraceContext>>,
 }
 
 impl Entry {
@@ -100,6 +117,35 @@ impl Entry {
         self.parts.as_ref()?.call.as_ref()
     }
 
+    pub(crate) fn span(&self) -> Option<&Span> {
+        self.parts.as_ref()?.span.as_deref()
+    }
+
+    /// Takes note of what is asked about its request while it lives, and of the trace it brought.
+    #[inline]
+    pub(crate) fn note(&mut self, link: &Rc<Link>, id: StreamId, head: &RequestHead) {
+        if let Some(span) = spans::of_request(link, id, head) {
+            self.parts().span = Some(span);
+        }
+        if trace::is_brought(head) {
+            let trace = trace::of_stream(head, &SessionHandle::new(Rc::clone(link)), id);
+            self.parts().trace = trace.parent.is_some().then(|| Box::new(trace));
+        }
+    }
+
+    /// Keeps the path it asked for, `target` without its query.
+    pub(crate) fn keep_path(&mut self, target: &[u8]) {
+        let path = target.split(|octet| *octet == b'?').next().unwrap_or_default();
+        let path = path.get(..KEPT_PATH).unwrap_or(path);
+        self.parts().path = String::from_utf8_lossy(path).into();
+    }
+
+    /// The trace it belongs to, for people who look.
+    pub(crate) fn trace_id(&self, session: SessionId, id: StreamId) -> u128 {
+        let brought = self.parts.as_ref().and_then(|parts| parts.trace.as_deref());
+        brought.map_or_else(|| trace::begun(session, id.get()), |trace| trace.trace_id)
+    }
+
     pub(crate) fn parts(&mut self) -> &mut Parts {
         self.parts.get_or_insert_default()
     }
@@ -119,17 +165,42 @@ impl Entry {
         self.ended = true;
     }
 
-    /// When it got under way, for those who listen.
-    pub(crate) fn times(&self) -> StreamTimes {
-        let after = |at: Instant| at.saturating_duration_since(self.opened);
-        let parts = self.parts.as_ref();
-        let whole = self.answered.filter(|_| self.bytes_out > 0);
-        StreamTimes {
-            head: self.answered.map(after),
-            first_in: parts.and_then(|parts| parts.first_in).map(after),
-            // A whole body goes with its head.
-            first_out: parts.and_then(|parts| parts.first_out).or(whole).map(after),
+    /// What it waits for from `now` on.
+    #[inline]
+    pub(crate) fn charge(&mut self, on: WaitOn, now: Instant) {
+        let opened = self.opened;
+        self.parts().waits.get_or_insert_with(|| Box::new(Waits::new(opened))).charge(on, now);
+    }
+
+    /// What the peer or the handler is waited for while nothing of ours is queued.
+    #[inline]
+    pub(crate) fn awaited(&self) -> WaitOn {
+        let Some(parts) = &self.parts else { return WaitOn::Handler };
+        if parts.call.is_some() {
+            // A stream of ours: its body is made, or its response comes.
+            return if self.ended || !self.alive { WaitOn::Upstream } else { WaitOn::Handler };
         }
+        let reads = parts.inbound.as_ref().is_some_and(|inbound| inbound.waits_since().is_some());
+        if self.receiving && (reads || self.ended) {
+            WaitOn::RequestBody
+        } else if parts.upstream {
+            WaitOn::Upstream
+        } else {
+            WaitOn::Handler
+        }
+    }
+
+    /// Lets those who look see how it stands: its route's and session's figures, and its own once it is of some age.
+    pub(crate) fn publish(&mut self, id: StreamId, common: &Common, now: Instant) -> Option<&StreamStats> {
+        let (opened, method, route) = (self.opened, self.method, self.route);
+        let (bytes_in, bytes_out) = (self.bytes_in, self.bytes_out);
+        let waits = self.parts.as_mut()?.waits.as_mut()?;
+        waits.publish(common.host.routes.borrow_mut().get(route), &common.stats, now);
+        let listed = waits.listed(&common.stats, id, method, opened, now)?;
+        listed.set_route(route);
+        listed.bytes_in.add(bytes_in.saturating_sub(listed.bytes_in.get()));
+        listed.bytes_out.add(bytes_out.saturating_sub(listed.bytes_out.get()));
+        Some(listed)
     }
 
     /// Its end, for those who watch it.
@@ -137,32 +208,6 @@ impl Entry {
         let outcome = self.outcome.unwrap_or(outcome);
         Closed { outcome, code, complete: outcome == Outcome::Complete }
     }
-
-    /// Counts the stream: once, when it ends. Says how long it lived, in nanoseconds.
-    #[inline]
-    pub(crate) fn observe(&self, host: &Host, protocol: Protocol, outcome: Outcome, now: Instant) -> u64 {
-        let outcome = self.outcome.unwrap_or(outcome);
-        host.cells.stream_closed(protocol, outcome);
-        let mut routes = host.routes.borrow_mut();
-        let cells = routes.get(self.route);
-        if let Some(answered) = self.answered {
-            cells.request(self.method, self.status);
-            cells.response_start.observe_nanos(nanos(self.opened, answered));
-        }
-        let lived = nanos(self.opened, now);
-        cells.request_duration.observe_nanos(lived);
-        cells.request_body_bytes.observe_value(self.bytes_in);
-        cells.response_body_bytes.observe_value(self.bytes_out);
-        lived
-    }
-}
-
-fn nanos(from: Instant, to: Instant) -> u64 {
-    if from == to {
-        // Answered in the turn it came in.
-        return 0;
-    }
-    u64::try_from(to.saturating_duration_since(from).as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Stream ids are numbers the peer may only count upwards with, at most a few hundred at once: spreading the

@@ -9,12 +9,13 @@ use bytes::Bytes;
 use stagedoor_metrics::{ActorKind, CloseReason, Method, Outcome, RouteId};
 use stagedoor_protocol::{Cause, ErrorCode, Event, Fields, Origin, RequestHead, ResponseHead, StreamId};
 
-use super::entry::Entry;
+use super::entry::{Entry, KEPT_PATH};
 use super::{Early, Http2};
 use crate::body::{BodyError, Inbound, RequestBody};
 use crate::close::CloseSession;
 use crate::link::{Start, ToSession, hand_over};
 use crate::session::common::Common;
+use crate::session::ended::Ended;
 use crate::session::events::SessionEvent;
 use crate::session::handle::GoAway;
 use crate::stream::{CloseStream, Stream};
@@ -35,8 +36,7 @@ impl Http2 {
                 Event::TrailersReceived { id, fields } => self.trailers(id, fields),
                 Event::CapacityAvailable { id } => self.grant(id),
                 Event::HeadTooLarge { id } => {
-                    common.host.cells.stream_opened(self.protocol);
-                    self.tally.opened(common);
+                    common.stream_opened(self.protocol);
                     let mut entry = Entry::new(now, Method::Other);
                     entry.receiving = self.conn.is_receiving(id);
                     if entry.receiving {
@@ -52,6 +52,7 @@ impl Http2 {
                 }
                 Event::OriginReceived { origins } => self.origins(origins),
                 Event::SettingsReceived { settings } => {
+                    self.charging.touch_all();
                     self.link.push_allowed.set(self.conn.remote_settings().enable_push);
                     self.told_settings(settings);
                     self.client_settings();
@@ -80,6 +81,8 @@ impl Http2 {
     }
 
     fn enter(&mut self, id: StreamId, entry: Entry) {
+        self.charging.touch(id);
+        self.charging.tick.begin(entry.opened);
         self.streams.insert(id, entry);
         self.watch.busy();
     }
@@ -97,14 +100,14 @@ impl Http2 {
             // Its client had better go on elsewhere in good order (RFC 9113 §5.1.1).
             self.order.get_or_insert_with(|| CloseSession::new(CloseReason::Limit));
         }
-        common.host.cells.stream_opened(self.protocol);
-        self.tally.opened(common);
+        common.stream_opened(self.protocol);
         let open = self.streams.len() as u32 + 1;
         common.life.streams_peak = common.life.streams_peak.max(open);
         self.link.tell(|| SessionEvent::StreamOpened { id, head: Arc::new(head.clone()) });
         let method = Method::from_token(head.method().as_bytes());
         let mut entry = Entry::new(now, method);
         entry.alive = true;
+        entry.note(&self.link, id, &head);
         let body = if end_stream {
             RequestBody::nothing()
         } else {
@@ -116,6 +119,11 @@ impl Http2 {
             parts.inbound = Some(Rc::clone(&inbound));
             RequestBody::http2(inbound, head.content_length())
         };
+        self.target.clear();
+        if common.host.config.observed {
+            let target = head.path().unwrap_or_default().as_bytes();
+            self.target.extend_from_slice(target.get(..KEPT_PATH).unwrap_or(target));
+        }
         hand_over(Start::Request(head, body));
         self.hatch(id, entry, method, common, cx, now);
     }
@@ -133,7 +141,7 @@ impl Http2 {
     ) {
         let actors = &common.host.actors()[ActorKind::Stream];
         actors.started.inc();
-        match hatch_polled(Stream::new(id, Rc::clone(&self.link), method), id, cx) {
+        match hatch_polled(Stream::new(id, Rc::clone(&self.link), method, entry.span()), id, cx) {
             Hatched::Over(Exit { panic: None, .. }) => {
                 // Most streams are over in their first poll and have said all in one message.
                 entry.alive = false;
@@ -153,6 +161,7 @@ impl Http2 {
             Hatched::Living(addr, child) => {
                 actors.alive.inc();
                 entry.parts().addr = Some(addr);
+                entry.keep_path(&self.target);
                 self.enter(id, entry);
                 self.brood.adopt(child);
                 self.replies(now);
@@ -179,7 +188,7 @@ impl Http2 {
             // Over before anyone could ask for it: it never enters the table, and its StreamClosed finds none.
             Ok(()) if !self.conn.is_open(id) => {
                 self.link.tell(|| SessionEvent::StreamAnswered { id, status: head.status });
-                common.stream_ended(id, &entry, Outcome::Complete, now);
+                self.ended(id, Ended::of(&mut entry, Outcome::Complete), common, now);
                 self.link.closed(id, || entry.closed_as(Outcome::Complete, ErrorCode::NO_ERROR));
                 self.left(now);
             }
@@ -217,6 +226,7 @@ impl Http2 {
     fn data(&mut self, id: StreamId, data: Bytes, end_stream: bool, now: Instant) {
         let octets = data.len();
         let Some(entry) = self.streams.get_mut(&id) else { return self.conn.consume(id, octets) };
+        self.charging.touch(id);
         entry.bytes_in += octets as u64;
         entry.receiving &= !end_stream;
         if let Some(parts) = entry.parts.as_mut().filter(|_| octets > 0) {
@@ -232,6 +242,7 @@ impl Http2 {
     }
 
     fn trailers(&mut self, id: StreamId, fields: Fields) {
+        self.charging.touch(id);
         let Some(entry) = self.streams.get_mut(&id) else { return };
         entry.receiving = false;
         if let Some(call) = entry.call() {
@@ -264,7 +275,7 @@ impl Http2 {
             Cause::Unprocessed => (Outcome::Refused, ErrorCode::REFUSED_STREAM),
             Cause::ConnectionClosed => (Outcome::SessionClosed, ErrorCode::CANCEL),
         };
-        common.stream_ended(id, &entry, outcome, now);
+        self.ended(id, Ended::of(&mut entry, outcome), common, now);
         self.link.closed(id, || entry.closed_as(outcome, code));
         if self.client.is_some() {
             self.call_closed(id, &mut entry, cause);
@@ -309,6 +320,7 @@ impl Http2 {
     fn left(&mut self, now: Instant) {
         if self.streams.is_empty() {
             self.watch.idle(now);
+            self.charging.tick.rest();
         }
     }
 

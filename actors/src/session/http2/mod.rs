@@ -9,6 +9,7 @@
 //! its actor is gone; `release_stream` is called then, so that a peer which resets streams cannot make more
 //! handlers run than it may have streams (CVE-2023-44487).
 
+mod charging;
 mod client;
 mod commands;
 mod entry;
@@ -26,11 +27,12 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use stagedoor_metrics::{CloseReason, Outcome, Protocol};
-use stagedoor_protocol::{Connection, ErrorCode, Role, StreamId};
+use stagedoor_protocol::{Connection, ErrorCode, Recorder, Role, StreamId};
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 
 use super::Step;
 use super::common::Common;
+use super::ended::Ended;
 use super::parting::Parting;
 use crate::close::CloseSession;
 use crate::link::Link;
@@ -40,6 +42,7 @@ use crate::supervise::Brood;
 use crate::transport::Transport;
 use crate::view::{SessionView, StreamView};
 
+use charging::Charging;
 use client::Client;
 use commands::Desk;
 pub(crate) use entry::{Entry, Streams};
@@ -75,6 +78,9 @@ pub(crate) struct Http2 {
     watch: Watch,
     desk: Desk,
     tally: Tally,
+    charging: Charging,
+    /// The target of the request that is being opened, for streams that outlive their first poll.
+    target: Vec<u8>,
     protocol: Protocol,
     /// Streams answered to the end while the peer still sends.
     early: Vec<Early>,
@@ -106,15 +112,20 @@ impl Http2 {
 
     /// Either end.
     fn in_role(role: Role, io: Transport, common: &Common, link: Rc<Link>, now: Instant) -> Self {
+        let mut conn = Connection::new(role, common.host.protocol.clone(), now);
+        conn.tap(common.taps.is_some());
+        conn.recorder().precede(&common.recorder);
         Self {
             io,
-            conn: Connection::new(role, common.host.protocol.clone(), now),
+            conn,
             desk: Desk::new(&link.board),
             link,
             streams: Streams::default(),
             brood: Brood::default(),
             watch: Watch::new(&common.host.config.timeouts, now),
             tally: Tally::default(),
+            charging: Charging::default(),
+            target: Vec::new(),
             protocol: common.protocol,
             early: Vec::new(),
             promised: Vec::new(),
@@ -141,7 +152,11 @@ impl Http2 {
             Some(until) => self.leave(cx, now, until),
         };
         self.link.end_turn();
+        self.charge(common, now);
         self.publish(common, now);
+        if common.taps.is_some() {
+            self.show_frames(common, now);
+        }
         step
     }
 
@@ -385,9 +400,13 @@ impl Http2 {
         self.children(common, &mut cx, now);
         self.brood = Brood::default();
         self.promised.clear();
-        for (id, entry) in self.streams.drain() {
+        self.cut_tails(common, now);
+        if common.taps.is_some() {
+            self.show_frames(common, now);
+        }
+        for (id, mut entry) in self.streams.drain() {
             if !entry.closed {
-                common.stream_ended(id, &entry, Outcome::SessionClosed, now);
+                common.stream_ended(id, Ended::of(&mut entry, Outcome::SessionClosed), now);
             }
             if entry.alive {
                 common.host.actors()[stagedoor_metrics::ActorKind::Stream].alive.dec();
@@ -395,6 +414,7 @@ impl Http2 {
         }
         self.link.shut();
         self.desk = Desk::default();
+        common.recorder = self.conn.recorded().clone();
         self.count_frames(common);
         self.order = None;
         self.link.end_turn();
@@ -403,6 +423,21 @@ impl Http2 {
     /// The session panicked or its arbiter stops: streams are told, nothing is written.
     pub(crate) fn forsake(mut self: Box<Self>, common: &mut Common, now: Instant) {
         self.tell_all(common, now);
+    }
+
+    /// Frames are watched from now on.
+    pub(super) fn begin_tap(&mut self) {
+        self.conn.tap(true);
+    }
+
+    /// What happened last.
+    pub(super) fn recorder(&mut self) -> &mut Recorder {
+        self.conn.recorder()
+    }
+
+    /// What happened last, to be read.
+    pub(super) fn recorded(&self) -> &Recorder {
+        self.conn.recorded()
     }
 
     /// Begins the graceful close.
@@ -433,6 +468,7 @@ impl Http2 {
         // What was ordered too late is dropped, and so says that it failed.
         self.link.shut();
         self.count_frames(common);
+        common.recorder = self.conn.recorded().clone();
         self.desk_closed(common, None);
         common.queued(0);
         let until = self.leaving.unwrap_or(now + common.host.config.timeouts.linger);
@@ -443,18 +479,16 @@ impl Http2 {
         let state = self.conn.state();
         view.recv_window = state.recv_window;
         view.http2 = Some(state);
+        view.streams.clear();
         for stream in self.conn.streams() {
             let Some(entry) = self.streams.get(&stream.id) else { continue };
+            view.add_unpublished(entry, now);
             view.streams.push(StreamView {
-                id: stream.id.get(),
-                route: self.link.service.route_name(entry.route).into_owned(),
-                method: entry.method.label().to_owned(),
-                state: stream.state,
-                age_seconds: now.saturating_duration_since(entry.opened).as_secs_f64(),
                 bytes_in: stream.received,
                 bytes_out: stream.sent,
                 write_queue_bytes: stream.queued as u64,
                 send_window: stream.send_window,
+                ..StreamView::of_entry(stream.id, entry, &self.link, stream.state, now)
             });
         }
         view.streams.sort_unstable_by_key(|stream| stream.id);

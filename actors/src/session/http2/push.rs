@@ -14,7 +14,9 @@ use super::{Entry, Http2};
 use crate::link::{Push, Start, hand_over};
 use crate::service::Reply;
 use crate::session::common::Common;
+use crate::session::ended::Ended;
 use crate::session::events::SessionEvent;
+use crate::session::spans;
 use crate::supervise::Contained;
 
 /// A promise that is out, and the answer that will keep it.
@@ -55,19 +57,22 @@ impl Http2 {
     pub(super) fn keep_promises(&mut self, common: &mut Common, cx: &mut Context<'_>, now: Instant) {
         for promised in std::mem::take(&mut self.promised) {
             let Promised { id, method, route, reply } = promised;
-            common.host.cells.stream_opened(self.protocol);
-            self.tally.opened(common);
+            common.stream_opened(self.protocol);
             let mut entry = Entry::new(now, method);
             entry.route = route;
             if !self.conn.is_open(id) {
                 // The client would not have it, and was faster than the answer: its end was told already.
                 let over = self.conn.is_closed();
                 let outcome = if over { Outcome::SessionClosed } else { Outcome::ResetByPeer };
-                common.stream_ended(id, &entry, outcome, now);
+                common.stream_ended(id, Ended::of(&mut entry, outcome), now);
                 self.conn.release_stream(id);
                 continue;
             }
             entry.alive = true;
+            if let Some(span) = spans::bare(&self.link, id) {
+                entry.parts().span = Some(span);
+            }
+            self.target.clear();
             hand_over(Start::Push(route, reply));
             self.hatch(id, entry, method, common, cx, now);
         }

@@ -23,6 +23,10 @@ impl Http2 {
 
     /// Takes one message.
     pub(super) fn reply(&mut self, message: ToSession, now: Instant) {
+        self.tally.replies += 1;
+        if let Some(id) = message.stream() {
+            self.charging.touch(id);
+        }
         match message {
             ToSession::SendWhole { id, route, head, body } => self.whole(id, route, (head, body), now),
             ToSession::SendHead { id, route, head, flow } => self.begin(id, route, &head, flow, now),
@@ -35,6 +39,12 @@ impl Http2 {
                 self.stirred = true;
             }
             ToSession::Push(push) => self.promise(*push),
+            ToSession::Awaits { .. } => {}
+            ToSession::Upstream { id, waits } => {
+                if let Some(entry) = self.streams.get_mut(&id) {
+                    entry.parts().upstream = waits;
+                }
+            }
             ToSession::Routed { id, route } => {
                 if let Some(entry) = self.streams.get_mut(&id) {
                     entry.route = route;

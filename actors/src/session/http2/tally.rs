@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use stagedoor_metrics::{Direction, FrameType, H2Code, Origin, Outcome, Scope};
+use stagedoor_metrics::{Direction, FrameType, H2Code, MessageKind, Origin, Outcome, Scope};
 use stagedoor_protocol::{Counters, ErrorCode};
 
 use super::Http2;
@@ -14,6 +14,8 @@ use crate::session::common::Common;
 pub(super) struct Tally {
     pub(super) received: u64,
     pub(super) sent: u64,
+    /// Messages of streams.
+    pub(super) replies: u64,
     /// The low halves of what of the machine's counters is in the cells already; a turn does not count 2^32.
     seen: Seen,
 }
@@ -31,13 +33,14 @@ fn news(count: u64, seen: &mut u32) -> u64 {
     u64::from(low.wrapping_sub(std::mem::replace(seen, low)))
 }
 
-impl Tally {
-    pub(super) fn opened(&mut self, common: &Common) {
-        common.stats.streams_total.inc();
-    }
-}
-
 impl Http2 {
+    /// What nobody counts is not kept either.
+    #[cold]
+    fn forget(&mut self) {
+        self.conn.take_trips();
+        self.conn.take_error_records();
+    }
+
     /// Hands the numbers of the turn over.
     pub(super) fn publish(&mut self, common: &mut Common, now: Instant) {
         let tally = &mut self.tally;
@@ -46,6 +49,13 @@ impl Http2 {
         common.stats.streams_open.set(self.streams.len() as i64);
         common.stats.send_window.set(self.conn.send_window());
         common.held(self.conn.memory());
+        if !common.host.config.observed {
+            return self.forget();
+        }
+        let replies = std::mem::take(&mut tally.replies);
+        if replies > 0 {
+            common.host.shard.messages()[MessageKind::SessionReply].handled.add(replies);
+        }
         let cells = &common.host.cells;
         let Counters { frames_in, frames_out, flow_stalls, flow_stalled } = self.conn.counters();
         let directions = [(Direction::Rx, frames_in), (Direction::Tx, frames_out)];

@@ -148,6 +148,9 @@ impl Http2 {
                 if let Some(look) = watch.lookout.next() {
                     also(look, Due::Look);
                 }
+                if let Some(tick) = self.charging.tick.next().filter(|_| common.host.config.observed) {
+                    also(tick, Due::Look);
+                }
             }
         }
         if let Some(at) = watch.keepalive_due(timeouts) {
@@ -320,5 +323,7 @@ impl Http2 {
         self.brood.shrink();
         self.streams.shrink_to_fit();
         self.early.shrink_to_fit();
+        self.charging.shrink();
+        self.target = Vec::new();
     }
 }

@@ -1,4 +1,5 @@
-//! Where the body of `get` goes: stdout, a file, or something that is there already and no file (a device, a pipe).
+//! Where what a command writes goes, the body of `get` above all: stdout, a file, or something that is there already and
+//! no file (a device, a pipe).
 //!
 //! Octets are written by a thread of their own, so a slow reader stops the peer by its window and not our session.
 //! Invariant: a file has its final name only when it is whole; until then, and after a failure, what was there stays.
@@ -19,7 +20,7 @@ const QUEUE: usize = 16;
 
 /// What became of octets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Written {
+pub(crate) enum Written {
     /// They will be written.
     Taken,
     /// Whoever read our stdout has gone; that is no failure.
@@ -27,7 +28,7 @@ pub(super) enum Written {
 }
 
 /// See the module.
-pub(super) struct Output {
+pub(crate) struct Output {
     place: Place,
     octets: Option<mpsc::Sender<Bytes>>,
     done: oneshot::Receiver<io::Result<()>>,
@@ -46,7 +47,7 @@ enum Place {
 
 impl Output {
     /// Opens the place; `None` and `-` are stdout.
-    pub(super) fn open(path: Option<&Path>) -> Result<Self, Failure> {
+    pub(crate) fn open(path: Option<&Path>) -> Result<Self, Failure> {
         let path = match path {
             None => return Ok(Self::start(Place::Stdout, io::stdout())),
             Some(path) if path.as_os_str() == "-" => return Ok(Self::start(Place::Stdout, io::stdout())),
@@ -91,7 +92,7 @@ impl Output {
     }
 
     /// The body is shown to a person.
-    pub(super) fn is_terminal(&self) -> bool {
+    pub(crate) fn is_terminal(&self) -> bool {
         match &self.place {
             Place::Stdout => io::stdout().is_terminal(),
             Place::Special(path) => File::open(path).is_ok_and(|file| file.is_terminal()),
@@ -100,7 +101,7 @@ impl Output {
     }
 
     /// Writes octets; waits while the place takes none.
-    pub(super) async fn write(&mut self, chunk: Bytes) -> Result<Written, Failure> {
+    pub(crate) async fn write(&mut self, chunk: Bytes) -> Result<Written, Failure> {
         if let Some(octets) = &self.octets
             && octets.send(chunk).await.is_ok()
         {
@@ -110,7 +111,7 @@ impl Output {
     }
 
     /// Waits until everything is written, and gives a file its name.
-    pub(super) async fn finish(&mut self) -> Result<(), Failure> {
+    pub(crate) async fn finish(&mut self) -> Result<(), Failure> {
         if self.settled().await? == Written::NobodyReads {
             return Ok(());
         }
@@ -125,7 +126,7 @@ impl Output {
     }
 
     /// What is told of a file that will not be there.
-    pub(super) fn abandoned(&self) -> Option<String> {
+    pub(crate) fn abandoned(&self) -> Option<String> {
         match &self.place {
             Place::Stdout | Place::Special(_) => None,
             Place::File { path, .. } => Some(format!("{} was not written", path.display())),
