@@ -5,7 +5,7 @@
 //! the shards into the families of the [`catalogue`]. [`LiveSessions`] lists who is connected; a capped
 //! choice of it has series of its own ([`TableOptions`]).
 //!
-//! Knows prometheus alone: not who counts (no actix, tokio or protocol), not how a scrape is served.
+//! Knows prometheus and a compressor: not who counts (no actix, tokio or protocol), not how a scrape is served.
 //! Invariants: labels take values from the configuration, from the enums in [`labels`] or from a capped
 //! table, so the output is bounded however many sessions are open; counting takes no lock and no atomic read-modify-write.
 
@@ -25,6 +25,7 @@ mod process;
 mod series;
 mod shard;
 mod status;
+mod totals;
 mod tables;
 
 pub use cell::{Cell, Gauge, SharedCell};
@@ -41,6 +42,7 @@ pub use mailbox::Mailbox;
 pub use metrics::Metrics;
 pub use per::{Label, Per};
 pub use process::resident_bytes;
+pub use totals::{ActorTotals, MessageTotals, Totals, WorkerTotals};
 pub use shard::{
     ActorCells, ActorCounts, Exemplar, ListenerCells, ListenerId, MessageCounts, RouteCells, RouteHandles,
     RouteId, Shard,

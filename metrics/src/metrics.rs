@@ -147,6 +147,16 @@ impl Metrics {
         unpoisoned(&self.0.listeners).get(usize::from(id.get())).map(|listener| Arc::clone(&listener.name))
     }
 
+    /// The interned name of a route.
+    #[must_use]
+    pub fn route_name(&self, id: RouteId) -> Option<Arc<str>> {
+        unpoisoned(&self.0.routes).get(usize::from(id.get())).cloned()
+    }
+
+    pub(crate) fn inner(&self) -> &Inner {
+        &self.0
+    }
+
     /// The shard of arbiter `worker`, made on first use and the same ever after: a worker started anew on
     /// its arbiter goes on where it was. Only that arbiter's thread may count in it, so the thread that
     /// runs the listeners takes a number of its own.

@@ -78,6 +78,10 @@ pub(super) enum Thresholds {
     Rising(f64, f64),
     /// Bad below the first, good from the second on.
     Falling(f64, f64),
+    /// Good from here on, bad below.
+    Least(f64),
+    /// Bad from here on, good below.
+    Below(f64),
 }
 
 /// One question to Prometheus.
@@ -133,13 +137,9 @@ impl Panel {
         self
     }
 
-    pub(super) fn rising(mut self, notice: f64, bad: f64) -> Self {
-        self.thresholds = Thresholds::Rising(notice, bad);
-        self
-    }
-
-    pub(super) fn falling(mut self, bad: f64, notice: f64) -> Self {
-        self.thresholds = Thresholds::Falling(bad, notice);
+    /// Colours by value.
+    pub(super) fn judged(mut self, thresholds: Thresholds) -> Self {
+        self.thresholds = thresholds;
         self
     }
 }

@@ -171,16 +171,18 @@ fn defaults(panel: &Panel) -> Value {
 }
 
 fn steps(thresholds: Thresholds) -> Value {
-    let step = |colour: &str, value: Option<f64>| json!({ "color": colour, "value": value });
-    match thresholds {
-        Thresholds::None => json!([step("green", None)]),
+    let steps = match thresholds {
+        Thresholds::None => vec![("green", None)],
         Thresholds::Rising(notice, bad) => {
-            json!([step("green", None), step("orange", Some(notice)), step("red", Some(bad))])
+            vec![("green", None), ("orange", Some(notice)), ("red", Some(bad))]
         }
         Thresholds::Falling(bad, notice) => {
-            json!([step("red", None), step("orange", Some(bad)), step("green", Some(notice))])
+            vec![("red", None), ("orange", Some(bad)), ("green", Some(notice))]
         }
-    }
+        Thresholds::Least(least) => vec![("red", None), ("green", Some(least))],
+        Thresholds::Below(bad) => vec![("green", None), ("red", Some(bad))],
+    };
+    steps.iter().map(|(colour, value)| json!({ "color": colour, "value": value })).collect()
 }
 
 fn custom(shape: Shape) -> Value {
@@ -233,19 +235,13 @@ fn overrides(panel: &Panel) -> Value {
     if panel.shape != Shape::Table {
         return json!([]);
     }
-    json!([
-        {
-            "matcher": { "id": "byName", "options": "session" },
-            "properties": [{ "id": "links", "value": [{
-                "title": "This session in the admin API", "targetBlank": true,
-                "url": "http://${__data.fields.instance}/api/sessions/${__data.fields.session}",
-            }] }],
-        },
-        {
-            "matcher": { "id": "byRegexp", "options": "instance|session|stream|direction" },
-            "properties": [{ "id": "unit", "value": "string" }],
-        },
-    ])
+    json!([{
+        "matcher": { "id": "byName", "options": "session" },
+        "properties": [{ "id": "links", "value": [{
+            "title": "This session in the admin API", "targetBlank": true,
+            "url": "http://${__data.fields.instance}/api/sessions/${__data.fields.session}",
+        }] }],
+    }])
 }
 
 fn transformations(panel: &Panel) -> Value {

@@ -146,7 +146,8 @@ pub(super) fn alerts() -> Vec<Alert> {
             held_for: "2m",
             severity: Severity::Critical,
             summary: "Failed requests use up a month's budget in two days",
-            description: "{{ $value | humanizePercentage }} of the requests of the last five minutes were answered 5xx; 0.1 % may be.",
+            description: "{{ $value | humanizePercentage }} of the requests of the last five minutes were \
+             answered 5xx; 0.1 % may be.",
         },
         Alert {
             name: "StagedoorErrorBudgetSlowBurn",
@@ -154,7 +155,8 @@ pub(super) fn alerts() -> Vec<Alert> {
             held_for: "15m",
             severity: Severity::Warning,
             summary: "Failed requests use up a month's budget in five days",
-            description: "{{ $value | humanizePercentage }} of the requests of the last half hour were answered 5xx; 0.1 % may be.",
+            description: "{{ $value | humanizePercentage }} of the requests of the last half hour were \
+             answered 5xx; 0.1 % may be.",
         },
         Alert {
             name: "StagedoorCertificateExpiresSoon",
@@ -181,7 +183,8 @@ pub(super) fn alerts() -> Vec<Alert> {
             held_for: "10m",
             severity: Severity::Warning,
             summary: "Messages to {{ $labels.actor }} actors wait too long",
-            description: "One of a hundred waits {{ $value | humanizeDuration }} or more on {{ $labels.instance }}.",
+            description: "One of a hundred waits {{ $value | humanizeDuration }} or more on {{ \
+             $labels.instance }}.",
         },
         Alert {
             name: "StagedoorActorPanics",
@@ -189,7 +192,8 @@ pub(super) fn alerts() -> Vec<Alert> {
             held_for: "",
             severity: Severity::Warning,
             summary: "An actor of kind {{ $labels.actor }} panicked",
-            description: "{{ $value | humanize }} in ten minutes on {{ $labels.instance }}; the log names the place.",
+            description: "{{ $value | humanize }} in ten minutes on {{ $labels.instance }}; the log names the \
+             place.",
         },
         Alert {
             name: "StagedoorFlowControlStalled",
@@ -200,7 +204,8 @@ pub(super) fn alerts() -> Vec<Alert> {
             held_for: "15m",
             severity: Severity::Info,
             summary: "More than half of the open streams wait for a window",
-            description: "Clients of {{ $labels.instance }} read slower than it could send ({{ $labels.scope }} windows).",
+            description: "Clients of {{ $labels.instance }} read slower than it could send ({{ $labels.scope \
+             }} windows).",
         },
         Alert {
             name: "StagedoorAbuse",
@@ -228,7 +233,8 @@ pub(super) fn alerts() -> Vec<Alert> {
             held_for: "10m",
             severity: Severity::Warning,
             summary: "Descriptors run out",
-            description: "{{ $value | humanizePercentage }} of those {{ $labels.instance }} may open are in use.",
+            description: "{{ $value | humanizePercentage }} of those {{ $labels.instance }} may open are in \
+             use.",
         },
         Alert {
             name: "StagedoorDrainStuck",
@@ -240,7 +246,8 @@ pub(super) fn alerts() -> Vec<Alert> {
             held_for: "10m",
             severity: Severity::Warning,
             summary: "A drain has not ended for ten minutes",
-            description: "{{ $value }} sessions of {{ $labels.instance }} are left; `stagedoor top` lists them.",
+            description: "{{ $value }} sessions of {{ $labels.instance }} are left; `stagedoor top` lists \
+             them.",
         },
     ]
 }

@@ -10,7 +10,8 @@ pub(super) fn board() -> Board {
     Board {
         uid: "stagedoor-sessions",
         title: "Stagedoor / Sessions and streams",
-        description: "Connections and the streams on them: how many, how they end, what they wait for, which stand out.",
+        description: "Connections and the streams on them: how many, how they end, what they wait for, \
+             which stand out.",
         rows: vec![
             Row::new("Where the time went", waits()),
             Row::new("Sessions", sessions()),
@@ -26,14 +27,36 @@ fn waits() -> Vec<Panel> {
     let all_causes = sum("", &rate(&p::STREAM_WAIT_SECONDS));
     let upstream_or_handler = sum("route, on", &rate(&p::STREAM_WAIT_SECONDS));
     vec![
-        Panel::new(Shape::Parts, "Where the time went", Unit::Count, "Seconds of stream life a second, by what they were spent on. The height is the mean number of open streams; docs/observability.md says what each cause means and whose it is.")
-            .query("{{on}}", by_cause.clone()),
-        Panel::new(Shape::Parts, "Where the time went, in shares", Unit::Share, "The same as parts of the whole.")
-            .query("{{on}}", format!("{by_cause} / on () group_left () {all_causes}")),
-        Panel::lines("By route and cause", Unit::Count, "The same for each route: a slow handler and a slow client look alike in a duration and not here.")
-            .query("{{route}} {{on}}", upstream_or_handler),
-        Panel::lines("Flow-control stall", Unit::Count, "Seconds a second that senders stood before a closed window with octets queued. One: one sender stood all the time.")
-            .query("{{scope}}", sum("scope", &rate(&c::H2_FLOW_STALLED_SECONDS))),
+        Panel::new(
+            Shape::Parts,
+            "Where the time went",
+            Unit::Count,
+            "Seconds of stream life a second, by what they were spent on. The height is the mean \
+             number of open streams; docs/observability.md says what each cause means and whose \
+             it is.",
+        )
+        .query("{{on}}", by_cause.clone()),
+        Panel::new(
+            Shape::Parts,
+            "Where the time went, in shares",
+            Unit::Share,
+            "The same as parts of the whole.",
+        )
+        .query("{{on}}", format!("{by_cause} / on () group_left () {all_causes}")),
+        Panel::lines(
+            "By route and cause",
+            Unit::Count,
+            "The same for each route: a slow handler and a slow client look alike in a duration \
+             and not here.",
+        )
+        .query("{{route}} {{on}}", upstream_or_handler),
+        Panel::lines(
+            "Flow-control stall",
+            Unit::Count,
+            "Seconds a second that senders stood before a closed window with octets queued. One: \
+             one sender stood all the time.",
+        )
+        .query("{{scope}}", sum("scope", &rate(&c::H2_FLOW_STALLED_SECONDS))),
     ]
 }
 
@@ -41,18 +64,42 @@ fn sessions() -> Vec<Panel> {
     vec![
         Panel::new(Shape::Parts, "Sessions by protocol", Unit::Count, "Open connections.")
             .query("{{protocol}}", sum("protocol", &all(&c::SESSIONS_ACTIVE))),
-        Panel::lines("Sessions opened and closed", Unit::Events, "Starts a second, and ends a second by cause. The causes are in docs/metrics.md.")
-            .query("opened", sum("", &rate(&c::SESSIONS_OPENED)))
-            .query("closed: {{reason}}", sum("reason", &rate(&c::SESSIONS_CLOSED))),
-        Panel::new(Shape::Heatmap, "Session lifetime", Unit::Seconds, "How old sessions were when they closed.")
-            .query("{{le}}", buckets(&c::SESSION_LIFETIME, "")),
-        Panel::lines("Streams a session carried", Unit::Count, "Mean over the sessions that closed. About one: clients do not reuse their connections.")
-            .query("{{listener}}", mean(&c::SESSION_LIFETIME_STREAMS, "listener")),
-        Panel::lines("Unsent octets and memory", Unit::Bytes, "Octets accepted for sending and not yet written, and memory charged to sessions, of all sessions.")
-            .query("{{listener}} unsent", sum("listener", &all(&c::WRITE_QUEUE_BYTES)))
-            .query("{{listener}} memory", sum("listener", &all(&c::SESSION_MEMORY))),
-        Panel::lines("PING round trip p95", Unit::Seconds, "Of our own PING frames, sent when a session with open streams was silent for a minute.")
-            .query("p95", quantile("0.95", &c::H2_PING_RTT, "")),
+        Panel::lines(
+            "Sessions opened and closed",
+            Unit::Events,
+            "Starts a second, and ends a second by cause. The causes are in docs/metrics.md.",
+        )
+        .query("opened", sum("", &rate(&c::SESSIONS_OPENED)))
+        .query("closed: {{reason}}", sum("reason", &rate(&c::SESSIONS_CLOSED))),
+        Panel::new(
+            Shape::Heatmap,
+            "Session lifetime",
+            Unit::Seconds,
+            "How old sessions were when they closed.",
+        )
+        .query("{{le}}", buckets(&c::SESSION_LIFETIME, "")),
+        Panel::lines(
+            "Streams a session carried",
+            Unit::Count,
+            "Mean over the sessions that closed. About one: clients do not reuse their \
+             connections.",
+        )
+        .query("{{listener}}", mean(&c::SESSION_LIFETIME_STREAMS, "listener")),
+        Panel::lines(
+            "Unsent octets and memory",
+            Unit::Bytes,
+            "Octets accepted for sending and not yet written, and memory charged to sessions, of \
+             all sessions.",
+        )
+        .query("{{listener}} unsent", sum("listener", &all(&c::WRITE_QUEUE_BYTES)))
+        .query("{{listener}} memory", sum("listener", &all(&c::SESSION_MEMORY))),
+        Panel::lines(
+            "PING round trip p95",
+            Unit::Seconds,
+            "Of our own PING frames, sent when a session with open streams was silent for a \
+             minute.",
+        )
+        .query("p95", quantile("0.95", &c::H2_PING_RTT, "")),
     ]
 }
 
@@ -97,17 +144,42 @@ fn limits() -> Vec<Panel> {
 fn tables() -> Vec<Panel> {
     let busiest = sum("instance, session", &rate(&p::SESSION_BYTES));
     vec![
-        Panel::table("Busiest sessions", Unit::BytesPerSecond, "Tracked sessions by octets a second, both ways.").query("", top(&busiest)),
-        Panel::table("Largest unsent queues", Unit::Bytes, "Tracked sessions by octets that wait to be sent.")
-            .query("", top(&all(&p::SESSION_WRITE_QUEUE_BYTES))),
-        Panel::table("Most open streams", Unit::Count, "Tracked sessions by open streams.").query("", top(&all(&p::SESSION_STREAMS_ACTIVE))),
-        Panel::table("Longest silent sessions", Unit::Seconds, "Tracked sessions by the time since they last moved an octet.")
-            .query("", top(&all(&p::SESSION_IDLE_SECONDS))),
-        Panel::table("Longest stalled streams", Unit::Seconds, "Tracked streams by how long they have waited for a window; zero where they do not.")
-            .query("", top(&all(&p::STREAM_STALLED_SECONDS))),
-        Panel::table("Oldest streams", Unit::Seconds, "Tracked streams by age.").query("", top(&all(&p::STREAM_AGE_SECONDS))),
-        Panel::lines("Rows in the tables", Unit::Count, "Rows shown now.").query("{{scope}}", sum("scope", &all(&p::METRICS_TRACKED))),
-        Panel::lines("Left out of the tables", Unit::Events, "Sessions and streams that ended without a row, by cause. Short ones are left out on purpose; for cap and churn, narrow by listener or look at the admin API.")
-            .query("{{scope}} {{result}}", sum("scope, result", &rate(&p::METRICS_UNTRACKED))),
+        Panel::table(
+            "Busiest sessions",
+            Unit::BytesPerSecond,
+            "Tracked sessions by octets a second, both ways.",
+        )
+        .query("", top(&busiest)),
+        Panel::table(
+            "Largest unsent queues",
+            Unit::Bytes,
+            "Tracked sessions by octets that wait to be sent.",
+        )
+        .query("", top(&all(&p::SESSION_WRITE_QUEUE_BYTES))),
+        Panel::table("Most open streams", Unit::Count, "Tracked sessions by open streams.")
+            .query("", top(&all(&p::SESSION_STREAMS_ACTIVE))),
+        Panel::table(
+            "Longest silent sessions",
+            Unit::Seconds,
+            "Tracked sessions by the time since they last moved an octet.",
+        )
+        .query("", top(&all(&p::SESSION_IDLE_SECONDS))),
+        Panel::table(
+            "Longest stalled streams",
+            Unit::Seconds,
+            "Tracked streams by how long they have waited for a window; zero where they do not.",
+        )
+        .query("", top(&all(&p::STREAM_STALLED_SECONDS))),
+        Panel::table("Oldest streams", Unit::Seconds, "Tracked streams by age.")
+            .query("", top(&all(&p::STREAM_AGE_SECONDS))),
+        Panel::lines("Rows in the tables", Unit::Count, "Rows shown now.")
+            .query("{{scope}}", sum("scope", &all(&p::METRICS_TRACKED))),
+        Panel::lines(
+            "Left out of the tables",
+            Unit::Events,
+            "Sessions and streams that ended without a row, by cause. Short ones are left out on \
+             purpose; for cap and churn, narrow by listener or look at the admin API.",
+        )
+        .query("{{scope}} {{result}}", sum("scope, result", &rate(&p::METRICS_UNTRACKED))),
     ]
 }

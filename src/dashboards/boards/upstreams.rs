@@ -39,14 +39,30 @@ fn endpoints() -> Vec<Panel> {
 
 fn requests() -> Vec<Panel> {
     vec![
-        Panel::new(Shape::Parts, "Requests by code", Unit::Requests, "Finished requests a second; 0 where no answer came.")
-            .query("{{upstream}} {{code}}", sum("upstream, code", &rate(&p::UPSTREAM_REQUESTS))),
+        Panel::new(
+            Shape::Parts,
+            "Requests by code",
+            Unit::Requests,
+            "Finished requests a second; 0 where no answer came.",
+        )
+        .query("{{upstream}} {{code}}", sum("upstream, code", &rate(&p::UPSTREAM_REQUESTS))),
         Panel::lines("Duration", Unit::Seconds, "From the request sent to the last octet from the upstream.")
-            .query_with_exemplars("{{upstream}} p50", quantile("0.5", &p::UPSTREAM_REQUEST_DURATION, "upstream"))
-            .query_with_exemplars("{{upstream}} p95", quantile("0.95", &p::UPSTREAM_REQUEST_DURATION, "upstream")),
-        Panel::lines("In flight and waiting", Unit::Count, "Requests on their way, and requests that wait for a free stream. Waiting ones ask for more connections or more streams on each.")
-            .query("{{upstream}} in flight", sum("upstream", &all(&p::UPSTREAM_REQUESTS_ACTIVE)))
-            .query("{{upstream}} waiting", sum("upstream", &all(&p::UPSTREAM_REQUESTS_PENDING))),
+            .query_with_exemplars(
+                "{{upstream}} p50",
+                quantile("0.5", &p::UPSTREAM_REQUEST_DURATION, "upstream"),
+            )
+            .query_with_exemplars(
+                "{{upstream}} p95",
+                quantile("0.95", &p::UPSTREAM_REQUEST_DURATION, "upstream"),
+            ),
+        Panel::lines(
+            "In flight and waiting",
+            Unit::Count,
+            "Requests on their way, and requests that wait for a free stream. Waiting ones ask \
+             for more connections or more streams on each.",
+        )
+        .query("{{upstream}} in flight", sum("upstream", &all(&p::UPSTREAM_REQUESTS_ACTIVE)))
+        .query("{{upstream}} waiting", sum("upstream", &all(&p::UPSTREAM_REQUESTS_PENDING))),
         Panel::lines("Retries", Unit::Events, "Decisions about a second attempt, by outcome.")
             .query("{{upstream}} {{result}}", sum("upstream, result", &rate(&p::UPSTREAM_RETRIES))),
     ]
