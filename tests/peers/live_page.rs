@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::support::browser::Browser;
 use crate::support::client::{Client, Failed, Speaks, next_octets, nothing};
 use crate::support::peers::find;
-use crate::support::raw::{DATA, GOAWAY, RST_STREAM, Raw};
+use crate::support::raw::{DATA, GOAWAY, HEADERS, RST_STREAM, Raw};
 use crate::support::{Gateway, run};
 
 /// The one session of the cleartext listener: its row.
@@ -102,6 +102,7 @@ fn a_hostile_path_is_text_and_its_stream_is_reset_by_its_button() {
         let mut peer = Raw::connect(gateway.plain, 0);
         let path = "/<img/src=x/onerror=document.title='owned'>\u{202e}fdp";
         peer.request(1, "GET", path, true);
+        peer.next_of(HEADERS);
 
         let mut browser = open(&gateway, &chromium).await;
         let id = id_of_row(&mut browser).await;

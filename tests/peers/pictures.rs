@@ -15,10 +15,10 @@ use crate::support::Gateway;
 use crate::support::browser::Browser;
 use crate::support::client::{Client, Speaks, Upload, fed, next_octets, nothing};
 use crate::support::peers::find;
-use crate::support::raw::Raw;
+use crate::support::raw::{HEADERS, Raw};
 
 /// Updates of the page before the first picture, so that its curves have a shape; one comes each second.
-const UPDATES: u32 = 45;
+const UPDATES: u32 = 40;
 
 #[test]
 fn pictures_of_the_live_page() {
@@ -114,18 +114,30 @@ impl Traffic {
             self.again(Client::connect(gateway, speaks).await, "/bytes/3000");
             self.again(Client::connect(gateway, speaks).await, "/delay/0.05");
         }
-        // A body that does not come, an answer nobody reads: the peer's stream window, then its connection's.
+        // A body that does not come; an answer nobody reads: the peer's stream window, its connection's, its socket.
         for speaks in [Speaks::H2, Speaks::Http1] {
             let (sender, body) = fed();
             self.uploads.push(sender);
             let client = Client::connect(gateway, speaks).await;
             self.upload(client, "/count", body);
         }
-        for (window, streams) in [(0, 1), (20_000, 2), (65_535, 3), (1 << 20, 2), (1 << 20, 1)] {
+        for (window, streams, connection) in [
+            (0, 1, 0),
+            (20_000, 2, 0),
+            (1 << 20, 3, 0),
+            (1 << 20, 1, 0),
+            (1 << 28, 1, 1 << 28),
+            (1 << 28, 2, 1 << 28),
+        ] {
             let mut peer = Raw::connect(gateway.plain, window);
+            if connection > 0 {
+                peer.window_update(0, connection);
+            }
             for stream in 0..streams {
                 peer.request(2 * stream + 1, "GET", "/bytes/50000000", true);
             }
+            // On the way SETTINGS are acknowledged, which is owed.
+            peer.next_of(HEADERS);
             self.silent.push(peer);
         }
         // Nothing at all.
