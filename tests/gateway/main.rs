@@ -1,7 +1,7 @@
 //! The whole gateway over sockets: the compiled binary, real TLS, other people's clients.
 //!
 //! One file an idea: the demo's paths, bodies, faults, drain, start-up, protocol selection, observation,
-//! files, the commands `get` and `bench`, the short soak, and programs of others.
+//! files, the commands `get` and `bench`, those that look at a running gateway, the short soak, and programs of others.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails, in its helpers too")]
 
@@ -22,3 +22,5 @@ mod observation;
 mod programs;
 mod soak;
 mod startup;
+mod terminal;
+mod terminal_strange;

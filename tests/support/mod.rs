@@ -11,6 +11,7 @@ pub(crate) mod embedded;
 pub(crate) mod exposition;
 pub(crate) mod peers;
 pub(crate) mod raw;
+pub(crate) mod typed;
 pub(crate) mod written;
 
 use std::future::Future;
