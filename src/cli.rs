@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::logs::LogArgs;
 use crate::terminal::args::Look;
 
 /// An HTTP/2 gateway built of actors: every session and every stream visible while it lives.
@@ -37,6 +38,8 @@ pub(crate) enum Command {
     /// Look at a running gateway.
     #[command(flatten)]
     Look(Look),
+    /// Write boards for Grafana and rules for Prometheus into a directory.
+    Dashboards(DashboardsArgs),
 }
 
 /// What every command that serves is told.
@@ -54,6 +57,8 @@ pub(crate) struct ServingArgs {
     /// What is logged to stderr: a level or targets with levels, as in info,hyper=debug [default: info]
     #[arg(long, value_name = "FILTER")]
     pub(crate) log: Option<String>,
+    #[command(flatten)]
+    pub(crate) logs: LogArgs,
 }
 
 #[derive(Args, Debug, Default)]
@@ -154,6 +159,23 @@ pub(crate) struct BenchArgs {
     /// The figures as JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+README.md in the directory says how to start Prometheus and Grafana with the files.
+
+Exit codes:
+  0    every file is there as it should be
+  1    files there say something else, and nothing was written (see --force)
+  3    the directory could not be read or written")]
+pub(crate) struct DashboardsArgs {
+    /// The directory; it is made when it is not there
+    #[arg(value_name = "DIR")]
+    pub(crate) dir: PathBuf,
+    /// Write over files that say something else
+    #[arg(long)]
+    pub(crate) force: bool,
 }
 
 /// How long a load lasts.

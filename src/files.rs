@@ -47,5 +47,6 @@ pub(crate) fn site(args: &FilesArgs) -> Result<Site, Failure> {
             admin: args.serving.admin.map_or(AdminPlan::None, AdminPlan::At),
         },
         workers: args.serving.workers,
+        logs: args.serving.logs.clone(),
     })
 }

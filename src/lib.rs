@@ -28,16 +28,22 @@
 //! # }
 //! ```
 
+pub mod access;
 pub mod admin;
 pub mod demo;
 pub mod devca;
+pub mod filter;
 mod lifecycle;
+#[cfg(feature = "otlp")]
+pub mod otlp;
 mod seen;
 
 pub use lifecycle::{Lifecycle, ServerSlot, Stage};
 pub use stagedoor_actors::client;
 pub use stagedoor_actors::facade::{self, HttpRequest, HttpResponse, IntoResponse, handler};
 pub use stagedoor_actors::files;
+pub use stagedoor_actors::redact::Redact;
+pub use stagedoor_actors::trace::{self, TraceContext};
 pub use stagedoor_actors::{
     BindError, Body, BodyError, Budgets, Closed, DrainProgress, Expectation, Http2Options, Limit, Limits,
     ListenerConfig, MaxAge, OverloadLimits, Phase, Rate, Reply, Request, RequestBody, Response,

@@ -7,11 +7,13 @@ mod allocator;
 mod banner;
 mod bench;
 mod cli;
+mod dashboards;
 mod failure;
 mod files;
 mod get;
 mod listen;
 mod log;
+mod logs;
 mod output;
 mod reach;
 mod resources;
@@ -29,6 +31,7 @@ use clap::Parser as _;
 use banner::Colour;
 use cli::{Cli, Command};
 use failure::{Exit, Failure};
+use logs::Tracing;
 use say::say;
 use terminal::args::Look;
 
@@ -60,14 +63,22 @@ fn run(command: Command, started: Instant) -> Result<(), Failure> {
         // It has the terminal to itself.
         Command::Look(Look::Top(_)) => "off",
         // What goes wrong there is said in words of their own.
-        Command::Get(_) | Command::Bench(_) | Command::Look(_) => "error",
+        Command::Get(_) | Command::Bench(_) | Command::Look(_) | Command::Dashboards(_) => "error",
     };
-    log::start(log, colour == Colour::On)?;
-    match command {
-        Command::Serve(args) => serve::run(serve::demo(&args), colour, started),
-        Command::Files(args) => serve::run(files::site(&args)?, colour, started),
+    let tracing = Tracing::start(match &command {
+        Command::Serve(args) => Some(&args.serving.logs),
+        Command::Files(args) => Some(&args.serving.logs),
+        Command::Get(_) | Command::Bench(_) | Command::Look(_) | Command::Dashboards(_) => None,
+    })?;
+    let log = log::start(log, colour == Colour::On, &tracing)?;
+    let result = match command {
+        Command::Serve(args) => serve::run(serve::demo(&args), &log, colour, started),
+        Command::Files(args) => serve::run(files::site(&args)?, &log, colour, started),
         Command::Get(args) => get::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Look(look) => terminal::run(&look),
-    }
+        Command::Dashboards(args) => dashboards::run(&args),
+    };
+    tracing.finish();
+    result
 }

@@ -6,10 +6,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use stagedoor::access::AccessLog;
 use stagedoor::admin::Admin;
 use stagedoor::demo::{self, Demo};
 use stagedoor::devca::{self, DevCertificate};
 use stagedoor::files::Directory;
+use stagedoor::filter::LogHandle;
 use stagedoor::{
     DrainProgress, Lifecycle, Limits, ListenerConfig, Metrics, OverloadLimits, ServerBuilder, ServerHandle,
     ServerSlot, ServiceFactory, Stage, StartError,
@@ -19,6 +21,7 @@ use crate::banner::{Banner, Colour, Shown};
 use crate::cli::ServeArgs;
 use crate::failure::{Exit, Failure};
 use crate::listen::{self, AdminPlan, Plan, Wanted};
+use crate::logs::{self, LogArgs};
 use crate::resources;
 use crate::say::say;
 use crate::signals::StopSignals;
@@ -37,6 +40,7 @@ pub(crate) struct Site {
     pub(crate) content: Content,
     pub(crate) wanted: Wanted,
     pub(crate) workers: Option<u16>,
+    pub(crate) logs: LogArgs,
 }
 
 /// What the public and the plain listener serve.
@@ -55,7 +59,7 @@ pub(crate) fn demo(args: &ServeArgs) -> Site {
         (false, None) => AdminPlan::BuiltIn,
     };
     let wanted = Wanted { public: args.public, public_flag: "--public", plain: args.serving.plain, admin };
-    Site { content: Content::Demo, wanted, workers: args.serving.workers }
+    Site { content: Content::Demo, wanted, workers: args.serving.workers, logs: args.serving.logs.clone() }
 }
 
 impl Content {
@@ -87,7 +91,10 @@ impl Content {
 ///
 /// # Errors
 /// What keeps it from serving.
-pub(crate) fn run(site: Site, colour: Colour, started: Instant) -> Result<(), Failure> {
+pub(crate) fn run(site: Site, log: &LogHandle, colour: Colour, started: Instant) -> Result<(), Failure> {
+    // The admin paths will change what is logged.
+    let _ = log;
+    let access = site.logs.access()?;
     let sessions = resources::raise_and_count_sessions();
     let state = devca::state_dir().map_err(no_certificate)?;
     let certificate = devca::load_or_make(&state).map_err(no_certificate)?;
@@ -104,12 +111,17 @@ pub(crate) fn run(site: Site, colour: Colour, started: Instant) -> Result<(), Fa
         shown: site.content.shown(),
         server,
         metrics,
+        access: access.clone(),
         workers,
         sessions,
         resident: resources::resident_limit(),
         certificate,
     };
-    actix_rt::System::new().block_on(gateway.run(&site.wanted, colour, started))
+    let result = actix_rt::System::new().block_on(gateway.run(&site.wanted, colour, started));
+    if let Some(access) = &access {
+        logs::finish(access);
+    }
+    result
 }
 
 fn no_certificate(error: devca::Error) -> Failure {
@@ -127,6 +139,7 @@ struct Gateway {
     shown: Shown,
     server: ServerSlot,
     metrics: Metrics,
+    access: Option<AccessLog>,
     workers: usize,
     /// Of all listeners together.
     sessions: usize,
@@ -173,6 +186,9 @@ impl Gateway {
         loop {
             let limits = OverloadLimits { sessions: Some(self.sessions), resident: self.resident };
             let mut builder = ServerBuilder::new(self.metrics.clone(), self.workers).overload(limits);
+            if let Some(access) = &self.access {
+                builder = builder.observe(access.observer());
+            }
             for plan in plans.iter() {
                 builder = self.add(builder, plan)?;
             }

@@ -18,11 +18,16 @@ use tokio_rustls::TlsAcceptor;
 use crate::client;
 use crate::close::CloseSession;
 use crate::config::ListenerConfig;
-use crate::listener::{Ledger, SessionEnded};
+use crate::envelope::{Watched, Whose};
+use crate::listener::{Ledger, SessionEnded, Supervisor};
 use crate::postmortem::PostMortems;
 use crate::service::{Reply, Request, Response, Service};
 use crate::session::{Entrance, Observer, Session};
+use crate::tap::TapSink;
 use crate::transport::{Io, Raw};
+
+/// The name of the listener through which the process is looked at.
+pub const ADMIN: &str = "admin";
 
 /// Sessions of one arbiter, over all listeners.
 #[derive(Default)]
@@ -31,12 +36,34 @@ pub(crate) struct Arena {
     next: Cell<u64>,
     pub(crate) sessions: RefCell<HashMap<u64, Entry>>,
     pub(crate) post_mortems: Arc<PostMortems>,
+    /// Who watches the frames of every session, those to come too.
+    watchers: RefCell<Vec<TapSink>>,
 }
 
 /// A session as its arbiter keeps it.
 pub(crate) struct Entry {
-    pub(crate) addr: Addr<Session>,
+    pub(crate) addr: Watched<Session>,
     pub(crate) listener: ListenerId,
+}
+
+/// Who hears that a session ended.
+#[derive(Clone)]
+pub(crate) enum Ends {
+    /// The listener it came through.
+    Ours(Watched<Supervisor>),
+    /// Whom the embedder named.
+    Theirs(Recipient<SessionEnded>),
+}
+
+impl Ends {
+    /// Tells it. One message a session, and sessions are bounded.
+    pub(crate) fn tell(&self, ended: SessionEnded) {
+        match self {
+            Self::Ours(supervisor) => supervisor.tell(ended),
+            #[allow(clippy::disallowed_methods)]
+            Self::Theirs(recipient) => recipient.do_send(ended),
+        }
+    }
 }
 
 thread_local! {
@@ -73,6 +100,18 @@ impl Arena {
                 (metrics, arena)
             }
         }
+    }
+
+    /// Somebody watches the frames of every session that opens from now on.
+    pub(crate) fn watch(&self, sink: TapSink) {
+        self.watchers.borrow_mut().push(sink);
+    }
+
+    /// Who does.
+    pub(crate) fn watchers(&self) -> Vec<TapSink> {
+        let mut watchers = self.watchers.borrow_mut();
+        watchers.retain(|sink| !sink.is_gone());
+        watchers.clone()
     }
 
     fn next_id(&self) -> SessionId {
@@ -130,7 +169,7 @@ pub struct Host {
     pub(crate) tls: Option<TlsAcceptor>,
     pub(crate) arena: Rc<Arena>,
     pub(crate) ledger: Option<Arc<Ledger>>,
-    pub(crate) on_end: RefCell<Option<Recipient<SessionEnded>>>,
+    pub(crate) on_end: RefCell<Option<Ends>>,
     pub(crate) openings: Rc<Openings>,
 }
 
@@ -193,7 +232,7 @@ impl Host {
 
     /// Whom to tell when a session of this host ended.
     pub fn tell_ends_to(&self, recipient: Recipient<SessionEnded>) {
-        *self.on_end.borrow_mut() = Some(recipient);
+        *self.on_end.borrow_mut() = Some(Ends::Theirs(recipient));
     }
 
     /// Lets `observer` hear what happens on each session that begins from now on, on the session's arbiter.
@@ -215,8 +254,10 @@ impl Host {
 
     pub(crate) fn enter(self: &Rc<Self>, entrance: Entrance) -> Addr<Session> {
         let id = self.arena.next_id();
-        let addr = Session::new(Rc::clone(self), id, entrance).start();
-        let entry = Entry { addr: addr.clone(), listener: self.listener };
+        let session = Session::new(Rc::clone(self), id, entrance);
+        let whose = Whose::Session(session.stats());
+        let addr = session.start();
+        let entry = Entry { addr: Watched::new(addr.clone(), whose), listener: self.listener };
         self.arena.sessions.borrow_mut().insert(id.number, entry);
         if let Some(oldest) = self.openings.enter(id.number, &addr) {
             // One message a session, from which nothing else will come.
@@ -250,10 +291,17 @@ impl Host {
     /// Starts a session of a client.
     pub(crate) fn spawn_client(&self, session: impl FnOnce(SessionId) -> Session) -> Addr<Session> {
         let id = self.arena.next_id();
-        let addr = session(id).start();
-        let entry = Entry { addr: addr.clone(), listener: self.listener };
+        let session = session(id);
+        let whose = Whose::Session(session.stats());
+        let addr = session.start();
+        let entry = Entry { addr: Watched::new(addr.clone(), whose), listener: self.listener };
         self.arena.sessions.borrow_mut().insert(id.number, entry);
         addr
+    }
+
+    /// Its sessions are clients' and not those of whoever runs the process.
+    pub(crate) fn is_public(&self) -> bool {
+        &*self.name != ADMIN
     }
 
     pub(crate) fn live(&self) -> &LiveSessions {

@@ -9,6 +9,7 @@
 
 mod clock;
 mod convert;
+mod envelope;
 mod host;
 mod link;
 mod overload;
@@ -30,6 +31,7 @@ pub mod server;
 pub mod service;
 pub mod session;
 pub mod stream;
+pub mod tap;
 pub mod trace;
 pub mod transport;
 pub mod tunnel;
@@ -40,12 +42,14 @@ pub use close::CloseSession;
 pub use config::{
     ConfigError, Http2Options, Limits, ListenerConfig, MaxAge, Problem, StreamTimeouts, Timeouts, Windows,
 };
-pub use host::Host;
+pub use host::{ADMIN, Host};
 pub use listener::SessionEnded;
 pub use overload::OverloadLimits;
 pub use postmortem::PostMortems;
 pub use redact::Redact;
-pub use server::{BindError, DrainProgress, ReconfigureError, ServerBuilder, ServerHandle, StartError};
+pub use server::{
+    BindError, DrainProgress, NoTap, ReconfigureError, ServerBuilder, ServerHandle, StartError,
+};
 pub use service::{Expectation, Reply, Request, Response, Service, ServiceFactory};
 pub use session::{
     Acknowledged, Answer, EventStream, GoAway, Handshaking, Observer, ObserverFactory, Pong, ResetStream,

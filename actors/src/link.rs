@@ -137,6 +137,8 @@ pub(crate) struct Link {
     /// The session is in its turn and will look at the queue by itself.
     in_turn: Cell<bool>,
     now: Cell<Instant>,
+    /// When something was first said between turns.
+    stirred: Cell<Option<Instant>>,
     /// A field that a message has once is refused the second time (the listener's choice).
     pub(crate) strict: Cell<bool>,
     /// The client takes pushed responses (RFC 9113 §8.4).
@@ -170,6 +172,7 @@ impl Link {
             waker: RefCell::new(Waker::noop().clone()),
             in_turn: Cell::new(false),
             now: Cell::new(now),
+            stirred: Cell::new(None),
             strict: Cell::new(true),
             push_allowed: Cell::new(false),
             watched: RefCell::default(),
@@ -221,7 +224,15 @@ impl Link {
         if self.over.get() {
             return self.hush();
         }
+        if self.stirred.get().is_none() {
+            self.stirred.set(Some(crate::clock::now()));
+        }
         self.waker.borrow().wake_by_ref();
+    }
+
+    /// When the first message since the last turn was said, if that was between turns.
+    pub(crate) fn take_stirred(&self) -> Option<Instant> {
+        self.stirred.take()
     }
 
     /// Drops what nobody will hear; what goes may say something in its turn.

@@ -9,13 +9,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use actix::prelude::*;
 use stagedoor_metrics::{CloseReason, Metrics, Role, SessionId, SessionStats};
 use stagedoor_protocol::ErrorCode;
 use tokio::sync::Notify;
 
 use crate::clock;
 use crate::close::CloseSession;
+use crate::envelope::Watched;
 use crate::worker::{CloseOne, Worker};
 
 /// How often it looks while something strains, or while resident memory is limited.
@@ -164,7 +164,7 @@ fn resume(most: usize) -> usize {
 }
 
 /// Watches over a server until it stops. `kept` names the listeners whose sessions are left alone.
-pub(crate) async fn guard(overload: Arc<Overload>, workers: Arc<[Addr<Worker>]>, kept: Vec<String>) {
+pub(crate) async fn guard(overload: Arc<Overload>, workers: Arc<[Watched<Worker>]>, kept: Vec<String>) {
     loop {
         if overload.is_busy() {
             tokio::time::timeout(PACE, overload.roused.notified()).await.ok();
@@ -184,7 +184,7 @@ pub(crate) async fn guard(overload: Arc<Overload>, workers: Arc<[Addr<Worker>]>,
 
 /// Closes up to `most` sessions that do nothing, those that have rested longest first. In good order: they are not to
 /// blame, and what a client sends meanwhile is still served.
-async fn shed(metrics: &Metrics, workers: &[Addr<Worker>], kept: &[String], most: usize) {
+async fn shed(metrics: &Metrics, workers: &[Watched<Worker>], kept: &[String], most: usize) {
     let now = clock::now();
     let rests = |stats: &Arc<SessionStats>| {
         stats.role() == Role::Server

@@ -1,6 +1,8 @@
 //! Starting and stopping it all: workers on their arbiters, listeners under their supervisors, and the drain
 //! of cli-and-config.md §3.
 
+mod looking;
+
 use std::net::SocketAddr;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,12 +16,15 @@ use stagedoor_protocol::{Settings, UserError};
 use crate::clock;
 use crate::close::CloseSession;
 use crate::config::{ConfigError, ListenerConfig, Timeouts};
-use crate::listener::{Ledger, Loads, Post, StopAccepting, Supervisor, bind};
+use crate::envelope::{Watched, Whose};
+use crate::listener::{Ledger, Loads, Post, Resume, StopAccepting, Supervisor, bind};
 use crate::overload::{self, Overload, OverloadLimits, Probe};
+use crate::postmortem::PostMortems;
 use crate::service::ServiceFactory;
 use crate::session::{ObserverFactory, ResetStream};
-use crate::view::SessionView;
-use crate::worker::{Change, CloseAll, CloseIdle, CloseOne, Reconfigure, ResetOne, Serve, Sessions, Worker};
+use crate::worker::{Change, CloseAll, CloseIdle, CloseOne, Reconfigure, ResetOne, Serve, Undrain, Worker};
+
+pub use looking::NoTap;
 
 /// How often a drain says how it goes.
 const PROGRESS: Duration = Duration::from_secs(1);
@@ -63,9 +68,12 @@ pub enum StartError {
 }
 
 /// What sessions are told could not be changed.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReconfigureError {
+    /// An address could not be bound again.
+    #[error(transparent)]
+    Bind(Arc<BindError>),
     /// There is no such listener.
     #[error("there is no listener {0:?}")]
     NoListener(String),
@@ -164,14 +172,22 @@ impl ServerBuilder {
             }
             bound.push((config, factory, keep, sockets));
         }
-        let loads: Loads = (0..self.workers).map(|_| AtomicUsize::new(0)).collect();
-        let arbiters: Vec<Arbiter> = (0..self.workers).map(|_| Arbiter::new()).collect();
-        let workers: Arc<[Addr<Worker>]> = arbiters
+        // Those who look must not wait for a handler that is stuck: listeners that are kept have an arbiter of their own.
+        let apart = usize::from(bound.iter().any(|(_, _, keep, _)| *keep));
+        let arbiters = self.workers + apart;
+        let loads: Loads = (0..arbiters).map(|_| AtomicUsize::new(0)).collect();
+        let arbiters: Vec<Arbiter> = (0..arbiters).map(|_| Arbiter::new()).collect();
+        let post_mortems = Arc::<PostMortems>::default();
+        let workers: Arc<[Watched<Worker>]> = arbiters
             .iter()
             .enumerate()
             .map(|(number, arbiter)| {
-                let metrics = self.metrics.clone();
-                Worker::start_in_arbiter(&arbiter.handle(), move |_| Worker::new(metrics, number as u16))
+                let (metrics, post_mortems) = (self.metrics.clone(), Arc::clone(&post_mortems));
+                let whose = Whose::Shard(metrics.shard(number as u16));
+                let addr = Worker::start_in_arbiter(&arbiter.handle(), move |_| {
+                    Worker::new(metrics, number as u16, post_mortems)
+                });
+                Watched::new(addr, whose)
             })
             .collect();
         // The thread that runs the listeners counts in a shard of its own.
@@ -189,14 +205,16 @@ impl ServerBuilder {
             let limits = &config.limits;
             let guarded = (!keep).then(|| Arc::clone(&overload));
             let (sessions, per_address) = (limits.sessions, limits.sessions_per_address);
-            let ledger = Ledger::new(sessions, per_address, Arc::clone(&loads), guarded.clone());
+            let among = if keep { self.workers..self.workers + 1 } else { 0..self.workers };
+            let ledger = Ledger::new(sessions, per_address, Arc::clone(&loads), among, guarded.clone());
             let (linger, drain) = (config.timeouts.linger, config.timeouts.drain);
             let post = Arc::new(Post {
                 name: config.name.clone(),
                 id,
                 metrics: self.metrics.clone(),
                 shard: Arc::clone(&shard),
-                sockets,
+                addresses: addresses.clone(),
+                sockets: Mutex::new(sockets),
                 ledger: Arc::clone(&ledger),
                 workers: Arc::clone(&workers),
                 overload: guarded,
@@ -206,7 +224,8 @@ impl ServerBuilder {
             let config = Arc::new(config);
             // The supervisor's context first, so that sessions can be told whom to tell; it starts to accept
             // when this task yields, after the workers were told what to serve.
-            let supervisor = Supervisor::new(post).start();
+            let whose = Whose::Shard(Arc::clone(&shard));
+            let supervisor = Watched::new(Supervisor::new(post).start(), whose);
             for worker in &*workers {
                 let order = Serve {
                     listener: id,
@@ -215,7 +234,7 @@ impl ServerBuilder {
                     observer: self.observer.clone(),
                     ledger: Arc::clone(&ledger),
                     handshakes: config.limits.handshakes.div_ceil(self.workers),
-                    on_end: supervisor.clone().recipient(),
+                    on_end: supervisor.clone(),
                 };
                 if worker.send(order).await.is_err() {
                     tracing::error!(listener = name, "a worker did not start");
@@ -224,7 +243,14 @@ impl ServerBuilder {
             posts.push(Handle { name, addresses, id, keep, ledger, supervisor, linger, drain });
         }
         let arbiters = Mutex::new(arbiters);
-        Ok(ServerHandle(Arc::new(Inner { metrics: self.metrics, workers, posts, overload, arbiters })))
+        Ok(ServerHandle(Arc::new(Inner {
+            metrics: self.metrics,
+            workers,
+            posts,
+            overload,
+            arbiters,
+            post_mortems,
+        })))
     }
 }
 
@@ -234,17 +260,18 @@ struct Handle {
     id: ListenerId,
     keep: bool,
     ledger: Arc<Ledger>,
-    supervisor: Addr<Supervisor>,
+    supervisor: Watched<Supervisor>,
     linger: Duration,
     drain: Duration,
 }
 
 struct Inner {
     metrics: Metrics,
-    workers: Arc<[Addr<Worker>]>,
+    workers: Arc<[Watched<Worker>]>,
     posts: Vec<Handle>,
     overload: Arc<Overload>,
     arbiters: Mutex<Vec<Arbiter>>,
+    post_mortems: Arc<PostMortems>,
 }
 
 /// A running server; cheap to clone, may be sent anywhere.
@@ -256,20 +283,6 @@ impl ServerHandle {
     pub fn addresses(&self) -> Vec<(String, SocketAddr)> {
         let posts = self.0.posts.iter();
         posts.flat_map(|post| post.addresses.iter().map(|address| (post.name.clone(), *address))).collect()
-    }
-
-    /// Every session of every listener, with its streams, in the order of their ids.
-    pub async fn sessions(&self) -> Vec<SessionView> {
-        let asked = self.0.workers.iter().map(|worker| worker.send(Sessions { number: None }));
-        let mut views: Vec<SessionView> = join_all(asked).await.into_iter().flatten().flatten().collect();
-        views.sort_by_key(|view| view.id.parse::<SessionId>().ok());
-        views
-    }
-
-    /// One session by id.
-    pub async fn session(&self, id: &str) -> Option<SessionView> {
-        let (worker, number) = self.find(id)?;
-        worker.send(Sessions { number: Some(number) }).await.ok()?.pop()
     }
 
     /// Sends a session the order to close; false when there is none of that id.
@@ -327,6 +340,46 @@ impl ServerHandle {
         join_all(told).await.into_iter().flatten().sum()
     }
 
+    /// Takes one listener, or every one that is not kept, out of service: it stops accepting, its sessions are drained
+    /// and cut off after `grace`. Waits for nothing; says how many sessions were told. [`Self::resume`] takes it back.
+    /// # Errors
+    /// [`ReconfigureError::NoListener`].
+    pub async fn pause(&self, listener: Option<&str>, grace: Duration) -> Result<usize, ReconfigureError> {
+        let posts = self.posts(listener)?;
+        join_all(posts.iter().map(|post| post.supervisor.send(StopAccepting))).await;
+        let listeners = posts.iter().map(|post| post.id).collect();
+        let close = CloseAll { listeners, order: CloseSession::new(CloseReason::Drain).with_grace(grace) };
+        let sessions = posts.iter().map(|post| post.ledger.sessions()).sum();
+        join_all(self.0.workers.iter().map(|worker| worker.send(close.clone()))).await;
+        Ok(sessions)
+    }
+
+    /// Lets listeners that were paused accept again.
+    /// # Errors
+    /// [`ReconfigureError::NoListener`]; [`ReconfigureError::Bind`] where an address was taken meanwhile.
+    pub async fn resume(&self, listener: Option<&str>) -> Result<(), ReconfigureError> {
+        let posts = self.posts(listener)?;
+        let listeners: Vec<ListenerId> = posts.iter().map(|post| post.id).collect();
+        let told = self.0.workers.iter().map(|worker| worker.send(Undrain { listeners: listeners.clone() }));
+        join_all(told).await;
+        for post in posts {
+            if let Ok(Err(error)) = post.supervisor.send(Resume).await {
+                return Err(ReconfigureError::Bind(Arc::new(error)));
+            }
+        }
+        Ok(())
+    }
+
+    /// The listener of a name, or all that are not kept.
+    fn posts(&self, listener: Option<&str>) -> Result<Vec<&Handle>, ReconfigureError> {
+        let all = self.0.posts.iter().filter(|post| !post.keep);
+        let Some(name) = listener else { return Ok(all.collect()) };
+        match all.into_iter().find(|post| post.name == name) {
+            Some(post) => Ok(vec![post]),
+            None => Err(ReconfigureError::NoListener(name.to_owned())),
+        }
+    }
+
     /// Closes the server gracefully: stops accepting at once, drains every session for as long as its listener's
     /// `drain` allows, and waits for the last. [`Self::drain`] is the same with times of its own and progress;
     /// listeners that are kept while draining go on until [`Self::stop`].
@@ -335,7 +388,7 @@ impl ServerHandle {
         self.drain(Duration::ZERO, drain.unwrap_or_default(), |_| {}).await;
     }
 
-    fn find(&self, id: &str) -> Option<(&Addr<Worker>, u64)> {
+    fn find(&self, id: &str) -> Option<(&Watched<Worker>, u64)> {
         let id: SessionId = id.parse().ok()?;
         Some((self.0.workers.get(usize::from(id.worker))?, id.number))
     }

@@ -16,16 +16,22 @@ use tokio::net::TcpStream;
 
 use crate::close::CloseSession;
 use crate::config::ListenerConfig;
-use crate::host::{Arena, Host};
-use crate::listener::{Ledger, SessionEnded};
+use crate::envelope::{Counting, Watched, counted};
+use crate::host::{Arena, Ends, Host};
+use crate::listener::{Ledger, Supervisor};
+use crate::postmortem::PostMortems;
 use crate::server::ReconfigureError;
 use crate::service::ServiceFactory;
-use crate::session::{Inspect, ObserverFactory, Session};
+use crate::session::{Inspect, ObserverFactory, Session, Tap};
+use crate::tap::TapSink;
 use crate::transport::Raw;
 use crate::view::SessionView;
 
 /// How long a session may take to say how it stands.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// How often a worker looks how late it is.
+const TICK: Duration = Duration::from_millis(100);
 
 /// See the module.
 pub(crate) struct Worker {
@@ -38,26 +44,46 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    pub(crate) fn new(metrics: Metrics, number: u16) -> Self {
+    pub(crate) fn new(metrics: Metrics, number: u16, post_mortems: Arc<PostMortems>) -> Self {
         let shard = metrics.shard(number);
-        let arena = Arena::new(&metrics, number);
+        let arena = Arena::with(&metrics, number, post_mortems);
         Self { metrics, shard, arena, hosts: HashMap::new(), draining: HashSet::new() }
     }
 
     /// Addresses are cloned first: a session may strike itself out while it is told.
-    fn sessions(&self, matches: impl Fn(ListenerId) -> bool) -> Vec<Addr<Session>> {
+    fn sessions(&self, matches: impl Fn(ListenerId) -> bool) -> Vec<Watched<Session>> {
         let sessions = self.arena.sessions.borrow();
         sessions.values().filter(|entry| matches(entry.listener)).map(|entry| entry.addr.clone()).collect()
+    }
+}
+
+impl Counting for Worker {
+    fn shard(&self) -> Arc<Shard> {
+        Arc::clone(&self.shard)
     }
 }
 
 impl Actor for Worker {
     type Context = Context<Self>;
 
-    fn started(&mut self, _: &mut Self::Context) {
+    fn started(&mut self, ctx: &mut Self::Context) {
         let counts = &self.shard.actors()[ActorKind::Worker];
         counts.started.inc();
         counts.alive.inc();
+        ctx.spawn(tick(Arc::clone(&self.shard)).into_actor(self));
+    }
+}
+
+/// Measures how late this arbiter comes to what is due.
+async fn tick(shard: Arc<Shard>) {
+    let mut due = crate::clock::now() + TICK;
+    loop {
+        tokio::time::sleep_until(due.into()).await;
+        let now = crate::clock::now();
+        let late = now.saturating_duration_since(due);
+        shard.loop_lag.observe_nanos(u64::try_from(late.as_nanos()).unwrap_or(u64::MAX));
+        // What was missed is one late tick, not many.
+        due = now + TICK;
     }
 }
 
@@ -66,6 +92,19 @@ impl Drop for Worker {
         self.shard.actors()[ActorKind::Worker].alive.dec();
     }
 }
+
+counted!(Worker, Worker:
+    Serve = WorkerServe,
+    Conn = WorkerConnection,
+    CloseAll = WorkerClose,
+    CloseIdle = WorkerClose,
+    CloseOne = WorkerClose,
+    Reconfigure = WorkerReconfigure,
+    Undrain = WorkerReconfigure,
+    ResetOne = WorkerResetStream,
+    Sessions = WorkerInspect,
+    TapSessions = WorkerTap,
+);
 
 /// Order: serve a listener's sessions from now on.
 pub(crate) struct Serve {
@@ -76,7 +115,7 @@ pub(crate) struct Serve {
     pub(crate) ledger: Arc<Ledger>,
     /// Connections of which nobody knows yet what they speak, this arbiter's share.
     pub(crate) handshakes: usize,
-    pub(crate) on_end: Recipient<SessionEnded>,
+    pub(crate) on_end: Watched<Supervisor>,
 }
 
 impl Message for Serve {
@@ -91,7 +130,7 @@ impl Handler<Serve> for Worker {
         let (arena, ledger) = (Rc::clone(&self.arena), Some(order.ledger));
         let host = Host::of_listener(&self.metrics, order.listener, order.config, service, arena, ledger);
         host.openings.limit(order.handshakes);
-        host.tell_ends_to(order.on_end);
+        *host.on_end.borrow_mut() = Some(Ends::Ours(order.on_end));
         self.hosts.insert(order.listener, host);
     }
 }
@@ -125,15 +164,11 @@ impl Handler<Conn> for Worker {
         };
         let session = host.spawn(Raw::Tcp(stream), Some(conn.peer));
         if self.draining.contains(&conn.listener) {
-            order(&session, CloseSession::new(CloseReason::Drain));
+            // One message a session, from its own thread.
+            #[allow(clippy::disallowed_methods)]
+            session.do_send(CloseSession::new(CloseReason::Drain));
         }
     }
-}
-
-/// Sends an order; a session has at most a few of them in its life.
-fn order(session: &Addr<Session>, order: CloseSession) {
-    #[allow(clippy::disallowed_methods)]
-    session.do_send(order);
 }
 
 /// Order: close every session of these listeners.
@@ -153,8 +188,25 @@ impl Handler<CloseAll> for Worker {
     fn handle(&mut self, close: CloseAll, _: &mut Self::Context) {
         self.draining.extend(&close.listeners);
         for session in self.sessions(|listener| close.listeners.contains(&listener)) {
-            order(&session, close.order.clone());
+            session.tell(close.order.clone());
         }
+    }
+}
+
+/// Order: sessions of these listeners are not drained any more as they start.
+pub(crate) struct Undrain {
+    pub(crate) listeners: Vec<ListenerId>,
+}
+
+impl Message for Undrain {
+    type Result = ();
+}
+
+impl Handler<Undrain> for Worker {
+    type Result = ();
+
+    fn handle(&mut self, order: Undrain, _: &mut Self::Context) {
+        self.draining.retain(|listener| !order.listeners.contains(listener));
     }
 }
 
@@ -171,7 +223,7 @@ impl Handler<CloseIdle> for Worker {
     fn handle(&mut self, _: CloseIdle, _: &mut Self::Context) -> usize {
         let worker = self.arena.worker;
         let sessions = self.arena.sessions.borrow();
-        let idle: Vec<Addr<Session>> = sessions
+        let idle: Vec<Watched<Session>> = sessions
             .iter()
             .filter(|(number, _)| {
                 let stats = self.metrics.live().get(SessionId { worker, number: **number });
@@ -182,7 +234,7 @@ impl Handler<CloseIdle> for Worker {
             .collect();
         drop(sessions);
         for session in &idle {
-            order(session, CloseSession::new(CloseReason::Admin));
+            session.tell(CloseSession::new(CloseReason::Admin));
         }
         idle.len()
     }
@@ -230,7 +282,7 @@ impl Handler<CloseOne> for Worker {
     fn handle(&mut self, close: CloseOne, _: &mut Self::Context) -> bool {
         let sessions = self.arena.sessions.borrow();
         let Some(entry) = sessions.get(&close.number) else { return false };
-        order(&entry.addr, close.order);
+        entry.addr.tell(close.order);
         true
     }
 }
@@ -258,9 +310,46 @@ impl Handler<ResetOne> for Worker {
     }
 }
 
-/// Question: how do the sessions stand? All, or one.
-pub(crate) struct Sessions {
+/// Order: let somebody watch the frames of one session, or of all, those to come too. Answers of how many.
+pub(crate) struct TapSessions {
     pub(crate) number: Option<u64>,
+    pub(crate) sink: TapSink,
+}
+
+impl Message for TapSessions {
+    type Result = usize;
+}
+
+impl Handler<TapSessions> for Worker {
+    type Result = ResponseFuture<usize>;
+
+    fn handle(&mut self, order: TapSessions, _: &mut Self::Context) -> Self::Result {
+        let TapSessions { number, sink } = order;
+        let hosts = &self.hosts;
+        let sessions = self.arena.sessions.borrow();
+        let wanted: Vec<Watched<Session>> = sessions
+            .iter()
+            .filter(|(known, entry)| match number {
+                Some(number) => number == **known,
+                None => hosts.get(&entry.listener).is_some_and(|host| host.is_public()),
+            })
+            .map(|(_, entry)| entry.addr.clone())
+            .collect();
+        drop(sessions);
+        if number.is_none() {
+            self.arena.watch(sink.clone());
+        }
+        Box::pin(async move {
+            let told = wanted.iter().map(|session| session.send(Tap(sink.clone())));
+            let told = tokio::time::timeout(PATIENCE, join_all(told)).await.unwrap_or_default();
+            told.into_iter().filter(|answer| matches!(answer, Ok(true))).count()
+        })
+    }
+}
+
+/// Question: how do the sessions stand? All, or these.
+pub(crate) struct Sessions {
+    pub(crate) numbers: Option<Vec<u64>>,
 }
 
 impl Message for Sessions {
@@ -272,11 +361,12 @@ impl Handler<Sessions> for Worker {
 
     fn handle(&mut self, question: Sessions, _: &mut Self::Context) -> Self::Result {
         let sessions = self.arena.sessions.borrow();
-        let wanted: Vec<(u64, Addr<Session>)> = match question.number {
+        let wanted: Vec<(u64, Watched<Session>)> = match question.numbers {
             None => sessions.iter().map(|(number, entry)| (*number, entry.addr.clone())).collect(),
-            Some(number) => {
-                sessions.get(&number).map(|entry| (number, entry.addr.clone())).into_iter().collect()
-            }
+            Some(numbers) => numbers
+                .into_iter()
+                .filter_map(|number| Some((number, sessions.get(&number)?.addr.clone())))
+                .collect(),
         };
         drop(sessions);
         let (metrics, worker) = (self.metrics.clone(), self.arena.worker);
@@ -285,9 +375,9 @@ impl Handler<Sessions> for Worker {
                 let metrics = metrics.clone();
                 async move {
                     match tokio::time::timeout(PATIENCE, addr.send(Inspect)).await {
-                        Ok(Ok(view)) => Some(*view),
+                        Ok(Ok(Some(view))) => Some(view),
                         // It did not answer: its numbers still do.
-                        Ok(Err(_)) | Err(_) => {
+                        Ok(Ok(None) | Err(_)) | Err(_) => {
                             let stats = metrics.live().get(SessionId { worker, number })?;
                             Some(SessionView::of_stats(&stats, crate::clock::now()))
                         }

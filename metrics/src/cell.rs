@@ -39,6 +39,28 @@ impl Cell {
     }
 }
 
+/// A count that any thread adds to: an atomic read-modify-write, for what is rare.
+#[derive(Debug, Default)]
+pub struct SharedCell(AtomicU64);
+
+impl SharedCell {
+    /// Adds `n`; any thread.
+    pub fn add(&self, n: u64) {
+        self.0.fetch_add(n, Ordering::Relaxed);
+    }
+
+    /// Adds one; any thread.
+    pub fn inc(&self) {
+        self.add(1);
+    }
+
+    /// The value; may be a moment old.
+    #[must_use]
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 /// A level that goes up and down. Signed: a gauge summed over shards may be below zero in one of them.
 #[derive(Debug, Default)]
 pub struct Gauge(AtomicI64);

@@ -7,9 +7,13 @@
 use std::marker::PhantomData;
 
 use crate::cell::Cell;
+use crate::examples::{Example, Examples};
 
 /// More bounds than this no table has; one more bucket takes what exceeds them all.
 const MOST_BOUNDS: usize = 15;
+
+/// Buckets of a histogram at most, `+Inf` included.
+pub(crate) const MOST_BUCKETS: usize = MOST_BOUNDS + 1;
 
 /// What the integers of a bucket table mean, and so how they are exposed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,14 +111,14 @@ bounds! {
 /// A single-writer histogram over the table `B`.
 #[derive(Debug)]
 pub struct Histogram<B> {
-    counts: [Cell; MOST_BOUNDS + 1],
+    counts: [Cell; MOST_BUCKETS],
     sum: Cell,
     bounds: PhantomData<fn() -> B>,
 }
 
 impl<B> Default for Histogram<B> {
     fn default() -> Self {
-        Self { counts: [const { Cell::new() }; MOST_BOUNDS + 1], sum: Cell::new(), bounds: PhantomData }
+        Self { counts: [const { Cell::new() }; MOST_BUCKETS], sum: Cell::new(), bounds: PhantomData }
     }
 }
 
@@ -124,6 +128,12 @@ impl<B: Bounds> Histogram<B> {
     /// Counts one value in the table's own unit. Only the owning thread calls this.
     #[inline]
     pub fn observe_value(&self, value: u64) {
+        self.observe(value);
+    }
+
+    /// As [`Self::observe_value`]; says which bucket it fell in.
+    #[inline]
+    pub(crate) fn observe(&self, value: u64) -> usize {
         let () = Self::FITS;
         // No branch: every bound below the value moves it one bucket on.
         let mut bucket = 0;
@@ -132,6 +142,7 @@ impl<B: Bounds> Histogram<B> {
         }
         self.counts[bucket].inc();
         self.sum.add(value / B::SUM_UNIT);
+        bucket
     }
 
     /// Counts one duration in nanoseconds. Only the owning thread calls this.
@@ -152,14 +163,17 @@ impl<B: Bounds> Histogram<B> {
 #[derive(Debug)]
 pub(crate) struct Merged {
     buckets: Buckets,
-    counts: [u64; MOST_BOUNDS + 1],
+    counts: [u64; MOST_BUCKETS],
     sum: f64,
+    /// By bucket; empty where the histogram keeps none.
+    examples: Vec<Option<Example>>,
 }
 
 impl Merged {
     /// Adds up the same histogram of every shard.
     pub(crate) fn of<'a, B: Bounds>(parts: impl IntoIterator<Item = &'a Histogram<B>>) -> Self {
-        let mut merged = Self { buckets: B::BUCKETS, counts: [0; MOST_BOUNDS + 1], sum: 0.0 };
+        let mut merged =
+            Self { buckets: B::BUCKETS, counts: [0; MOST_BUCKETS], sum: 0.0, examples: Vec::new() };
         for part in parts {
             for (total, count) in merged.counts.iter_mut().zip(&part.counts) {
                 *total += count.get();
@@ -167,6 +181,21 @@ impl Merged {
             merged.sum += part.sum.get() as f64 * B::SUM_UNIT as f64;
         }
         merged
+    }
+
+    /// Adds the newest example of each bucket.
+    pub(crate) fn with_examples<'a>(mut self, parts: impl IntoIterator<Item = &'a Examples>) -> Self {
+        let mut newest = [None; MOST_BUCKETS];
+        for part in parts {
+            part.newest_into(&mut newest);
+        }
+        self.examples = newest.into();
+        self
+    }
+
+    /// The example of a bucket, the one above the last bound being `+Inf`'s.
+    pub(crate) fn example(&self, bucket: usize) -> Option<&Example> {
+        self.examples.get(bucket)?.as_ref()
     }
 
     /// The table the buckets follow.

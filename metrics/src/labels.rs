@@ -4,7 +4,11 @@
 //! Invariant: an open set of the wire (frame types, error codes, methods) ends in one catch-all, so no
 //! octet a peer sends can make a new series.
 
+mod operation;
+
 use crate::per::closed_set;
+
+pub use operation::{EjectionReason, HealthResult, ReloadResult, RetryResult, TableScope, Untracked};
 
 closed_set! {
     /// What a session speaks.

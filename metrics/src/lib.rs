@@ -2,15 +2,18 @@
 //!
 //! The way through: [`Metrics`] gives each arbiter a [`Shard`]; an actor takes its handles from it when it
 //! starts ([`ListenerCells`], [`RouteCells`], [`ActorCells`]) and counts with plain stores; a scrape sums
-//! the shards into the families of the [`catalogue`]. [`LiveSessions`] lists who is connected.
+//! the shards into the families of the [`catalogue`]. [`LiveSessions`] lists who is connected; a capped
+//! choice of it has series of its own ([`TableOptions`]).
 //!
-//! Knows prometheus alone: not who counts (no actix, tokio or protocol), not how a scrape is served.
-//! Invariants: labels take values from the configuration or from the enums in [`labels`], so the output
-//! is bounded however many sessions are open; counting takes no lock and no atomic read-modify-write.
+//! Knows prometheus and a compressor: not who counts (no actix, tokio or protocol), not how a scrape is served.
+//! Invariants: labels take values from the configuration, from the enums in [`labels`] or from a capped
+//! table, so the output is bounded however many sessions are open; counting takes no lock and no atomic read-modify-write.
 
 pub mod catalogue;
 mod cell;
 mod collect;
+mod examples;
+mod exposition;
 pub mod histogram;
 pub mod labels;
 mod live;
@@ -22,13 +25,16 @@ mod process;
 mod series;
 mod shard;
 mod status;
+mod totals;
+mod tables;
 
-pub use cell::{Cell, Gauge};
+pub use cell::{Cell, Gauge, SharedCell};
+pub use exposition::{Format, negotiate};
 pub use histogram::Histogram;
 pub use labels::{
-    AbuseKind, ActorKind, CloseReason, ConnectionResult, Direction, FrameType, H2Code, MessageKind, Method,
-    Origin, Outcome, Protocol, Role, Scope, SessionState, TimeoutAction, TimeoutKind, TlsResult, TlsVersion,
-    WaitOn,
+    AbuseKind, ActorKind, CloseReason, ConnectionResult, Direction, EjectionReason, FrameType, H2Code,
+    HealthResult, MessageKind, Method, Origin, Outcome, Protocol, ReloadResult, RetryResult, Role, Scope,
+    SessionState, TableScope, TimeoutAction, TimeoutKind, TlsResult, TlsVersion, Untracked, WaitOn,
 };
 pub use live::{LiveSessions, ParseSessionIdError, Peer, SessionId, SessionStats};
 pub use live_stream::StreamStats;
@@ -36,7 +42,9 @@ pub use mailbox::Mailbox;
 pub use metrics::Metrics;
 pub use per::{Label, Per};
 pub use process::resident_bytes;
+pub use totals::{ActorTotals, MessageTotals, Totals, WorkerTotals};
 pub use shard::{
     ActorCells, ActorCounts, Exemplar, ListenerCells, ListenerId, MessageCounts, RouteCells, RouteHandles,
     RouteId, Shard,
 };
+pub use tables::{LabelMode, TableLimits, TableOptions};

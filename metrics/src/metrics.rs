@@ -4,15 +4,21 @@
 //! Invariant: what is listed stays listed. A shard is never removed, so a counter never goes back while
 //! the process lives; a name is listed once, so no series appears twice.
 
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use prometheus::core::Collector;
 
+use crate::cell::SharedCell;
 use crate::collect;
+use crate::exposition::{Anchor, Format, GatewayCollector, OpenMetrics, Scrapes, Text};
+use crate::labels::ReloadResult;
 use crate::live::LiveSessions;
+use crate::per::Per;
 use crate::shard::{ListenerId, RouteId, Shard, unpoisoned};
+use crate::tables::{TableOptions, Tables};
 
 /// The metrics of a process; a clone is the same metrics.
 #[derive(Clone, Debug)]
@@ -28,7 +34,27 @@ pub(crate) struct Inner {
     pub(crate) draining: AtomicBool,
     pub(crate) overloaded: AtomicBool,
     pub(crate) build: Mutex<Option<Build>>,
-    live: LiveSessions,
+    pub(crate) live: LiveSessions,
+    /// Listeners whose sessions have no rows.
+    pub(crate) hidden: Mutex<BTreeSet<Arc<str>>>,
+    pub(crate) tables: Mutex<Tables>,
+    /// When each certificate expires.
+    pub(crate) certificates: Mutex<BTreeMap<String, SystemTime>>,
+    pub(crate) certificate_reloads: Per<ReloadResult, SharedCell>,
+    pub(crate) config: Mutex<Config>,
+    pub(crate) config_reloads: Per<ReloadResult, SharedCell>,
+    pub(crate) access_log_dropped: SharedCell,
+    anchor: Anchor,
+    scrapes: Scrapes,
+    /// Octets of the latest render, so that the next one need not grow.
+    size: AtomicUsize,
+}
+
+/// How the latest load of the configuration went.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Config {
+    pub(crate) last: ReloadResult,
+    pub(crate) last_good: SystemTime,
 }
 
 /// A listening socket as `listener_info` shows it.
@@ -48,11 +74,12 @@ pub(crate) struct Build {
 
 impl Metrics {
     /// The `Content-Type` of [`Self::render_text`].
-    pub const TEXT_CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+    pub const TEXT_CONTENT_TYPE: &str = Format::Text.content_type();
 
     /// Metrics with nothing listed. `namespace` takes the place of `stagedoor` in the catalogue's names.
     #[must_use]
     pub fn new(namespace: &str) -> Self {
+        let anchor = Anchor::now();
         Self(Arc::new(Inner {
             namespace: namespace.to_owned(),
             listeners: Mutex::default(),
@@ -64,6 +91,17 @@ impl Metrics {
             overloaded: AtomicBool::new(false),
             build: Mutex::default(),
             live: LiveSessions::default(),
+            hidden: Mutex::new(BTreeSet::from(["admin".into()])),
+            tables: Mutex::default(),
+            certificates: Mutex::default(),
+            certificate_reloads: Per::default(),
+            // What started has loaded what it runs on.
+            config: Mutex::new(Config { last: ReloadResult::Ok, last_good: anchor.time() }),
+            config_reloads: Per::default(),
+            access_log_dropped: SharedCell::default(),
+            anchor,
+            scrapes: Scrapes::default(),
+            size: AtomicUsize::new(0),
         }))
     }
 
@@ -107,6 +145,16 @@ impl Metrics {
     #[must_use]
     pub fn listener_name(&self, id: ListenerId) -> Option<Arc<str>> {
         unpoisoned(&self.0.listeners).get(usize::from(id.get())).map(|listener| Arc::clone(&listener.name))
+    }
+
+    /// The interned name of a route.
+    #[must_use]
+    pub fn route_name(&self, id: RouteId) -> Option<Arc<str>> {
+        unpoisoned(&self.0.routes).get(usize::from(id.get())).cloned()
+    }
+
+    pub(crate) fn inner(&self) -> &Inner {
+        &self.0
     }
 
     /// The shard of arbiter `worker`, made on first use and the same ever after: a worker started anew on
@@ -156,17 +204,99 @@ impl Metrics {
         }
     }
 
+    /// Keeps the sessions of a listener out of the live tables, those it will have too; `admin` is kept
+    /// out from the start.
+    pub fn hide_listener(&self, name: &str) {
+        unpoisoned(&self.0.hidden).insert(name.into());
+    }
+
+    /// What the live tables may show, from the next scrape on. Rows that are shown stay, whatever the new
+    /// caps; turned off, they are gone at once.
+    pub fn set_tables(&self, options: TableOptions) {
+        unpoisoned(&self.0.tables).set_options(options);
+    }
+
+    /// When a certificate that is in use expires.
+    pub fn set_certificate(&self, name: &str, not_after: SystemTime) {
+        unpoisoned(&self.0.certificates).insert(name.to_owned(), not_after);
+    }
+
+    /// A certificate is no longer in use; its series vanishes.
+    pub fn forget_certificate(&self, name: &str) {
+        unpoisoned(&self.0.certificates).remove(name);
+    }
+
+    /// Counts a load of a certificate; any thread.
+    pub fn certificate_reloaded(&self, result: ReloadResult) {
+        self.0.certificate_reloads[result].inc();
+    }
+
+    /// Counts a load of the configuration that ended at `at`; any thread.
+    pub fn config_reloaded(&self, result: ReloadResult, at: SystemTime) {
+        self.0.config_reloads[result].inc();
+        let mut config = unpoisoned(&self.0.config);
+        config.last = result;
+        if result == ReloadResult::Ok {
+            config.last_good = at;
+        }
+    }
+
+    /// Counts lines of the access log that were dropped; any thread.
+    #[must_use]
+    pub fn access_log_dropped(&self) -> &SharedCell {
+        &self.0.access_log_dropped
+    }
+
     /// A collector for a foreign [`prometheus::Registry`]. Leaves `process_*` out, which such a registry
-    /// has from elsewhere.
+    /// has from elsewhere. It shares the live tables and their budget with [`Self::render`].
     #[must_use]
     pub fn collector(&self) -> impl Collector + 'static {
-        collect::GatewayCollector::new(Arc::clone(&self.0))
+        GatewayCollector::new(Arc::clone(&self.0))
     }
 
     /// Everything as Prometheus text 0.0.4, `process_*` included. Takes milliseconds: call it on a
     /// blocking thread, not on an arbiter.
     #[must_use]
     pub fn render_text(&self) -> Vec<u8> {
-        collect::render_text(&self.0)
+        self.render(Format::Text)
     }
+
+    /// As [`Self::render_text`], in the format that [`negotiate`](crate::negotiate) chose.
+    #[must_use]
+    pub fn render(&self, format: Format) -> Vec<u8> {
+        self.render_at(format, Instant::now())
+    }
+
+    /// As [`Self::render`], with the live tables as of `now`.
+    #[must_use]
+    pub fn render_at(&self, format: Format, now: Instant) -> Vec<u8> {
+        let Inner { size, anchor, .. } = &*self.0;
+        let room = size.load(Ordering::Relaxed) + 4 * 1024;
+        let rendered = match format {
+            Format::Text => {
+                let mut text = Text::new(room);
+                collect::all(&self.0, now, &mut text);
+                text.finish()
+            }
+            Format::OpenMetrics => {
+                let mut text = OpenMetrics::new(room, *anchor);
+                collect::all(&self.0, now, &mut text);
+                text.finish()
+            }
+        };
+        size.store(rendered.len(), Ordering::Relaxed);
+        rendered
+    }
+
+    /// What to answer a scraper with: one render at a time, and shared by whoever asks within 250 ms of it.
+    /// `gzip` when the scraper accepts that coding. Blocks, so call it on a blocking thread.
+    #[must_use]
+    pub fn scrape(&self, format: Format, gzip: bool) -> Arc<[u8]> {
+        self.0.scrapes.share(format, gzip, Instant::now, |now| self.render_at(format, now))
+    }
+}
+
+/// A time as Unix time in seconds, to the millisecond; what is before 1970 is 0.
+pub(crate) fn unix(time: SystemTime) -> f64 {
+    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as f64 / 1e3
 }

@@ -33,6 +33,13 @@ impl<L: Label, T> Per<L, T> {
     }
 }
 
+impl<L: Label, T> Per<L, T> {
+    /// A table made value by value.
+    pub fn from_fn(mut make: impl FnMut(L) -> T) -> Self {
+        Self(L::array(|index| make(L::ALL[index])))
+    }
+}
+
 impl<L: Label, T: Default> Default for Per<L, T> {
     fn default() -> Self {
         Self(L::array(|_| T::default()))

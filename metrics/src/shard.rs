@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
 use crate::cell::{Cell, Gauge};
+use crate::examples::Examples;
 use crate::histogram::{Count, Handshake, Histogram, Lag, Latency, Lifetime, Size, Wait};
 use crate::labels::{
     AbuseKind, ActorKind, CloseReason, ConnectionResult, Direction, FrameType, H2Code, MessageKind, Method,
@@ -136,6 +137,10 @@ pub struct RouteCells {
     pub request_duration: Histogram<Latency>,
     /// HEADERS received to first response HEADERS written.
     pub response_start: Histogram<Latency>,
+    /// Of `request_duration`.
+    pub(crate) duration_examples: Examples,
+    /// Of `response_start`.
+    pub(crate) start_examples: Examples,
     /// Octets of a request body.
     pub request_body_bytes: Histogram<Size>,
     /// Octets of a response body.
@@ -144,6 +149,8 @@ pub struct RouteCells {
     pub stream_wait_nanos: Per<WaitOn, Cell>,
     /// Octets read from files for responses.
     pub file_read_bytes: Cell,
+    /// Requests answered 429 by a limiter.
+    pub rate_limited: Cell,
 }
 
 impl RouteCells {
@@ -155,18 +162,19 @@ impl RouteCells {
         codes[status::slot(status)].inc();
     }
 
-    /// Counts how long a stream lived; `who` names it, should its bucket want an example.
+    /// Counts how long a stream lived; `at` is the clock of the turn, `who` names the stream, should its
+    /// bucket want an example. No lock; the first call allocates the examples.
     #[inline]
     pub fn request_took(&self, nanos: u64, at: Instant, who: impl FnOnce() -> Exemplar) {
-        let _ = (at, who);
-        self.request_duration.observe_nanos(nanos);
+        let bucket = self.request_duration.observe(nanos);
+        self.duration_examples.offer(bucket, nanos, at, who);
     }
 
     /// Counts how long the head of a response took, as [`Self::request_took`].
     #[inline]
     pub fn response_began(&self, nanos: u64, at: Instant, who: impl FnOnce() -> Exemplar) {
-        let _ = (at, who);
-        self.response_start.observe_nanos(nanos);
+        let bucket = self.response_start.observe(nanos);
+        self.start_examples.offer(bucket, nanos, at, who);
     }
 
     /// Adds the counts of a method to `codes`, by slot of `status.rs`.

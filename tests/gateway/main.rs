@@ -10,6 +10,7 @@ mod support;
 
 mod bench;
 mod bodies;
+mod dashboards;
 mod demo;
 mod drain;
 mod faults;

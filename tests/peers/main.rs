@@ -9,6 +9,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod boards;
 mod browser;
 mod crates;
 mod nghttpd;
@@ -16,3 +17,4 @@ mod nginx;
 mod node;
 mod ours;
 mod prometheus;
+mod rules;

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -39,6 +40,8 @@ pub(crate) struct Ledger {
     sessions: AtomicUsize,
     addresses: Mutex<HashMap<IpAddr, usize>>,
     loads: Loads,
+    /// The arbiters it may use.
+    among: Range<usize>,
     /// Counts the sessions of all listeners that it guards.
     overload: Option<Arc<Overload>>,
     changed: Notify,
@@ -49,6 +52,7 @@ impl Ledger {
         most: usize,
         most_per_address: Option<usize>,
         loads: Loads,
+        among: Range<usize>,
         overload: Option<Arc<Overload>>,
     ) -> Arc<Self> {
         Arc::new(Self {
@@ -57,6 +61,7 @@ impl Ledger {
             sessions: AtomicUsize::new(0),
             addresses: Mutex::default(),
             loads,
+            among,
             overload,
             changed: Notify::new(),
         })
@@ -81,8 +86,9 @@ impl Ledger {
         if let Some(overload) = &self.overload {
             overload.opened();
         }
-        let worker = self.loads.iter().enumerate().min_by_key(|(_, load)| load.load(Ordering::Relaxed));
-        let worker = worker.map_or(0, |(worker, _)| worker);
+        let mine = self.loads.iter().enumerate().filter(|(worker, _)| self.among.contains(worker));
+        let worker = mine.min_by_key(|(_, load)| load.load(Ordering::Relaxed));
+        let worker = worker.map_or(self.among.start, |(worker, _)| worker);
         if let Some(load) = self.loads.get(worker) {
             load.fetch_add(1, Ordering::Relaxed);
         }
@@ -142,7 +148,7 @@ mod tests {
 
     #[test]
     fn limits_hold_in_all_and_per_address_and_give_back() {
-        let ledger = Ledger::new(3, Some(2), loads(1), None);
+        let ledger = Ledger::new(3, Some(2), loads(1), 0..1, None);
         let [a, b] = [IpAddr::from([127, 0, 0, 1]), IpAddr::from([127, 0, 0, 2])];
         assert!(ledger.admit(a).is_ok() && ledger.admit(a).is_ok());
         assert_eq!(ledger.admit(a), Err(Full::Address));
@@ -159,7 +165,7 @@ mod tests {
 
     #[test]
     fn the_arbiter_with_the_fewest_sessions_is_next() {
-        let ledger = Ledger::new(10, None, loads(3), None);
+        let ledger = Ledger::new(10, None, loads(4), 0..3, None);
         let address = IpAddr::from([127, 0, 0, 1]);
         let order: Vec<_> = (0..4).map(|_| ledger.admit(address)).collect();
         assert_eq!(order, [Ok(0), Ok(1), Ok(2), Ok(0)]);

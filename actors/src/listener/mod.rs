@@ -12,7 +12,7 @@ mod socket;
 mod supervisor;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use actix::prelude::*;
 use stagedoor_metrics::{
@@ -20,13 +20,14 @@ use stagedoor_metrics::{
 };
 use tokio::net::TcpListener;
 
+use crate::envelope::Watched;
 use crate::overload::Overload;
 use crate::worker::{Conn, Worker};
 use accept::Accept;
 
 pub(crate) use ledger::{Ledger, Loads};
 pub(crate) use socket::bind;
-pub(crate) use supervisor::{StopAccepting, Supervisor};
+pub(crate) use supervisor::{Resume, StopAccepting, Supervisor};
 
 /// Fact: a session is over. Its Listener hears it, or whom [`crate::Host::tell_ends_to`] named.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,9 +50,12 @@ pub(crate) struct Post {
     pub(crate) id: ListenerId,
     pub(crate) metrics: Metrics,
     pub(crate) shard: Arc<Shard>,
-    pub(crate) sockets: Vec<std::net::TcpListener>,
+    /// What the sockets are bound to.
+    pub(crate) addresses: Vec<SocketAddr>,
+    /// None while it does not accept.
+    pub(crate) sockets: Mutex<Vec<std::net::TcpListener>>,
     pub(crate) ledger: Arc<Ledger>,
-    pub(crate) workers: Arc<[Addr<Worker>]>,
+    pub(crate) workers: Arc<[Watched<Worker>]>,
     /// The guard of the process; none for a listener that answers whatever happens.
     pub(crate) overload: Option<Arc<Overload>>,
     /// Tests make the accept loop fail with it.
@@ -84,10 +88,9 @@ impl Listener {
         // Small answers should not wait for acknowledgements of earlier ones.
         stream.set_nodelay(true).ok();
         let sent = match self.post.workers.get(worker) {
-            Some(addr) if addr.connected() => {
+            Some(addr) if addr.is_there() => {
                 // One message a connection, and connections are bounded by the ledger.
-                #[allow(clippy::disallowed_methods)]
-                addr.do_send(Conn { stream, peer, listener: self.post.id });
+                addr.tell(Conn { stream, peer, listener: self.post.id });
                 true
             }
             _ => false,
@@ -106,7 +109,7 @@ impl Actor for Listener {
         let counts = &self.post.shard.actors()[ActorKind::Listener];
         counts.started.inc();
         counts.alive.inc();
-        for socket in &self.post.sockets {
+        for socket in &*self.post.sockets.lock().unwrap_or_else(PoisonError::into_inner) {
             match socket.try_clone().and_then(TcpListener::from_std) {
                 Ok(socket) => drop(ctx.spawn(Accept::new(socket))),
                 Err(error) => {

@@ -3,15 +3,18 @@
 
 use std::future::Future as _;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::task::{self, Poll};
 use std::time::Duration;
 
 use actix::prelude::*;
-use stagedoor_metrics::ActorKind;
+use futures_util::task::AtomicWaker;
+use stagedoor_metrics::{ActorKind, Shard};
 use tokio::time::Sleep;
 
-use super::{Listener, Post, SessionEnded};
+use super::{Listener, Post, SessionEnded, bind};
+use crate::envelope::{Counting, counted};
+use crate::server::BindError;
 use crate::supervise::{Brood, hatch};
 
 /// The first wait before a restart; a failure that lasts is met with longer ones.
@@ -21,22 +24,39 @@ const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 /// See the module.
 pub(crate) struct Supervisor {
-    /// `None` once it was told to stop accepting: the sockets close with it.
-    post: Option<Arc<Post>>,
+    post: Arc<Post>,
+    /// It was not told to stop accepting.
+    accepts: bool,
     brood: Brood<Listener, ()>,
     child: Option<Addr<Listener>>,
     wait: Duration,
     restart: Option<Pin<Box<Sleep>>>,
+    /// Wakes the watch for a child that was started by an order.
+    roused: AtomicWaker,
 }
 
 impl Supervisor {
     pub(crate) fn new(post: Arc<Post>) -> Self {
-        Self { post: Some(post), brood: Brood::default(), child: None, wait: FIRST_WAIT, restart: None }
+        Self {
+            post,
+            accepts: true,
+            brood: Brood::default(),
+            child: None,
+            wait: FIRST_WAIT,
+            restart: None,
+            roused: AtomicWaker::new(),
+        }
+    }
+
+    fn sockets(&self) -> MutexGuard<'_, Vec<std::net::TcpListener>> {
+        self.post.sockets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn start_child(&mut self) {
-        let Some(post) = &self.post else { return };
-        let (addr, child) = hatch(Listener::new(Arc::clone(post)), ());
+        if !self.accepts {
+            return;
+        }
+        let (addr, child) = hatch(Listener::new(Arc::clone(&self.post)), ());
         self.child = Some(addr);
         self.brood.adopt(child);
     }
@@ -51,7 +71,7 @@ impl Supervisor {
                 self.start_child();
             }
             let Poll::Ready(exit) = self.brood.poll_exit(cx) else { return };
-            let Some(post) = &self.post else { return };
+            let post = &self.post;
             let counts = &post.shard.actors()[ActorKind::Listener];
             if let Some(words) = exit.panic {
                 counts.panics.inc();
@@ -74,6 +94,12 @@ impl Actor for Supervisor {
     }
 }
 
+counted!(Supervisor, Listener:
+    StopAccepting = ListenerStop,
+    Resume = ListenerResume,
+    SessionEnded = ListenerSessionEnded,
+);
+
 /// Polls the Listener as long as its supervisor lives.
 struct Watch;
 
@@ -86,6 +112,7 @@ impl ActorFuture<Supervisor> for Watch {
         _: &mut Context<Supervisor>,
         cx: &mut task::Context<'_>,
     ) -> Poll<()> {
+        supervisor.roused.register(cx.waker());
         supervisor.poll_child(cx);
         Poll::Pending
     }
@@ -98,14 +125,50 @@ impl Message for StopAccepting {
     type Result = ();
 }
 
+impl Counting for Supervisor {
+    fn shard(&self) -> Arc<Shard> {
+        Arc::clone(&self.post.shard)
+    }
+}
+
 impl Handler<StopAccepting> for Supervisor {
     type Result = ();
 
     fn handle(&mut self, _: StopAccepting, _: &mut Self::Context) {
-        self.post = None;
+        self.accepts = false;
         self.child = None;
         self.restart = None;
         self.brood = Brood::default();
+        self.sockets().clear();
+    }
+}
+
+/// Order: accept again, on the same addresses.
+pub(crate) struct Resume;
+
+impl Message for Resume {
+    type Result = Result<(), BindError>;
+}
+
+impl Handler<Resume> for Supervisor {
+    type Result = Result<(), BindError>;
+
+    fn handle(&mut self, _: Resume, _: &mut Self::Context) -> Self::Result {
+        if self.accepts {
+            return Ok(());
+        }
+        let (mut sockets, addresses) = (Vec::new(), &self.post.addresses);
+        for address in addresses {
+            let (listener, address) = (self.post.name.clone(), *address);
+            let socket =
+                bind(address, addresses).map_err(|source| BindError { listener, address, source })?;
+            sockets.push(socket);
+        }
+        *self.sockets() = sockets;
+        self.accepts = true;
+        self.start_child();
+        self.roused.wake();
+        Ok(())
     }
 }
 

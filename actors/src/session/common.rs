@@ -28,6 +28,7 @@ use crate::host::Host;
 use crate::link::Link;
 use crate::listener::SessionEnded;
 use crate::postmortem::is_abnormal;
+use crate::tap::{TapSink, Taps};
 use crate::view::{PostMortem, SessionView};
 
 /// The ending of a session.
@@ -83,6 +84,8 @@ pub(crate) struct Common {
     retires: Option<Instant>,
     ending: Option<Ending>,
     pub(crate) life: Life,
+    /// Who watches its frames.
+    pub(crate) taps: Option<Box<Taps>>,
     /// The last that happened, while the engine does not keep it itself.
     pub(crate) recorder: Recorder,
     /// Once it is known what the session speaks.
@@ -124,6 +127,7 @@ impl Common {
             retires,
             ending: None,
             life: Life::default(),
+            taps: None,
             recorder,
             link: None,
             opened_to: None,
@@ -170,11 +174,19 @@ impl Common {
         tracing::debug!(parent: &self.span, protocol = protocol.label(), "session opened");
         let link = self.link(facts, now);
         self.link = Some(Rc::clone(&link));
+        if self.host.is_public() && protocol != Protocol::Http1 {
+            self.host.arena.watchers().into_iter().for_each(|sink| self.watch(sink));
+        }
         link.tell(|| SessionEvent::Opened);
         if let Some(waiting) = self.opened_to.take() {
             waiting.send(Ok(SessionHandle::new(Rc::clone(&link)))).ok();
         }
         link
+    }
+
+    /// Somebody watches its frames from now on.
+    pub(crate) fn watch(&mut self, sink: TapSink) {
+        self.taps.get_or_insert_default().add(sink);
     }
 
     /// Who waits to know what the session speaks.
@@ -252,6 +264,11 @@ impl Common {
                 }
             });
         }
+    }
+
+    /// When somebody last said something between turns, if that is news.
+    pub(super) fn take_stirred(&self) -> Option<Instant> {
+        self.link.as_ref().and_then(|link| link.take_stirred())
     }
 
     /// A stream begins.
@@ -429,9 +446,10 @@ impl Common {
             ledger.release(self.peer.map(|peer| peer.ip()), id.worker);
         }
         if let Some(listener) = &*self.host.on_end.borrow() {
-            // One message a session, and sessions are bounded.
-            #[allow(clippy::disallowed_methods)]
-            listener.do_send(SessionEnded { id, peer: self.peer, reason });
+            listener.tell(SessionEnded { id, peer: self.peer, reason });
+        }
+        if let Some(taps) = &mut self.taps {
+            taps.end(id, reason);
         }
         if let Some(waiting) = self.opened_to.take() {
             waiting.send(Err(SessionError::Gone { reason })).ok();

@@ -24,7 +24,7 @@ pub(crate) struct Ended {
     first_out: Option<Instant>,
     pub(crate) bytes_in: u64,
     pub(crate) bytes_out: u64,
-    route: RouteId,
+    pub(crate) route: RouteId,
     method: Method,
     pub(crate) status: u16,
     pub(crate) outcome: Outcome,

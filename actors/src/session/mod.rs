@@ -30,20 +30,24 @@ use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{self, Poll};
 use std::time::Instant;
 
 use actix::prelude::*;
 use stagedoor_metrics::{
-    ActorKind, CloseReason, Protocol, SessionId, SessionState, TimeoutAction, TimeoutKind,
+    ActorKind, CloseReason, MessageKind, Protocol, SessionId, SessionState, SessionStats, Shard,
+    TimeoutAction, TimeoutKind,
 };
 use tokio::sync::oneshot;
 
 use crate::client::desk::Keeper;
 use crate::clock;
 use crate::close::{CloseSession, timer_of};
+use crate::envelope::{Busy, Counting, counted};
 use crate::host::Host;
 use crate::supervise::words;
+use crate::tap::TapSink;
 use crate::transport::Raw;
 use crate::view::SessionView;
 
@@ -141,8 +145,26 @@ impl Session {
         Self { common, engine: Engine::Connecting(Box::new(connecting)), timer: Timer::default() }
     }
 
+    /// Its figures.
+    pub(crate) fn stats(&self) -> Arc<SessionStats> {
+        Arc::clone(&self.common.stats)
+    }
+
     fn turn(&mut self, cx: &mut task::Context<'_>) -> Poll<()> {
         let now = clock::now();
+        if !self.common.host.config.observed {
+            return self.work(cx, now);
+        }
+        if let Some(stirred) = self.common.take_stirred() {
+            let waited = u64::try_from(now.saturating_duration_since(stirred).as_nanos()).unwrap_or(u64::MAX);
+            self.common.host.actors()[ActorKind::Session].mailbox_wait.observe_nanos(waited);
+        }
+        let shard = Arc::clone(&self.common.host.shard);
+        let _busy = Busy::new(&shard, MessageKind::SessionTurn, now);
+        self.work(cx, now)
+    }
+
+    fn work(&mut self, cx: &mut task::Context<'_>, now: Instant) -> Poll<()> {
         if let Some(due) = self.timer.fired(now) {
             self.on_timer(due, now);
         }
@@ -396,6 +418,19 @@ impl Drop for Session {
     }
 }
 
+impl Counting for Session {
+    fn shard(&self) -> Arc<Shard> {
+        Arc::clone(&self.common.host.shard)
+    }
+}
+
+counted!(Session, Session:
+    CloseSession = SessionClose,
+    Inspect = SessionInspect,
+    ResetStream = SessionResetStream,
+    Tap = SessionTap,
+);
+
 impl Handler<CloseSession> for Session {
     type Result = ();
 
@@ -409,11 +444,11 @@ impl Handler<CloseSession> for Session {
 pub(crate) struct Inspect;
 
 impl Message for Inspect {
-    type Result = Box<SessionView>;
+    type Result = Option<SessionView>;
 }
 
 impl Handler<Inspect> for Session {
-    type Result = MessageResult<Inspect>;
+    type Result = Option<SessionView>;
 
     fn handle(&mut self, _: Inspect, _: &mut Self::Context) -> Self::Result {
         // The application names its routes.
@@ -422,7 +457,25 @@ impl Handler<Inspect> for Session {
             tracing::error!(parent: &self.common.span, panic = words, "the name of a route panicked");
             self.common.view(clock::now())
         });
-        MessageResult(Box::new(view))
+        Some(view)
+    }
+}
+
+/// Order: let somebody watch the frames. Answers whether there are any: HTTP/1.1 has none.
+pub(crate) struct Tap(pub(crate) TapSink);
+
+impl Message for Tap {
+    type Result = bool;
+}
+
+impl Handler<Tap> for Session {
+    type Result = bool;
+
+    fn handle(&mut self, Tap(sink): Tap, _: &mut Self::Context) -> bool {
+        let Engine::Http2(http2) = &mut self.engine else { return false };
+        self.common.watch(sink);
+        http2.begin_tap();
+        true
     }
 }
 

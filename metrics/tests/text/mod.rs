@@ -1,5 +1,10 @@
 //! A strict reader of Prometheus text 0.0.4, stricter than Prometheus: what it accepts, every scraper
 //! does. Panics with the line that is wrong. Reads no timestamps, because we write none.
+//! [`openmetrics`] is the same for OpenMetrics 1.0.0.
+
+#![allow(dead_code, reason = "each test program uses its part of it")]
+
+pub(crate) mod openmetrics;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,6 +24,21 @@ pub(crate) struct Sample {
     pub(crate) name: String,
     pub(crate) labels: Vec<(String, String)>,
     pub(crate) value: f64,
+    /// What OpenMetrics says behind the value: labels and value.
+    pub(crate) exemplar: Option<(Vec<(String, String)>, f64)>,
+}
+
+impl Family {
+    /// Every series with its value, as another format must have it too: names in full, bounds as numbers.
+    pub(crate) fn numbers(&self) -> impl Iterator<Item = (String, f64)> {
+        self.samples.iter().map(|sample| {
+            let labels = sample.labels.iter().map(|(name, value)| match name.as_str() {
+                "le" => format!("le={}", number(value)),
+                _ => format!("{name}={value:?}"),
+            });
+            (format!("{}{{{}}}", sample.name, labels.collect::<Vec<_>>().join(",")), sample.value)
+        })
+    }
 }
 
 impl Sample {
@@ -77,6 +97,7 @@ fn check(family: &Family) {
     }
 }
 
+/// Buckets ascend, and `+Inf` is the count.
 fn check_histogram(Family { name, samples, .. }: &Family) {
     let mut series: BTreeMap<_, Vec<&Sample>> = BTreeMap::new();
     for sample in samples {
@@ -100,33 +121,50 @@ fn check_histogram(Family { name, samples, .. }: &Family) {
 }
 
 fn sample(line: &str) -> Sample {
+    let (name, labels, value) = series(line);
+    Sample { name: name.to_owned(), labels, value: number(value), exemplar: None }
+}
+
+/// Name, labels and whatever follows the space behind them.
+fn series(line: &str) -> (&str, Vec<(String, String)>, &str) {
     let end = line.find(['{', ' ']).unwrap_or_else(|| panic!("no value: {line}"));
-    let (name, mut rest) = line.split_at(end);
+    let (name, rest) = line.split_at(end);
     assert!(is_name(name, true), "{line}");
+    let (labels, rest) = braced(rest);
+    (name, labels, rest.strip_prefix(' ').unwrap_or_else(|| panic!("no value: {line}")))
+}
+
+/// Labels in braces, if there are any, and what follows.
+fn braced(line: &str) -> (Vec<(String, String)>, &str) {
     let mut labels: Vec<(String, String)> = Vec::new();
-    if let Some(inside) = rest.strip_prefix('{') {
-        rest = inside;
-        while !rest.starts_with('}') {
-            let (label, after) = rest.split_once("=\"").unwrap_or_else(|| panic!("no label: {line}"));
-            assert!(is_name(label, false), "{line}");
-            assert!(labels.iter().all(|(known, _)| known != label), "label twice: {line}");
-            let (value, after) = quoted(after);
-            labels.push((label.to_owned(), value));
-            rest = after.strip_prefix(',').unwrap_or(after);
+    let Some(mut rest) = line.strip_prefix('{') else { return (labels, line) };
+    loop {
+        let (label, after) = rest.split_once("=\"").unwrap_or_else(|| panic!("no label: {line}"));
+        assert!(is_name(label, false), "{line}");
+        assert!(labels.iter().all(|(known, _)| known != label), "label twice: {line}");
+        let (value, after) = quoted(after);
+        labels.push((label.to_owned(), value));
+        match after.split_at_checked(1) {
+            Some((",", after)) => rest = after,
+            Some(("}", after)) => return (labels, after),
+            _ => panic!("labels do not end: {line}"),
         }
-        rest = &rest[1..];
     }
-    let value = rest.strip_prefix(' ').unwrap_or_else(|| panic!("no value: {line}"));
-    Sample { name: name.to_owned(), labels, value: number(value) }
 }
 
 /// A label value up to its closing quote, with `\\`, `\"` and `\n` undone, and what follows.
 fn quoted(text: &str) -> (String, &str) {
+    quoted_until(text, Some('"'))
+}
+
+/// The same up to `end`, or to the end of the text.
+fn quoted_until(text: &str, end: Option<char>) -> (String, &str) {
     let mut value = String::new();
     let mut chars = text.char_indices();
     while let Some((at, char)) = chars.next() {
         match char {
-            '"' => return (value, &text[at + 1..]),
+            '"' if end == Some('"') => return (value, &text[at + 1..]),
+            '"' => panic!("a bare quote: {text}"),
             '\\' => match chars.next() {
                 Some((_, 'n')) => value.push('\n'),
                 Some((_, char @ ('"' | '\\'))) => value.push(char),
@@ -135,7 +173,8 @@ fn quoted(text: &str) -> (String, &str) {
             _ => value.push(char),
         }
     }
-    panic!("no closing quote: {text}")
+    assert!(end.is_none(), "no closing quote: {text}");
+    (value, "")
 }
 
 fn number(text: &str) -> f64 {

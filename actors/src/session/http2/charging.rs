@@ -76,6 +76,9 @@ impl Http2 {
     /// The machine is done with a stream; what it framed last may still be in the output.
     #[inline]
     pub(super) fn ended(&mut self, id: StreamId, ended: Ended, common: &mut Common, now: Instant) {
+        if let Some(taps) = &mut common.taps {
+            taps.remember(id, ended.route);
+        }
         if ended.outcome != Outcome::Complete {
             return common.stream_ended(id, ended, now);
         }

@@ -133,6 +133,18 @@ fn snapshot(conn: &Connection) -> SessionSnapshot {
 }
 
 impl Http2 {
+    /// Tells who watches what was framed since the last turn.
+    #[cold]
+    pub(super) fn show_frames(&mut self, common: &mut Common, now: Instant) {
+        let Some(taps) = &mut common.taps else { return };
+        let (streams, id) = (&self.streams, common.stats.id());
+        taps.tell(id, self.conn.take_tapped(), now, |id| streams.get(&id).map(|entry| entry.route));
+        if taps.is_empty() {
+            common.taps = None;
+        }
+        self.conn.tap(common.taps.is_some());
+    }
+
     /// A handle of the session says something.
     #[cold]
     pub(super) fn command(&mut self, command: Command, now: Instant) {

@@ -113,6 +113,7 @@ impl Http2 {
     /// Either end.
     fn in_role(role: Role, io: Transport, common: &Common, link: Rc<Link>, now: Instant) -> Self {
         let mut conn = Connection::new(role, common.host.protocol.clone(), now);
+        conn.tap(common.taps.is_some());
         conn.recorder().precede(&common.recorder);
         Self {
             io,
@@ -153,6 +154,9 @@ impl Http2 {
         self.link.end_turn();
         self.charge(common, now);
         self.publish(common, now);
+        if common.taps.is_some() {
+            self.show_frames(common, now);
+        }
         step
     }
 
@@ -397,6 +401,9 @@ impl Http2 {
         self.brood = Brood::default();
         self.promised.clear();
         self.cut_tails(common, now);
+        if common.taps.is_some() {
+            self.show_frames(common, now);
+        }
         for (id, mut entry) in self.streams.drain() {
             if !entry.closed {
                 common.stream_ended(id, Ended::of(&mut entry, Outcome::SessionClosed), now);
@@ -416,6 +423,11 @@ impl Http2 {
     /// The session panicked or its arbiter stops: streams are told, nothing is written.
     pub(crate) fn forsake(mut self: Box<Self>, common: &mut Common, now: Instant) {
         self.tell_all(common, now);
+    }
+
+    /// Frames are watched from now on.
+    pub(super) fn begin_tap(&mut self) {
+        self.conn.tap(true);
     }
 
     /// What happened last.

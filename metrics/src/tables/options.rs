@@ -1,0 +1,52 @@
+//! What the live tables may show, as the configuration says it.
+
+use std::time::Duration;
+
+/// Options of both tables.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TableOptions {
+    /// What names a row.
+    pub label_mode: LabelMode,
+    /// Limits of the table of sessions.
+    pub sessions: TableLimits,
+    /// Limits of the table of streams.
+    pub streams: TableLimits,
+    /// How long the final values of a closed row stay.
+    pub linger: Duration,
+}
+
+/// Limits of one table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TableLimits {
+    /// Rows at most, those that linger included.
+    pub cap: usize,
+    /// Who is younger has no row yet.
+    pub min_age: Duration,
+    /// New rows at most in any 60 seconds.
+    pub new_per_minute: usize,
+}
+
+/// What names a row of a live table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LabelMode {
+    /// Its id, which no other row ever has.
+    #[default]
+    Id,
+    /// A small number, free again once its row has lingered: few series over months.
+    Slot,
+    /// Nothing: there are no rows.
+    Off,
+}
+
+impl Default for TableOptions {
+    fn default() -> Self {
+        let limits =
+            |seconds| TableLimits { cap: 256, min_age: Duration::from_secs(seconds), new_per_minute: 30 };
+        Self {
+            label_mode: LabelMode::default(),
+            sessions: limits(10),
+            streams: limits(5),
+            linger: Duration::from_secs(30),
+        }
+    }
+}
