@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::Args;
+use stagedoor::Metrics;
 use stagedoor::access::{AccessFormat, AccessLog};
 
 use crate::failure::{Exit, Failure};
@@ -61,13 +62,16 @@ impl LogArgs {
     ///
     /// # Errors
     /// A file that cannot be written.
-    pub(crate) fn access(&self) -> Result<Option<AccessLog>, Failure> {
+    pub(crate) fn access(&self, metrics: &Metrics) -> Result<Option<AccessLog>, Failure> {
         let (format, path) = match &self.access_log {
             None | Some(AccessTo::Off) => return Ok(None),
             Some(AccessTo::Stdout(format)) => (*format, None),
             Some(AccessTo::File(format, path)) => (*format, Some(path)),
         };
-        let options = AccessLog::new(format).show_query(self.show_query);
+        let metrics = metrics.clone();
+        let options = AccessLog::new(format)
+            .show_query(self.show_query)
+            .on_drop(move |lines| metrics.access_log_dropped().add(lines));
         let opened = match path {
             None => options.to_stdout(),
             Some(path) => options.to_path(path),

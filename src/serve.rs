@@ -104,7 +104,6 @@ impl Content {
 /// What keeps it from serving.
 pub(crate) fn run(site: Site, log: &LogHandle, colour: Colour, started: Instant) -> Result<(), Failure> {
     let token = token(&site)?;
-    let access = site.logs.access()?;
     let sessions = resources::raise_and_count_sessions();
     let state = devca::state_dir().map_err(no_certificate)?;
     let certificate = devca::load_or_make(&state).map_err(no_certificate)?;
@@ -114,6 +113,7 @@ pub(crate) fn run(site: Site, log: &LogHandle, colour: Colour, started: Instant)
     };
     let metrics = Metrics::new("stagedoor");
     metrics.set_build(env!("CARGO_PKG_VERSION"), option_env!("STAGEDOOR_REVISION").unwrap_or("unknown"));
+    let access = site.logs.access(&metrics)?;
     let server = ServerSlot::default();
     let gateway = Gateway {
         lifecycle: Lifecycle::new(metrics.clone()),

@@ -2,6 +2,8 @@
 //!
 //! One file an idea: the demo's paths, bodies, faults, drain, start-up, protocol selection, observation, the access
 //! log, files, the commands `get` and `bench`, the short soak, and programs of others.
+//! One file an idea: the demo's paths, bodies, faults, drain, start-up, protocol selection, observation,
+//! files, the commands `get` and `bench`, those that look at a running gateway, the short soak, and programs of others.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails, in its helpers too")]
 
@@ -24,3 +26,5 @@ mod observation;
 mod programs;
 mod soak;
 mod startup;
+mod terminal;
+mod terminal_strange;

@@ -13,6 +13,7 @@ pub(crate) mod exposition;
 pub(crate) mod peers;
 pub(crate) mod prometheus;
 pub(crate) mod raw;
+pub(crate) mod typed;
 pub(crate) mod written;
 
 use std::future::Future;
