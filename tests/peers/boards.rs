@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::support::client::{Client, Speaks};
 use crate::support::peers::find;
 use crate::support::prometheus::{Prometheus, get, grafana, until};
-use crate::support::raw::{HEADERS, RST_STREAM, Raw};
+use crate::support::raw::{HEADERS, RST_STREAM, Raw, SETTINGS};
 use crate::support::{Gateway, PATIENCE};
 
 /// Panels that have nothing to show here, and why. One that does have data is taken off the list.
@@ -97,6 +97,8 @@ impl Held {
     fn open(gateway: &Gateway) -> Self {
         let opened = |window, method, path, end| {
             let mut raw = Raw::connect(gateway.plain, window);
+            // Who does not acknowledge the gateway's is ended soon.
+            raw.next_of(SETTINGS);
             raw.request(1, method, path, end);
             raw
         };
