@@ -5,7 +5,7 @@
 //! the shards into the families of the [`catalogue`]. [`LiveSessions`] lists who is connected; a capped
 //! choice of it has series of its own ([`TableOptions`]).
 //!
-//! Knows prometheus alone: not who counts (no actix, tokio or protocol), not how a scrape is served.
+//! Knows prometheus and a compressor: not who counts (no actix, tokio or protocol), not how a scrape is served.
 //! Invariants: labels take values from the configuration, from the enums in [`labels`] or from a capped
 //! table, so the output is bounded however many sessions are open; counting takes no lock and no atomic read-modify-write.
 
@@ -26,6 +26,7 @@ mod series;
 mod shard;
 mod status;
 mod tables;
+mod totals;
 
 pub use cell::{Cell, Gauge, SharedCell};
 pub use exposition::{Format, negotiate};
@@ -46,3 +47,4 @@ pub use shard::{
     RouteId, Shard,
 };
 pub use tables::{LabelMode, TableLimits, TableOptions};
+pub use totals::{ActorTotals, MessageTotals, Totals, WorkerTotals};

@@ -147,6 +147,16 @@ impl Metrics {
         unpoisoned(&self.0.listeners).get(usize::from(id.get())).map(|listener| Arc::clone(&listener.name))
     }
 
+    /// The interned name of a route.
+    #[must_use]
+    pub fn route_name(&self, id: RouteId) -> Option<Arc<str>> {
+        unpoisoned(&self.0.routes).get(usize::from(id.get())).cloned()
+    }
+
+    pub(crate) fn inner(&self) -> &Inner {
+        &self.0
+    }
+
     /// The shard of arbiter `worker`, made on first use and the same ever after: a worker started anew on
     /// its arbiter goes on where it was. Only that arbiter's thread may count in it, so the thread that
     /// runs the listeners takes a number of its own.
@@ -180,6 +190,12 @@ impl Metrics {
     /// Whether the process takes no new sessions, or sheds idle ones.
     pub fn set_overloaded(&self, overloaded: bool) {
         self.0.overloaded.store(overloaded, Ordering::Relaxed);
+    }
+
+    /// Whether it was said to be overloaded last.
+    #[must_use]
+    pub fn is_overloaded(&self) -> bool {
+        self.0.overloaded.load(Ordering::Relaxed)
     }
 
     /// What runs; `build_info` is shown once this is known.

@@ -162,7 +162,8 @@ impl RouteCells {
         codes[status::slot(status)].inc();
     }
 
-    /// Counts how long a stream lived; `who` names it, should its bucket want an example.
+    /// Counts how long a stream lived; `at` is the clock of the turn, `who` names the stream, should its
+    /// bucket want an example. No lock; the first call allocates the examples.
     #[inline]
     pub fn request_took(&self, nanos: u64, at: Instant, who: impl FnOnce() -> Exemplar) {
         let bucket = self.request_duration.observe(nanos);

@@ -9,8 +9,8 @@ use super::text::{self, counted, cut, octets, plain, seconds, width, window};
 /// Between two columns.
 const GAP: usize = 2;
 
-/// A column that may become narrower keeps so many.
-const NARROWEST: usize = 8;
+/// Numbers of HTTP/2 in a line.
+const FACTS: usize = 4;
 
 /// Which side of the column a cell is at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,8 +25,8 @@ pub(super) struct Column<T> {
     side: Side,
     /// Where there is no room, the columns with the highest number go first; zero stays.
     leaves: u8,
-    /// It becomes narrower before a column leaves.
-    shrinks: bool,
+    /// It becomes as narrow as this before a column leaves.
+    narrowest: Option<usize>,
     /// The field it is sorted by.
     pub(super) sort: Option<&'static str>,
     cell: fn(&T) -> String,
@@ -38,7 +38,7 @@ const fn left<T>(
     sort: Option<&'static str>,
     cell: fn(&T) -> String,
 ) -> Column<T> {
-    Column { title, side: Side::Left, leaves, shrinks: false, sort, cell }
+    Column { title, side: Side::Left, leaves, narrowest: None, sort, cell }
 }
 
 const fn right<T>(
@@ -47,24 +47,27 @@ const fn right<T>(
     sort: Option<&'static str>,
     cell: fn(&T) -> String,
 ) -> Column<T> {
-    Column { title, side: Side::Right, leaves, shrinks: false, sort, cell }
+    Column { title, side: Side::Right, leaves, narrowest: None, sort, cell }
 }
 
 const fn shrinking<T>(
     title: &'static str,
+    narrowest: usize,
     leaves: u8,
     sort: Option<&'static str>,
     cell: fn(&T) -> String,
 ) -> Column<T> {
-    Column { title, side: Side::Left, leaves, shrinks: true, sort, cell }
+    Column { title, side: Side::Left, leaves, narrowest: Some(narrowest), sort, cell }
 }
 
 /// Of a session.
 pub(super) const SESSIONS: &[Column<Session>] = &[
     left("ID", 0, Some("id"), |session| plain(&session.id).into_owned()),
-    shrinking("LISTENER", 3, Some("listener"), |session| plain(&session.listener).into_owned()),
+    shrinking("LISTENER", 8, 3, Some("listener"), |session| plain(&session.listener).into_owned()),
     left("PROTOCOL", 6, Some("protocol"), |session| plain(&session.protocol).into_owned()),
-    shrinking("PEER", 1, Some("peer"), |session| plain(session.peer.as_deref().unwrap_or("-")).into_owned()),
+    shrinking("PEER", 21, 1, Some("peer"), |session| {
+        plain(session.peer.as_deref().unwrap_or("-")).into_owned()
+    }),
     left("STATE", 2, Some("state"), |session| plain(&session.state).into_owned()),
     right("AGE", 4, Some("age"), |session| seconds(session.age_seconds)),
     right("IDLE", 9, Some("idle"), |session| seconds(session.idle_seconds)),
@@ -82,8 +85,8 @@ pub(super) const SESSIONS: &[Column<Session>] = &[
 pub(super) const STREAMS: &[Column<Stream>] = &[
     right("ID", 0, None, |stream| stream.id.to_string()),
     left("METHOD", 3, None, |stream| plain(&stream.method).into_owned()),
-    shrinking("PATH", 0, None, |stream| plain(&stream.path).into_owned()),
-    shrinking("ROUTE", 7, None, |stream| plain(&stream.route).into_owned()),
+    shrinking("PATH", 16, 0, None, |stream| plain(&stream.path).into_owned()),
+    shrinking("ROUTE", 8, 7, None, |stream| plain(&stream.route).into_owned()),
     right("STATUS", 4, None, |stream| stream.status.map_or("-".to_owned(), |status| status.to_string())),
     left("STATE", 6, None, |stream| plain(&stream.state).into_owned()),
     right("AGE", 1, None, |stream| seconds(stream.age_seconds)),
@@ -115,10 +118,10 @@ impl Table {
         };
         let mut fit: Vec<(usize, usize)> = (0..columns.len()).map(|index| (index, natural(index))).collect();
         while let Some(over) = needed(&fit).checked_sub(room).filter(|over| *over > 0) {
-            let widest =
-                fit.iter_mut().filter(|(index, width)| columns[*index].shrinks && *width > NARROWEST);
-            if let Some((_, width)) = widest.max_by_key(|(_, width)| *width) {
-                *width = width.saturating_sub(over).max(NARROWEST);
+            let floor = |index: usize| columns[index].narrowest.unwrap_or(usize::MAX);
+            let widest = fit.iter_mut().filter(|(index, width)| *width > floor(*index));
+            if let Some((index, width)) = widest.max_by_key(|(_, width)| *width) {
+                *width = width.saturating_sub(over).max(floor(*index));
                 continue;
             }
             let leaving = fit.iter().enumerate().max_by_key(|(_, (index, _))| columns[*index].leaves);

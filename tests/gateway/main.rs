@@ -1,13 +1,16 @@
 //! The whole gateway over sockets: the compiled binary, real TLS, other people's clients.
 //!
+//! One file an idea: the demo's paths, bodies, faults, drain, start-up, protocol selection, observation, the access
+//! log, files, the commands `get` and `bench`, the short soak, and programs of others.
 //! One file an idea: the demo's paths, bodies, faults, drain, start-up, protocol selection, observation,
-//! files, the commands `get` and `bench`, the short soak, and programs of others.
+//! files, the commands `get` and `bench`, those that look at a running gateway, the short soak, and programs of others.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails, in its helpers too")]
 
 #[path = "../support/mod.rs"]
 mod support;
 
+mod access_log;
 mod bench;
 mod bodies;
 mod dashboards;
@@ -23,3 +26,5 @@ mod observation;
 mod programs;
 mod soak;
 mod startup;
+mod terminal;
+mod terminal_strange;

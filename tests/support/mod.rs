@@ -5,6 +5,7 @@
 
 #![allow(dead_code, reason = "each test file uses the part it needs")]
 
+pub(crate) mod browser;
 pub(crate) mod client;
 pub(crate) mod command;
 pub(crate) mod embedded;
@@ -12,6 +13,7 @@ pub(crate) mod exposition;
 pub(crate) mod peers;
 pub(crate) mod prometheus;
 pub(crate) mod raw;
+pub(crate) mod typed;
 pub(crate) mod written;
 
 use std::future::Future;

@@ -117,14 +117,17 @@ impl<K: Copy + Ord + Hash, V> Table<K, V> {
     fn let_go(&mut self, now: Instant, linger: Duration, live: &mut HashMap<K, Found<K, V>>) {
         let free = &mut self.free;
         self.rows.retain(|key, row| {
-            if live.remove(key).is_none() {
-                let gone = *row.gone.get_or_insert(now);
-                if gone < now && now.saturating_duration_since(gone) >= linger {
-                    free.insert(row.slot);
-                    return false;
-                }
+            if let Some(found) = live.remove(key) {
+                row.row = found.row;
+                row.gone = None;
+                return true;
             }
-            true
+            let gone = *row.gone.get_or_insert(now);
+            let stays = gone == now || now.saturating_duration_since(gone) < linger;
+            if !stays {
+                free.insert(row.slot);
+            }
+            stays
         });
     }
 
@@ -141,10 +144,13 @@ impl<K: Copy + Ord + Hash, V> Table<K, V> {
         }
         let room = limits.cap.saturating_sub(self.rows.len());
         let budget = limits.new_per_minute.saturating_sub(self.made.len());
-        let places = room.min(budget);
-        if places > 0 && places < ripe.len() {
-            ripe.select_nth_unstable_by_key(places, |found| (found.opened, found.key));
+        let places = room.min(budget).min(ripe.len());
+        let age = |found: &Found<K, V>| (found.opened, found.key);
+        if 0 < places && places < ripe.len() {
+            ripe.select_nth_unstable_by_key(places, age);
         }
+        // So that slots follow from ages too, and not from how keys hash.
+        ripe[..places].sort_unstable_by_key(age);
         let cause = if room <= budget { Untracked::Cap } else { Untracked::Churn };
         for (place, found) in ripe.into_iter().enumerate() {
             if place < places {

@@ -94,17 +94,18 @@ struct Parts {
 impl Parts {
     fn of(opened: &Opened, area: Rect) -> Self {
         let facts = opened.session.as_ref().map_or(1, |session| tables::facts(session).len() as u16);
-        // A bar of its whole width, and its legend in two rows.
-        let facts = Rect { y: area.y + 1, height: facts + 3, ..area }.intersection(area);
+        // A bar of its whole width, its legend in two rows, and an empty one.
+        let facts = Rect { y: area.y + 1, height: facts + 4, ..area }.intersection(area);
         let rest = area.height.saturating_sub(1 + facts.height + 1);
-        // Of many streams half of the room, of few what they take: the head and a row each.
+        // Of many streams half of the room, of few what they take: the head, a row each, and an empty one.
         let count = opened.session.as_ref().map_or(0, |session| session.streams.len());
-        let wanted = u16::try_from(count).unwrap_or(u16::MAX).saturating_add(1);
-        let streams = wanted.max(2).min(rest.div_ceil(2));
+        let wanted = u16::try_from(count).unwrap_or(u16::MAX).saturating_add(2);
+        let streams = wanted.max(3).min(rest.div_ceil(2));
         let top = area.y + 1 + facts.height;
         Self {
             facts,
-            streams: Rect { y: top, height: streams, ..area }.intersection(area),
+            // A row is left empty between the two.
+            streams: Rect { y: top, height: streams.saturating_sub(1), ..area }.intersection(area),
             recorder: Rect { y: top + streams, height: rest - streams, ..area }.intersection(area),
         }
     }

@@ -440,7 +440,7 @@ impl Opened {
         match (code, self.focus) {
             (KeyCode::Tab | KeyCode::BackTab, Focus::Streams) => self.focus = Focus::Recorder,
             (KeyCode::Tab | KeyCode::BackTab, Focus::Recorder) => self.focus = Focus::Streams,
-            (KeyCode::Char('x'), _) => {
+            (KeyCode::Char('x'), Focus::Streams) => {
                 let stream = self.stream()?.id;
                 return Some(Order::Reset { session: self.id.clone(), stream });
             }
