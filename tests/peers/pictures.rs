@@ -88,16 +88,16 @@ impl Traffic {
         {
             for speaks in [Speaks::ALL[place % 4], Speaks::H2, Speaks::H2c] {
                 let client = Client::connect(gateway, speaks).await;
-                self.download(client, format!("/drip?bytes=1G&rate={rate}"));
+                self.download(client, format!("/drip?bytes=900M&rate={rate}"));
             }
         }
         // One session with streams of many kinds.
         let shared = Client::connect(gateway, Speaks::H2).await;
         for target in [
-            "/drip?bytes=1G&rate=400k",
+            "/drip?bytes=900M&rate=400k",
             "/events",
             "/delay/300",
-            "/drip?bytes=1G&rate=2k",
+            "/drip?bytes=900M&rate=2k",
             "/bytes/1000000000",
         ] {
             self.download(shared.share(), target.to_owned());
