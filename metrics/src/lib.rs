@@ -25,8 +25,8 @@ mod process;
 mod series;
 mod shard;
 mod status;
-mod totals;
 mod tables;
+mod totals;
 
 pub use cell::{Cell, Gauge, SharedCell};
 pub use exposition::{Format, negotiate};
@@ -42,9 +42,9 @@ pub use mailbox::Mailbox;
 pub use metrics::Metrics;
 pub use per::{Label, Per};
 pub use process::resident_bytes;
-pub use totals::{ActorTotals, MessageTotals, Totals, WorkerTotals};
 pub use shard::{
     ActorCells, ActorCounts, Exemplar, ListenerCells, ListenerId, MessageCounts, RouteCells, RouteHandles,
     RouteId, Shard,
 };
 pub use tables::{LabelMode, TableLimits, TableOptions};
+pub use totals::{ActorTotals, MessageTotals, Totals, WorkerTotals};

@@ -100,9 +100,9 @@ impl Metrics {
         let shards: Vec<_> =
             unpoisoned(&self.inner().shards).iter().map(|(number, shard)| (*number, shard.clone())).collect();
         let depth = |mailboxes: &mut dyn Iterator<Item = &Mailbox>| {
-            mailboxes.map(Mailbox::waiting).fold((0, 0), |(sum, most): (u64, u64), waiting| {
-                (sum + waiting, most.max(waiting))
-            })
+            mailboxes
+                .map(Mailbox::waiting)
+                .fold((0, 0), |(sum, most): (u64, u64), waiting| (sum + waiting, most.max(waiting)))
         };
         let of_shards = |of: fn(u16) -> bool| {
             depth(&mut shards.iter().filter(|(number, _)| of(*number)).map(|(_, shard)| &shard.mailbox))
