@@ -30,6 +30,16 @@ pub(crate) enum Shown {
     Files { root: PathBuf, listing: bool },
 }
 
+impl Shown {
+    /// What the process is configured by, for the admin API.
+    pub(crate) fn source(&self) -> &'static str {
+        match self {
+            Self::Demo => "built-in demo",
+            Self::Files { .. } => "command line",
+        }
+    }
+}
+
 /// Where a listener is.
 pub(crate) struct Bound {
     /// `localhost` or an address, with the port.

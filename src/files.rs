@@ -48,5 +48,7 @@ pub(crate) fn site(args: &FilesArgs) -> Result<Site, Failure> {
         },
         workers: args.serving.workers,
         logs: args.serving.logs.clone(),
+        token: args.serving.admin_token.clone(),
+        observed: true,
     })
 }

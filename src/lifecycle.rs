@@ -3,7 +3,7 @@
 //!
 //! Invariant: it only goes forward (starting, ready, draining), so a readiness that failed stays failed.
 
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use stagedoor_actors::ServerHandle;
@@ -28,13 +28,15 @@ pub enum Stage {
 #[derive(Clone, Debug)]
 pub struct Lifecycle {
     stage: Arc<AtomicU8>,
+    /// Taken out of service by an order that may be taken back.
+    paused: Arc<AtomicBool>,
     metrics: Metrics,
 }
 
 impl Lifecycle {
     /// A process that is starting and shows its stage in `metrics`.
     pub fn new(metrics: Metrics) -> Self {
-        Self { stage: Arc::new(AtomicU8::new(Stage::Starting as u8)), metrics }
+        Self { stage: Arc::new(AtomicU8::new(Stage::Starting as u8)), paused: Arc::default(), metrics }
     }
 
     /// The stage now.
@@ -49,9 +51,24 @@ impl Lifecycle {
     /// Moves forward to `stage`; a step back is ignored.
     pub fn advance(&self, stage: Stage) {
         self.stage.fetch_max(stage as u8, Ordering::AcqRel);
-        let now = self.stage();
-        self.metrics.set_ready(now == Stage::Ready);
-        self.metrics.set_draining(now == Stage::Draining);
+        self.show();
+    }
+
+    /// Takes the process out of service, or back; the stage stays what it is.
+    pub fn pause(&self, paused: bool) {
+        self.paused.store(paused, Ordering::Release);
+        self.show();
+    }
+
+    /// Whether it was taken out of service.
+    pub fn is_paused(&self) -> bool {
+        self.paused.load(Ordering::Acquire)
+    }
+
+    fn show(&self) {
+        let (now, paused) = (self.stage(), self.is_paused());
+        self.metrics.set_ready(now == Stage::Ready && !paused);
+        self.metrics.set_draining(now == Stage::Draining || paused);
     }
 }
 

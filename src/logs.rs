@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::Args;
+use stagedoor::Metrics;
 use stagedoor::access::{AccessFormat, AccessLog};
 
 use crate::failure::{Exit, Failure};
@@ -41,7 +42,8 @@ impl FromStr for AccessTo {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        const HELP: &str = "an access log looks like json, combined:/var/log/access.log or common:-; formats are json, common and combined";
+        const HELP: &str = "an access log looks like json, combined:/var/log/access.log or common:-; \
+            formats are json, common and combined";
         let (format, path) = text.split_once(':').unwrap_or((text, "-"));
         if text == "off" {
             return Ok(Self::Off);
@@ -60,13 +62,16 @@ impl LogArgs {
     ///
     /// # Errors
     /// A file that cannot be written.
-    pub(crate) fn access(&self) -> Result<Option<AccessLog>, Failure> {
+    pub(crate) fn access(&self, metrics: &Metrics) -> Result<Option<AccessLog>, Failure> {
         let (format, path) = match &self.access_log {
             None | Some(AccessTo::Off) => return Ok(None),
             Some(AccessTo::Stdout(format)) => (*format, None),
             Some(AccessTo::File(format, path)) => (*format, Some(path)),
         };
-        let options = AccessLog::new(format).show_query(self.show_query);
+        let metrics = metrics.clone();
+        let options = AccessLog::new(format)
+            .show_query(self.show_query)
+            .on_drop(move |lines| metrics.access_log_dropped().add(lines));
         let opened = match path {
             None => options.to_stdout(),
             Some(path) => options.to_path(path),
@@ -113,7 +118,9 @@ impl Tracing {
         let Some(args) = args else { return Ok(Self::default()) };
         let exporter = stagedoor::otlp::Exporter::start(args.otlp.as_deref()).map_err(|error| {
             Failure::new(Exit::Input, error.to_string())
-                .with_way_out("a collector looks like http://127.0.0.1:4318; one of TLS is reached through one on this machine")
+                .with_way_out(
+                    "a collector looks like http://127.0.0.1:4318; one of TLS is reached through one on this machine",
+                )
         })?;
         Ok(Self(exporter))
     }

@@ -7,14 +7,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use stagedoor::access::AccessLog;
-use stagedoor::admin::Admin;
+use stagedoor::admin::{Admin, Token};
 use stagedoor::demo::{self, Demo};
 use stagedoor::devca::{self, DevCertificate};
 use stagedoor::files::Directory;
 use stagedoor::filter::LogHandle;
 use stagedoor::{
-    DrainProgress, Lifecycle, Limits, ListenerConfig, Metrics, OverloadLimits, ServerBuilder, ServerHandle,
-    ServerSlot, ServiceFactory, Stage, StartError,
+    DrainProgress, Lifecycle, Limits, ListenerConfig, Metrics, OverloadLimits, Redact, ServerBuilder,
+    ServerHandle, ServerSlot, ServiceFactory, Stage, StartError,
 };
 
 use crate::banner::{Banner, Colour, Shown};
@@ -41,6 +41,10 @@ pub(crate) struct Site {
     pub(crate) wanted: Wanted,
     pub(crate) workers: Option<u16>,
     pub(crate) logs: LogArgs,
+    /// The file of the admin token.
+    pub(crate) token: Option<PathBuf>,
+    /// Sessions and streams are counted and recorded.
+    pub(crate) observed: bool,
 }
 
 /// What the public and the plain listener serve.
@@ -59,7 +63,14 @@ pub(crate) fn demo(args: &ServeArgs) -> Site {
         (false, None) => AdminPlan::BuiltIn,
     };
     let wanted = Wanted { public: args.public, public_flag: "--public", plain: args.serving.plain, admin };
-    Site { content: Content::Demo, wanted, workers: args.serving.workers, logs: args.serving.logs.clone() }
+    Site {
+        content: Content::Demo,
+        wanted,
+        workers: args.serving.workers,
+        logs: args.serving.logs.clone(),
+        token: args.serving.admin_token.clone(),
+        observed: !args.no_observe,
+    }
 }
 
 impl Content {
@@ -92,9 +103,7 @@ impl Content {
 /// # Errors
 /// What keeps it from serving.
 pub(crate) fn run(site: Site, log: &LogHandle, colour: Colour, started: Instant) -> Result<(), Failure> {
-    // The admin paths will change what is logged.
-    let _ = log;
-    let access = site.logs.access()?;
+    let token = token(&site)?;
     let sessions = resources::raise_and_count_sessions();
     let state = devca::state_dir().map_err(no_certificate)?;
     let certificate = devca::load_or_make(&state).map_err(no_certificate)?;
@@ -104,6 +113,7 @@ pub(crate) fn run(site: Site, log: &LogHandle, colour: Colour, started: Instant)
     };
     let metrics = Metrics::new("stagedoor");
     metrics.set_build(env!("CARGO_PKG_VERSION"), option_env!("STAGEDOOR_REVISION").unwrap_or("unknown"));
+    let access = site.logs.access(&metrics)?;
     let server = ServerSlot::default();
     let gateway = Gateway {
         lifecycle: Lifecycle::new(metrics.clone()),
@@ -112,6 +122,10 @@ pub(crate) fn run(site: Site, log: &LogHandle, colour: Colour, started: Instant)
         server,
         metrics,
         access: access.clone(),
+        token,
+        log: log.clone(),
+        show_query: site.logs.show_query,
+        observed: site.observed,
         workers,
         sessions,
         resident: resources::resident_limit(),
@@ -122,6 +136,33 @@ pub(crate) fn run(site: Site, log: &LogHandle, colour: Colour, started: Instant)
         logs::finish(access);
     }
     result
+}
+
+/// The token of the admin address.
+///
+/// # Errors
+/// A file that cannot be read or holds none, or an address that others reach and no token for it.
+fn token(site: &Site) -> Result<Option<Token>, Failure> {
+    let Some(file) = &site.token else {
+        return match site.wanted.admin {
+            AdminPlan::At(address) if !address.ip().is_loopback() => Err(Failure::new(
+                Exit::Input,
+                format!("--admin {address} can be reached from other machines, and no token keeps them out"),
+            )
+            .with_way_out(
+                "name a file with a token by --admin-token, or a loopback address such as 127.0.0.1:9901",
+            )),
+            _ => Ok(None),
+        };
+    };
+    let shown = file.display();
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| Failure::new(Exit::Input, format!("cannot read the token in {shown}: {error}")))?;
+    let token = Token::read(&text).map_err(|what| {
+        Failure::new(Exit::Input, format!("{shown} holds no token: {what}"))
+            .with_way_out("write one with: head -c 24 /dev/urandom | base64 > FILE")
+    })?;
+    Ok(Some(token))
 }
 
 fn no_certificate(error: devca::Error) -> Failure {
@@ -140,6 +181,10 @@ struct Gateway {
     server: ServerSlot,
     metrics: Metrics,
     access: Option<AccessLog>,
+    token: Option<Token>,
+    log: LogHandle,
+    show_query: bool,
+    observed: bool,
     workers: usize,
     /// Of all listeners together.
     sessions: usize,
@@ -207,16 +252,17 @@ impl Gateway {
     fn add(&self, builder: ServerBuilder, plan: &Plan) -> Result<ServerBuilder, Failure> {
         let mut config = ListenerConfig::new(plan.name, plan.addresses()[0]);
         config.bind = plan.addresses();
+        config.observed = self.observed;
         config.limits = Limits { sessions: self.sessions, sessions_per_address: None, ..Limits::default() };
         if plan.name == "admin" {
             // It answers when nothing else does, and so has little.
             config.limits.sessions = ADMIN_SESSIONS.min(self.sessions);
-            let admin = Admin {
-                metrics: self.metrics.clone(),
-                lifecycle: self.lifecycle.clone(),
-                server: Arc::clone(&self.server),
-                bound: plan.host(),
-            };
+            let server = Arc::clone(&self.server);
+            let admin = Admin::new(self.metrics.clone(), self.lifecycle.clone(), server, plan.host())
+                .with_token(self.token.clone())
+                .with_log(self.log.clone())
+                .with_shown(Redact::default(), self.show_query)
+                .with_source(self.shown.source());
             return Ok(builder.listen(config, admin.factory(), true));
         }
         if plan.name == "public" {

@@ -41,7 +41,7 @@ pub struct SessionView {
 
 impl SessionView {
     /// What its live numbers say, without its streams.
-    pub(crate) fn of_stats(stats: &SessionStats, now: Instant) -> Self {
+    pub fn of_stats(stats: &SessionStats, now: Instant) -> Self {
         Self {
             id: stats.id().to_string(),
             role: stats.role().label(),

@@ -192,6 +192,12 @@ impl Metrics {
         self.0.overloaded.store(overloaded, Ordering::Relaxed);
     }
 
+    /// Whether it was said to be overloaded last.
+    #[must_use]
+    pub fn is_overloaded(&self) -> bool {
+        self.0.overloaded.load(Ordering::Relaxed)
+    }
+
     /// What runs; `build_info` is shown once this is known.
     pub fn set_build(&self, version: &str, revision: &str) {
         *unpoisoned(&self.0.build) = Some(Build { version: version.into(), revision: revision.into() });

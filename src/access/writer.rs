@@ -211,7 +211,7 @@ mod tests {
             writer.write("line\n".into());
         }
         let dropped = writer.dropped();
-        assert!((9..=10).contains(&dropped), "{dropped}");
+        assert!((10..=11).contains(&dropped), "{dropped}");
         assert_eq!(told.load(Ordering::Relaxed), dropped);
         assert!(!writer.flush(Duration::from_millis(1)), "nothing can be written");
         drop(open);

@@ -10,7 +10,8 @@ pub(super) fn names_us(authority: Option<&str>, bound: IpAddr) -> bool {
     let Some(host) = authority.and_then(host_of) else { return false };
     match host {
         Host::Name(name) => name.eq_ignore_ascii_case("localhost"),
-        Host::Address(address) => address == bound,
+        // Bound to every address, we have them all; a rebinding page has a name.
+        Host::Address(address) => address == bound || bound.is_unspecified(),
     }
 }
 

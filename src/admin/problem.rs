@@ -6,9 +6,6 @@ use std::net::IpAddr;
 use serde::Serialize;
 use stagedoor_actors::{Body, Reply, Response};
 
-/// The methods of a path that is only read.
-pub(super) const READ_METHODS: &str = "GET, HEAD, OPTIONS";
-
 /// A problem document; its type is `about:blank`, so the title is that of the status (RFC 9457 §4.2.1).
 #[derive(Debug, Serialize)]
 pub(super) struct Problem {
@@ -17,11 +14,14 @@ pub(super) struct Problem {
     detail: String,
     #[serde(skip)]
     allow: Option<&'static str>,
+    /// 401 says what is asked for (RFC 9110 §11.6.1).
+    #[serde(skip)]
+    challenge: bool,
 }
 
 impl Problem {
     fn new(status: u16, title: &'static str, detail: String) -> Self {
-        Self { title, status, detail, allow: None }
+        Self { title, status, detail, allow: None, challenge: false }
     }
 
     pub(super) fn foreign_host(bound: IpAddr) -> Self {
@@ -34,15 +34,61 @@ impl Problem {
         Self::new(404, "Not Found", format!("nothing lives at {path}; / lists what does"))
     }
 
-    pub(super) fn not_allowed(method: &str) -> Self {
+    pub(super) fn not_allowed(method: &str, methods: &'static str) -> Self {
         let method: String = method.chars().take(20).collect();
         let mut problem = Self::new(405, "Method Not Allowed", format!("{method} does nothing here"));
-        problem.allow = Some(READ_METHODS);
+        problem.allow = Some(methods);
         problem
     }
 
-    pub(super) fn no_filter_yet() -> Self {
-        Self::new(501, "Not Implemented", "sessions cannot be filtered yet; ask without a query".to_owned())
+    pub(super) fn bad(what: impl Into<String>) -> Self {
+        Self::new(400, "Bad Request", what.into())
+    }
+
+    pub(super) fn unknown_parameter(name: &str, known: &[&str]) -> Self {
+        let name: String = name.chars().take(40).collect();
+        Self::bad(format!("{name:?} is no parameter here; known are {}", known.join(", ")))
+    }
+
+    pub(super) fn no_token() -> Self {
+        let what = "this wants the token of the admin address, as authorization: Bearer TOKEN";
+        let mut problem = Self::new(401, "Unauthorized", what.to_owned());
+        problem.challenge = true;
+        problem
+    }
+
+    pub(super) fn foreign_origin() -> Self {
+        let what = "a page of another origin may not change anything here";
+        Self::new(403, "Forbidden", what.to_owned())
+    }
+
+    pub(super) fn missing(what: impl Into<String>) -> Self {
+        Self::new(404, "Not Found", what.into())
+    }
+
+    pub(super) fn no_session(id: &str) -> Self {
+        let id: String = id.chars().take(40).collect();
+        Self::missing(format!("there is no session {id}; /api/sessions lists those that are open"))
+    }
+
+    pub(super) fn no_stream(id: &str, stream: u32) -> Self {
+        Self::missing(format!("session {id} has no open stream {stream}"))
+    }
+
+    pub(super) fn no_reset(id: &str) -> Self {
+        Self::conflict(format!("session {id} speaks HTTP/1.1, where only the session can be closed"))
+    }
+
+    pub(super) fn conflict(what: impl Into<String>) -> Self {
+        Self::new(409, "Conflict", what.into())
+    }
+
+    pub(super) fn too_large(most: usize) -> Self {
+        Self::new(413, "Content Too Large", format!("at most {most} octets are taken here"))
+    }
+
+    pub(super) fn too_slow() -> Self {
+        Self::new(503, "Service Unavailable", "rendering took longer than the scraper waits".to_owned())
     }
 
     pub(super) fn internal(error: &dyn Display) -> Self {
@@ -55,6 +101,9 @@ impl Problem {
             super::fresh(self.status, "application/problem+json").with_body(Body::Full(document.into()));
         if let Some(allow) = self.allow {
             response.fields.push("allow", allow);
+        }
+        if self.challenge {
+            response.fields.push("www-authenticate", "Bearer");
         }
         response
     }
@@ -72,7 +121,7 @@ mod tests {
 
     #[test]
     fn a_problem_tells_status_title_and_detail() {
-        let response = Problem::not_allowed("POST").into_response();
+        let response = Problem::not_allowed("POST", "GET, HEAD, OPTIONS").into_response();
         assert_eq!(response.fields.get("content-type"), Some(&b"application/problem+json"[..]));
         assert_eq!(response.fields.get("allow"), Some(&b"GET, HEAD, OPTIONS"[..]));
         let Body::Full(document) = response.body else { panic!("one message") };

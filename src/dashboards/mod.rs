@@ -9,7 +9,6 @@ mod boards;
 #[cfg(test)]
 mod check;
 mod json;
-mod pending;
 #[cfg(test)]
 mod promql;
 mod query;

@@ -8,8 +8,6 @@ use std::fmt::Write as _;
 
 use stagedoor_metrics::catalogue::{self as c, Family};
 
-use super::pending as p;
-
 /// The name of the job in grafana/prometheus.yml.
 pub(super) const JOB: &str = "stagedoor";
 
@@ -103,7 +101,7 @@ pub(super) fn recordings() -> Vec<Recording> {
         },
         Recording {
             name: "job_on:stagedoor_stream_wait_seconds:rate5m".to_owned(),
-            expr: format!("sum by (job, on) (rate({}[5m]))", p::STREAM_WAIT_SECONDS.name),
+            expr: format!("sum by (job, on) (rate({}[5m]))", c::STREAM_WAIT_SECONDS.name),
         },
     ];
     for window in WINDOWS {
@@ -160,7 +158,7 @@ pub(super) fn alerts() -> Vec<Alert> {
         },
         Alert {
             name: "StagedoorCertificateExpiresSoon",
-            expr: format!("{} - time() < 7 * 86400", p::TLS_CERTIFICATE_NOT_AFTER.name),
+            expr: format!("{} - time() < 7 * 86400", c::TLS_CERTIFICATE_NOT_AFTER.name),
             held_for: "1h",
             severity: Severity::Warning,
             summary: "Certificate {{ $labels.cert }} expires within a week",
@@ -168,7 +166,7 @@ pub(super) fn alerts() -> Vec<Alert> {
         },
         Alert {
             name: "StagedoorConfigReloadFailed",
-            expr: format!("{} == 0", p::CONFIG_LAST_RELOAD_SUCCESSFUL.name),
+            expr: format!("{} == 0", c::CONFIG_LAST_RELOAD_SUCCESSFUL.name),
             held_for: "5m",
             severity: Severity::Warning,
             summary: "The last configuration load failed",
@@ -178,7 +176,7 @@ pub(super) fn alerts() -> Vec<Alert> {
             name: "StagedoorMailboxBacklog",
             expr: format!(
                 "histogram_quantile(0.99, sum by (job, instance, actor, le) (rate({}_bucket[5m]))) > 0.1",
-                p::ACTOR_MAILBOX_WAIT.name
+                c::ACTOR_MAILBOX_WAIT.name
             ),
             held_for: "10m",
             severity: Severity::Warning,
@@ -217,7 +215,7 @@ pub(super) fn alerts() -> Vec<Alert> {
         },
         Alert {
             name: "StagedoorUpstreamDown",
-            expr: format!("{} == 0", p::UPSTREAM_ENDPOINT_UP.name),
+            expr: format!("{} == 0", c::UPSTREAM_ENDPOINT_UP.name),
             held_for: "2m",
             severity: Severity::Warning,
             summary: "Endpoint {{ $labels.endpoint }} takes no traffic",

@@ -4,19 +4,15 @@
 use std::collections::BTreeSet;
 
 use serde_json::Value;
-use stagedoor_metrics::catalogue::{self, Family, Zeros};
+use stagedoor_metrics::catalogue::{self, Zeros};
 
 use super::board::{Board, Shape};
 use super::check::{Known, Labels};
-use super::{boards, json, pending, rules, variables};
-
-fn families() -> impl Iterator<Item = &'static Family> {
-    catalogue::families().chain(pending::PENDING.iter().copied())
-}
+use super::{boards, json, rules, variables};
 
 /// What may be asked for once the recording rules run.
 fn known() -> Known {
-    let mut known = Known::of(families());
+    let mut known = Known::of(catalogue::families());
     for rule in rules::recordings() {
         let labels = known.check(&rule.expr).unwrap_or_else(|error| panic!("{}: {error}", rule.name));
         let level: Labels = rule.name.split(':').next().unwrap().split('_').map(str::to_owned).collect();

@@ -6,7 +6,6 @@
 use stagedoor_metrics::catalogue::{self as c, Family};
 
 use super::board::Board;
-use super::pending as p;
 
 /// A choice among the values of a label.
 pub(super) struct Variable {
@@ -24,7 +23,7 @@ pub(super) static VARIABLES: [Variable; 4] = [
     Variable { name: "job", label: "Job", family: &c::BUILD_INFO, every: ".+" },
     Variable { name: "instance", label: "Instance", family: &c::BUILD_INFO, every: ".+" },
     Variable { name: "listener", label: "Listener", family: &c::LISTENER_INFO, every: ".+" },
-    Variable { name: "route", label: "Route", family: &p::RATE_LIMITED, every: ".*" },
+    Variable { name: "route", label: "Route", family: &c::RATE_LIMITED, every: ".*" },
 ];
 
 impl Variable {

@@ -1,8 +1,8 @@
 //! Spans of `tracing` as spans of OpenTelemetry.
 //!
-//! The fields `trace_id`, `span_id`, `parent_id` and `sampled` of a span of ours say where it stands in a trace and become
-//! no attributes; a span without them goes on with its parent's trace. Sends nothing: a span that ends is given to
-//! the SDK's queue, which never waits.
+//! The fields `trace_id`, `span_id`, `parent_id` and `sampled` of a span of ours say where it stands in a trace and
+//! become no attributes; a span without them goes on with its parent's trace. Sends nothing: a span that ends is
+//! given to the SDK's queue, which never waits.
 
 use std::fmt;
 use std::sync::Arc;

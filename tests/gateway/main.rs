@@ -1,5 +1,7 @@
 //! The whole gateway over sockets: the compiled binary, real TLS, other people's clients.
 //!
+//! One file an idea: the demo's paths, bodies, faults, drain, start-up, protocol selection, observation, the access
+//! log, files, the commands `get` and `bench`, the short soak, and programs of others.
 //! One file an idea: the demo's paths, bodies, faults, drain, start-up, protocol selection, observation,
 //! files, the commands `get` and `bench`, those that look at a running gateway, the short soak, and programs of others.
 
@@ -8,6 +10,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod access_log;
 mod bench;
 mod bodies;
 mod dashboards;

@@ -3,7 +3,6 @@
 use stagedoor_metrics::catalogue as c;
 
 use crate::dashboards::board::{Board, Panel, Row, Thresholds, Unit};
-use crate::dashboards::pending as p;
 use crate::dashboards::query::{all, max, quantile, rate, sum};
 
 pub(super) fn board() -> Board {
@@ -55,7 +54,7 @@ fn mailboxes() -> Vec<Panel> {
             "From the sending of a message to its handling, the slowest one of a hundred. It \
              grows before anything else does when a worker is too busy.",
         )
-        .query("{{actor}}", quantile("0.99", &p::ACTOR_MAILBOX_WAIT, "actor"))
+        .query("{{actor}}", quantile("0.99", &c::ACTOR_MAILBOX_WAIT, "actor"))
         .judged(Thresholds::Rising(0.01, 0.1)),
         Panel::lines(
             "Mailbox depth",
@@ -63,20 +62,20 @@ fn mailboxes() -> Vec<Panel> {
             "Messages that wait now: all of a kind, and the deepest single mailbox. Deepest near \
              the total: one actor is stuck. Far below: all are behind.",
         )
-        .query("{{actor}} total", sum("actor", &all(&p::ACTOR_MAILBOX_MESSAGES)))
-        .query("{{actor}} deepest", max("actor", &all(&p::ACTOR_MAILBOX_MESSAGES_MAX))),
+        .query("{{actor}} total", sum("actor", &all(&c::ACTOR_MAILBOX_MESSAGES)))
+        .query("{{actor}} deepest", max("actor", &all(&c::ACTOR_MAILBOX_MESSAGES_MAX))),
     ]
 }
 
 fn messages() -> Vec<Panel> {
     let time_each = format!(
         "{} / {}",
-        sum("message", &rate(&p::ACTOR_MESSAGE_BUSY_SECONDS)),
-        sum("message", &rate(&p::ACTOR_MESSAGES))
+        sum("message", &rate(&c::ACTOR_MESSAGE_BUSY_SECONDS)),
+        sum("message", &rate(&c::ACTOR_MESSAGES))
     );
     vec![
         Panel::lines("Messages handled", Unit::Events, "Messages a second by type.")
-            .query("{{message}}", sum("message", &rate(&p::ACTOR_MESSAGES))),
+            .query("{{message}}", sum("message", &rate(&c::ACTOR_MESSAGES))),
         Panel::lines("Time a message takes", Unit::Seconds, "Mean time spent handling one, by type.")
             .query("{{message}}", time_each),
         Panel::lines(
@@ -84,13 +83,13 @@ fn messages() -> Vec<Panel> {
             Unit::Count,
             "Seconds a second spent handling each type: what the cores do.",
         )
-        .query("{{message}}", sum("message", &rate(&p::ACTOR_MESSAGE_BUSY_SECONDS))),
+        .query("{{message}}", sum("message", &rate(&c::ACTOR_MESSAGE_BUSY_SECONDS))),
         Panel::lines(
             "Worker loop lag p99",
             Unit::Seconds,
             "How late a tick of 100 ms comes on each worker. Late: something on that thread does not let go.",
         )
-        .query("worker {{worker}}", quantile("0.99", &p::WORKER_LOOP_LAG, "worker"))
+        .query("worker {{worker}}", quantile("0.99", &c::WORKER_LOOP_LAG, "worker"))
         .judged(Thresholds::Rising(0.01, 0.1)),
     ]
 }

@@ -3,7 +3,6 @@
 use stagedoor_metrics::catalogue as c;
 
 use crate::dashboards::board::{Board, Panel, Row, Shape, Thresholds, Unit};
-use crate::dashboards::pending as p;
 use crate::dashboards::query::{all, quantile, rate, rate_of, sum};
 
 /// A day, in seconds.
@@ -59,7 +58,7 @@ fn now() -> Vec<Panel> {
             Unit::Seconds,
             "Time until the first of the loaded certificates expires.",
         )
-        .query("left", format!("min({}) - time()", all(&p::TLS_CERTIFICATE_NOT_AFTER)))
+        .query("left", format!("min({}) - time()", all(&c::TLS_CERTIFICATE_NOT_AFTER)))
         .judged(Thresholds::Falling(7.0 * DAY, 21.0 * DAY)),
     ]
 }
@@ -103,9 +102,9 @@ fn requests() -> Vec<Panel> {
             Unit::BytesPerSecond,
             "What answers took from the disk or its cache, by route.",
         )
-        .query("{{route}}", sum("route", &rate(&p::FILE_READ_BYTES))),
+        .query("{{route}}", sum("route", &rate(&c::FILE_READ_BYTES))),
         Panel::lines("Answered 429", Unit::Requests, "Requests a limiter turned away, by route.")
-            .query("{{route}}", sum("route", &rate(&p::RATE_LIMITED))),
+            .query("{{route}}", sum("route", &rate(&c::RATE_LIMITED))),
         Panel::lines("Requests by method", Unit::Requests, "Answered requests a second, by method.")
             .query("{{method}}", sum("method", &rate(&c::REQUESTS))),
     ]
@@ -167,24 +166,24 @@ fn process() -> Vec<Panel> {
             "Attempts to load the configuration, by result. After a failed one the old \
              configuration goes on.",
         )
-        .query("{{result}}", sum("result", &rate(&p::CONFIG_RELOADS))),
+        .query("{{result}}", sum("result", &rate(&c::CONFIG_RELOADS))),
         Panel::lines("Configuration in force", Unit::Seconds, "Age of the configuration that is in force.")
-            .query("{{instance}}", format!("time() - {}", all(&p::CONFIG_LAST_RELOAD_SUCCESS_TIMESTAMP))),
+            .query("{{instance}}", format!("time() - {}", all(&c::CONFIG_LAST_RELOAD_SUCCESS_TIMESTAMP))),
         Panel::lines("Certificate reloads", Unit::Events, "Attempts to load certificates anew, by result.")
-            .query("{{result}}", sum("result", &rate(&p::TLS_CERTIFICATE_RELOADS))),
+            .query("{{result}}", sum("result", &rate(&c::TLS_CERTIFICATE_RELOADS))),
         Panel::lines(
             "Access log lines dropped",
             Unit::Events,
             "Lines that were not written because the writer was behind. The requests themselves \
              are counted all the same.",
         )
-        .query("{{instance}}", rate(&p::ACCESS_LOG_DROPPED)),
+        .query("{{instance}}", rate(&c::ACCESS_LOG_DROPPED)),
         Panel::new(
             Shape::States,
             "Last configuration load",
             Unit::State,
             "No: it failed, and the configuration before it is still in force.",
         )
-        .query("{{instance}}", all(&p::CONFIG_LAST_RELOAD_SUCCESSFUL)),
+        .query("{{instance}}", all(&c::CONFIG_LAST_RELOAD_SUCCESSFUL)),
     ]
 }

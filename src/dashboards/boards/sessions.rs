@@ -3,7 +3,6 @@
 use stagedoor_metrics::catalogue as c;
 
 use crate::dashboards::board::{Board, Panel, Row, Shape, Unit};
-use crate::dashboards::pending as p;
 use crate::dashboards::query::{all, buckets, mean, quantile, rate, sum, top};
 
 pub(super) fn board() -> Board {
@@ -23,9 +22,9 @@ pub(super) fn board() -> Board {
 }
 
 fn waits() -> Vec<Panel> {
-    let by_cause = sum("on", &rate(&p::STREAM_WAIT_SECONDS));
-    let all_causes = sum("", &rate(&p::STREAM_WAIT_SECONDS));
-    let upstream_or_handler = sum("route, on", &rate(&p::STREAM_WAIT_SECONDS));
+    let by_cause = sum("on", &rate(&c::STREAM_WAIT_SECONDS));
+    let all_causes = sum("", &rate(&c::STREAM_WAIT_SECONDS));
+    let upstream_or_handler = sum("route, on", &rate(&c::STREAM_WAIT_SECONDS));
     vec![
         Panel::new(
             Shape::Parts,
@@ -142,7 +141,7 @@ fn limits() -> Vec<Panel> {
 }
 
 fn tables() -> Vec<Panel> {
-    let busiest = sum("instance, session", &rate(&p::SESSION_BYTES));
+    let busiest = sum("instance, session", &rate(&c::SESSION_BYTES));
     vec![
         Panel::table(
             "Busiest sessions",
@@ -155,31 +154,31 @@ fn tables() -> Vec<Panel> {
             Unit::Bytes,
             "Tracked sessions by octets that wait to be sent.",
         )
-        .query("", top(&all(&p::SESSION_WRITE_QUEUE_BYTES))),
+        .query("", top(&all(&c::SESSION_WRITE_QUEUE_BYTES))),
         Panel::table("Most open streams", Unit::Count, "Tracked sessions by open streams.")
-            .query("", top(&all(&p::SESSION_STREAMS_ACTIVE))),
+            .query("", top(&all(&c::SESSION_STREAMS_ACTIVE))),
         Panel::table(
             "Longest silent sessions",
             Unit::Seconds,
             "Tracked sessions by the time since they last moved an octet.",
         )
-        .query("", top(&all(&p::SESSION_IDLE_SECONDS))),
+        .query("", top(&all(&c::SESSION_IDLE_SECONDS))),
         Panel::table(
             "Longest stalled streams",
             Unit::Seconds,
             "Tracked streams by how long they have waited for a window; zero where they do not.",
         )
-        .query("", top(&all(&p::STREAM_STALLED_SECONDS))),
+        .query("", top(&all(&c::STREAM_STALLED_SECONDS))),
         Panel::table("Oldest streams", Unit::Seconds, "Tracked streams by age.")
-            .query("", top(&all(&p::STREAM_AGE_SECONDS))),
+            .query("", top(&all(&c::STREAM_AGE_SECONDS))),
         Panel::lines("Rows in the tables", Unit::Count, "Rows shown now.")
-            .query("{{scope}}", sum("scope", &all(&p::METRICS_TRACKED))),
+            .query("{{scope}}", sum("scope", &all(&c::METRICS_TRACKED))),
         Panel::lines(
             "Left out of the tables",
             Unit::Events,
             "Sessions and streams that ended without a row, by cause. Short ones are left out on \
              purpose; for cap and churn, narrow by listener or look at the admin API.",
         )
-        .query("{{scope}} {{result}}", sum("scope, result", &rate(&p::METRICS_UNTRACKED))),
+        .query("{{scope}} {{result}}", sum("scope, result", &rate(&c::METRICS_UNTRACKED))),
     ]
 }

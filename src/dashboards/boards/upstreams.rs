@@ -1,7 +1,8 @@
 //! The servers behind the gateway: which take traffic, how they answer, how long they take.
 
+use stagedoor_metrics::catalogue as c;
+
 use crate::dashboards::board::{Board, Panel, Row, Shape, Unit};
-use crate::dashboards::pending as p;
 use crate::dashboards::query::{all, quantile, rate, sum};
 
 pub(super) fn board() -> Board {
@@ -25,15 +26,15 @@ fn endpoints() -> Vec<Panel> {
             Unit::State,
             "No: it fails its checks or was ejected.",
         )
-        .query("{{instance}} {{endpoint}}", all(&p::UPSTREAM_ENDPOINT_UP)),
+        .query("{{instance}} {{endpoint}}", all(&c::UPSTREAM_ENDPOINT_UP)),
         Panel::lines("Health checks", Unit::Events, "Active checks a second by result.")
-            .query("{{endpoint}} {{result}}", sum("endpoint, result", &rate(&p::UPSTREAM_HEALTH_CHECKS))),
+            .query("{{endpoint}} {{result}}", sum("endpoint, result", &rate(&c::UPSTREAM_HEALTH_CHECKS))),
         Panel::lines(
             "Ejections",
             Unit::Events,
             "Endpoints put aside because of how they answered, by reason.",
         )
-        .query("{{upstream}} {{reason}}", sum("upstream, reason", &rate(&p::UPSTREAM_EJECTIONS))),
+        .query("{{upstream}} {{reason}}", sum("upstream, reason", &rate(&c::UPSTREAM_EJECTIONS))),
     ]
 }
 
@@ -45,15 +46,15 @@ fn requests() -> Vec<Panel> {
             Unit::Requests,
             "Finished requests a second; 0 where no answer came.",
         )
-        .query("{{upstream}} {{code}}", sum("upstream, code", &rate(&p::UPSTREAM_REQUESTS))),
+        .query("{{upstream}} {{code}}", sum("upstream, code", &rate(&c::UPSTREAM_REQUESTS))),
         Panel::lines("Duration", Unit::Seconds, "From the request sent to the last octet from the upstream.")
             .query_with_exemplars(
                 "{{upstream}} p50",
-                quantile("0.5", &p::UPSTREAM_REQUEST_DURATION, "upstream"),
+                quantile("0.5", &c::UPSTREAM_REQUEST_DURATION, "upstream"),
             )
             .query_with_exemplars(
                 "{{upstream}} p95",
-                quantile("0.95", &p::UPSTREAM_REQUEST_DURATION, "upstream"),
+                quantile("0.95", &c::UPSTREAM_REQUEST_DURATION, "upstream"),
             ),
         Panel::lines(
             "In flight and waiting",
@@ -61,10 +62,10 @@ fn requests() -> Vec<Panel> {
             "Requests on their way, and requests that wait for a free stream. Waiting ones ask \
              for more connections or more streams on each.",
         )
-        .query("{{upstream}} in flight", sum("upstream", &all(&p::UPSTREAM_REQUESTS_ACTIVE)))
-        .query("{{upstream}} waiting", sum("upstream", &all(&p::UPSTREAM_REQUESTS_PENDING))),
+        .query("{{upstream}} in flight", sum("upstream", &all(&c::UPSTREAM_REQUESTS_ACTIVE)))
+        .query("{{upstream}} waiting", sum("upstream", &all(&c::UPSTREAM_REQUESTS_PENDING))),
         Panel::lines("Retries", Unit::Events, "Decisions about a second attempt, by outcome.")
-            .query("{{upstream}} {{result}}", sum("upstream, result", &rate(&p::UPSTREAM_RETRIES))),
+            .query("{{upstream}} {{result}}", sum("upstream, result", &rate(&c::UPSTREAM_RETRIES))),
     ]
 }
 
@@ -72,13 +73,13 @@ fn connections() -> Vec<Panel> {
     vec![
         Panel::new(Shape::Parts, "Connections", Unit::Count, "Open connections to upstreams.").query(
             "{{upstream}} {{protocol}}",
-            sum("upstream, protocol", &all(&p::UPSTREAM_CONNECTIONS_ACTIVE)),
+            sum("upstream, protocol", &all(&c::UPSTREAM_CONNECTIONS_ACTIVE)),
         ),
         Panel::lines("Connections closed", Unit::Events, "Ends a second by cause.").query(
             "{{upstream}} {{reason}}",
-            sum("upstream, reason", &rate(&p::UPSTREAM_CONNECTIONS_CLOSED)),
+            sum("upstream, reason", &rate(&c::UPSTREAM_CONNECTIONS_CLOSED)),
         ),
         Panel::lines("Connect time p95", Unit::Seconds, "TCP and TLS together.")
-            .query("{{upstream}}", quantile("0.95", &p::UPSTREAM_CONNECT_DURATION, "upstream")),
+            .query("{{upstream}}", quantile("0.95", &c::UPSTREAM_CONNECT_DURATION, "upstream")),
     ]
 }

@@ -1,0 +1,182 @@
+//! The pictures of the live page in `docs/images/`: taken of a gateway under traffic of every kind, when asked to.
+//!
+//! `STAGEDOOR_SCREENSHOTS=1 cargo test --test peers pictures -- --nocapture` writes them. Without the variable there is
+//! nothing to do here: how a page looks is judged by people.
+
+use std::path::Path;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::Frame;
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::task::JoinSet;
+
+use crate::support::Gateway;
+use crate::support::browser::Browser;
+use crate::support::client::{Client, Speaks, Upload, fed, next_octets, nothing};
+use crate::support::peers::find;
+use crate::support::raw::{HEADERS, Raw};
+
+/// Updates of the page before the first picture, so that its curves have a shape; one comes each second.
+const UPDATES: u32 = 40;
+
+#[test]
+fn pictures_of_the_live_page() {
+    if std::env::var_os("STAGEDOOR_SCREENSHOTS").is_none_or(|asked| asked != "1") {
+        return;
+    }
+    let Some(chromium) = find("chromium") else { return };
+    let images = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/images");
+    std::fs::create_dir_all(&images).expect("a directory");
+    let gateway = Gateway::start();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let mut traffic = Traffic::default();
+        traffic.start(&gateway).await;
+        let taken = tokio::time::timeout(Duration::from_secs(180), take(&gateway, &chromium, &images));
+        tokio::select! {
+            taken = taken => taken.expect("in time"),
+            () = traffic.run() => unreachable!("traffic goes on"),
+        }
+    });
+}
+
+async fn take(gateway: &Gateway, chromium: &Path, images: &Path) {
+    let mut browser = Browser::start(chromium).await;
+    browser.size(1440, 900, false).await;
+    browser.open(&format!("http://{}/#sort=-bytes.out", gateway.admin)).await;
+    let curve = |points| format!("document.querySelector('polyline').points.numberOfItems >= {points}");
+    // Half a minute is the most that one look may take.
+    for points in [UPDATES / 2, UPDATES] {
+        browser.sees(&curve(points)).await;
+    }
+    browser.picture(&images.join("live.png")).await;
+    browser.dark(true).await;
+    browser.picture(&images.join("live-dark.png")).await;
+    browser.dark(false).await;
+
+    // The session with the most streams has the most to show.
+    let busiest = "[...document.querySelectorAll('#rows tr')].sort((a, b) => \
+        b.querySelector('.c-open').textContent - a.querySelector('.c-open').textContent)[0].querySelector('a')";
+    browser.evaluate(&format!("{busiest}.click()")).await;
+    browser.sees("document.querySelectorAll('#panel [data-stream]').length > 3").await;
+    browser.sees("/B\\/s/.test(document.querySelector('#panel .facts').textContent)").await;
+    browser.picture(&images.join("live-session.png")).await;
+
+    browser.evaluate("document.querySelector('#panel .shut').click()").await;
+    browser.size(390, 844, true).await;
+    browser.sees("document.querySelectorAll('#rows tr').length > 3").await;
+    browser.picture(&images.join("live-phone.png")).await;
+    assert!(browser.complaints().is_empty(), "{:#?}", browser.complaints());
+    browser.close().await;
+}
+
+/// Peers of every kind: quick and slow, patient and stuck.
+#[derive(Default)]
+struct Traffic {
+    tasks: JoinSet<()>,
+    /// Kept open: peers that say nothing more, connections that rest, and the ends of bodies that never come.
+    silent: Vec<Raw>,
+    resting: Vec<Client>,
+    uploads: Vec<UnboundedSender<Frame<Bytes>>>,
+}
+
+impl Traffic {
+    async fn start(&mut self, gateway: &Gateway) {
+        // Downloads at many rates, on every protocol.
+        for (place, rate) in ["3k", "40k", "250k", "900k", "3M", "8k", "120k", "15k"].into_iter().enumerate()
+        {
+            for speaks in [Speaks::ALL[place % 4], Speaks::H2, Speaks::H2c] {
+                let client = Client::connect(gateway, speaks).await;
+                self.download(client, format!("/drip?bytes=1G&rate={rate}"));
+            }
+        }
+        // One session with streams of many kinds.
+        let shared = Client::connect(gateway, Speaks::H2).await;
+        for target in [
+            "/drip?bytes=1G&rate=400k",
+            "/events",
+            "/delay/300",
+            "/drip?bytes=1G&rate=2k",
+            "/bytes/1000000000",
+        ] {
+            self.download(shared.share(), target.to_owned());
+        }
+        for target in ["/sha256", "/echo"] {
+            let (sender, body) = fed();
+            let _ = sender.send(Frame::data(Bytes::from_static(&[b'a'; 4096])));
+            self.uploads.push(sender);
+            self.upload(shared.share(), target, body);
+        }
+        self.again(shared, "/headers");
+        // Many small requests, one after another.
+        for speaks in [Speaks::H2, Speaks::H2c, Speaks::Http1, Speaks::Http1Tls] {
+            self.again(Client::connect(gateway, speaks).await, "/bytes/3000");
+            self.again(Client::connect(gateway, speaks).await, "/delay/0.05");
+        }
+        // A body that does not come; an answer nobody reads: the peer's stream window, its connection's, its socket.
+        for speaks in [Speaks::H2, Speaks::Http1] {
+            let (sender, body) = fed();
+            self.uploads.push(sender);
+            let client = Client::connect(gateway, speaks).await;
+            self.upload(client, "/count", body);
+        }
+        for (window, streams, connection) in [
+            (0, 1, 0),
+            (20_000, 2, 0),
+            (1 << 20, 3, 0),
+            (1 << 20, 1, 0),
+            (1 << 28, 1, 1 << 28),
+            (1 << 28, 2, 1 << 28),
+        ] {
+            let mut peer = Raw::connect(gateway.plain, window);
+            if connection > 0 {
+                peer.window_update(0, connection);
+            }
+            for stream in 0..streams {
+                peer.request(2 * stream + 1, "GET", "/bytes/50000000", true);
+            }
+            // On the way SETTINGS are acknowledged, which is owed.
+            peer.next_of(HEADERS);
+            self.silent.push(peer);
+        }
+        // Nothing at all.
+        for speaks in Speaks::ALL {
+            self.resting.push(Client::connect(gateway, speaks).await);
+        }
+    }
+
+    fn download(&mut self, mut client: Client, target: String) {
+        self.tasks.spawn(async move {
+            let request = client.request("GET", &target).body(nothing()).expect("a request");
+            let Ok(answer) = client.send(request).await else { return };
+            let mut body = answer.into_body();
+            while let Some(Ok(_)) = next_octets(&mut body).await {}
+        });
+    }
+
+    fn upload(&mut self, mut client: Client, target: &str, body: Upload) {
+        let request = client.request("POST", target).body(body).expect("a request");
+        self.tasks.spawn(async move {
+            let Ok(answer) = client.send(request).await else { return };
+            let mut body = answer.into_body();
+            while let Some(Ok(_)) = next_octets(&mut body).await {}
+        });
+    }
+
+    fn again(&mut self, mut client: Client, target: &'static str) {
+        self.tasks.spawn(async move {
+            let mut pace = tokio::time::interval(Duration::from_millis(40));
+            loop {
+                pace.tick().await;
+                client.get(target).await;
+            }
+        });
+    }
+
+    /// Goes on until it is dropped.
+    async fn run(&mut self) {
+        while self.tasks.join_next().await.is_some() {}
+        std::future::pending().await
+    }
+}
