@@ -226,7 +226,10 @@ ready in 41 ms   Ctrl-C drains, twice stops
         assert!(text.contains("1 worker   "), "{text}");
         assert!(text.contains("https://localhost:8444/      h2, http/1.1   (port 8443 was taken)"), "{text}");
         assert!(text.contains("http://localhost:80/         h2c, http/1.1   on every address"), "{text}");
-        assert!(!text.contains("admin") && !text.contains("metrics") && !text.contains("top"), "{text}");
+        assert!(
+            !text.contains("admin") && !text.contains("metrics") && !text.contains("stagedoor top"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -248,9 +248,10 @@ pub(super) fn facts(session: &Session) -> Vec<(&'static str, String)> {
         ),
     ];
     if let Some(http2) = &session.http2 {
-        let words =
-            http2.iter().map(|(name, value)| plain(&format!("{name} {}", scalar(value))).into_owned());
-        facts.push(("http/2", words.collect::<Vec<_>>().join("   ")));
+        let words = http2.iter().map(|(name, value)| format!("{name} {}", scalar(value)));
+        let words: Vec<String> = words.map(|words| plain(&words).into_owned()).collect();
+        let names = std::iter::once("http/2").chain(std::iter::repeat(""));
+        facts.extend(names.zip(words.chunks(FACTS).map(|words| words.join("   "))));
     }
     facts
 }
