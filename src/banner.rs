@@ -149,6 +149,14 @@ impl Banner {
             row("metrics", format!("http://{}/metrics", admin.authority), "");
         }
         line(&colour.paint(DIM, "try"), &format!("   curl --cacert {ca} {public}"));
+        if let Some(admin) = &self.admin {
+            let place = match &*admin.authority {
+                // Where `top` looks by itself.
+                "127.0.0.1:9901" => String::new(),
+                other => format!(" --admin http://{other}"),
+            };
+            line("      stagedoor top", &place);
+        }
         let ready = colour.paint(BOLD, format!("ready in {} ms", self.ready_in.as_millis()));
         line(&ready, "   Ctrl-C drains, twice stops");
         text
@@ -198,6 +206,7 @@ stagedoor 0.1.0   2 workers   config: built-in demo
   admin         http://127.0.0.1:9901/       live sessions, streams
   metrics       http://127.0.0.1:9901/metrics
 try   curl --cacert ~/.local/share/stagedoor/dev/ca.pem https://localhost:8443/
+      stagedoor top
 ready in 41 ms   Ctrl-C drains, twice stops
 ";
         assert_eq!(demo().text(Colour::Off, Some(Path::new("/home/ada"))), expected);
@@ -209,12 +218,18 @@ ready in 41 ms   Ctrl-C drains, twice stops
         banner.workers = 1;
         banner.public = Bound::new(&["127.0.0.1:8444".parse().unwrap()], true, Some(8443));
         banner.plain = Bound::new(&["[::]:80".parse().unwrap()], false, None);
+        banner.admin = Some(Bound::new(&["127.0.0.1:9902".parse().unwrap()], false, Some(9901)));
+        let text = banner.text(Colour::Off, None);
+        assert!(text.contains("      stagedoor top --admin http://127.0.0.1:9902\n"), "{text}");
         banner.admin = None;
         let text = banner.text(Colour::Off, None);
         assert!(text.contains("1 worker   "), "{text}");
         assert!(text.contains("https://localhost:8444/      h2, http/1.1   (port 8443 was taken)"), "{text}");
         assert!(text.contains("http://localhost:80/         h2c, http/1.1   on every address"), "{text}");
-        assert!(!text.contains("admin") && !text.contains("metrics"), "{text}");
+        assert!(
+            !text.contains("admin") && !text.contains("metrics") && !text.contains("stagedoor top"),
+            "{text}"
+        );
     }
 
     #[test]

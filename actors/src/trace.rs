@@ -268,6 +268,28 @@ mod tests {
     }
 
     #[test]
+    fn whatever_is_taken_is_sent_on_as_it_was_meant() {
+        let mut taken = 0;
+        for place in 0..GOOD.len() {
+            for octet in 0..=u8::MAX {
+                let mut value = GOOD.as_bytes().to_vec();
+                value[place] = octet;
+                let mut head = request(&[]);
+                head.fields_mut().push("traceparent", &value);
+                let trace = of(&head, ONE, 1);
+                let Some(parent) = trace.parent else { continue };
+                taken += 1;
+                let text = String::from_utf8(value).unwrap();
+                let flags = u8::from_str_radix(&text[53..], 16).unwrap() & (SAMPLED | RANDOM);
+                assert_eq!((&*trace.trace_id_hex(), trace.flags), (&text[3..35], flags));
+                assert_eq!(format!("{parent:016x}"), text[36..52]);
+            }
+        }
+        // One of sixteen digits in each place but those of the dashes. Versions but 00 are later ones.
+        assert_eq!(taken, 52 * 16 + 3);
+    }
+
+    #[test]
     fn later_versions_are_read_as_far_as_we_know_them() {
         for tail in ["", "-", "-what-the-future-brings"] {
             let value = format!("cc-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-ff{tail}");

@@ -168,8 +168,10 @@ mod tests {
 
     const PATIENCE: Duration = Duration::from_secs(30);
 
+    type Page = Arc<Mutex<Vec<u8>>>;
+
     /// Takes writes only when it is told to, a number of octets each; 0 is an error.
-    struct Gate(Receiver<usize>, Arc<Mutex<Vec<u8>>>);
+    struct Gate(Receiver<usize>, Page);
 
     impl Write for Gate {
         fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
@@ -189,9 +191,9 @@ mod tests {
         }
     }
 
-    fn gated() -> (Writer, Sender<usize>, Arc<Mutex<Vec<u8>>>, Arc<AtomicU64>) {
+    fn gated() -> (Writer, Sender<usize>, Page, Arc<AtomicU64>) {
         let (open, gate) = channel();
-        let written = Arc::new(Mutex::new(Vec::new()));
+        let written = Page::default();
         let told = Arc::new(AtomicU64::new(0));
         let counter = Arc::clone(&told);
         let on_drop = Box::new(move |lines| {

@@ -185,14 +185,14 @@ pub(crate) struct TapArgs {
     pub(crate) session: Option<String>,
     #[command(flatten)]
     pub(crate) admin: AdminArgs,
-    /// Frames of streams that this route serves
+    /// Frames of streams that this route serves; not with SESSION
     #[arg(long, value_name = "R", conflicts_with = "session")]
     pub(crate) route: Option<String>,
     /// A line of JSON a frame
     #[arg(long)]
     pub(crate) json: bool,
-    /// At most so many frames a second; what is left out is counted
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    /// Show at most so many requests a second, each whole or not at all; not with SESSION
+    #[arg(long, value_name = "N", conflicts_with = "session", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub(crate) max_rps: Option<u32>,
 }
 

@@ -124,9 +124,14 @@ impl Table {
                 *width = width.saturating_sub(over).max(floor(*index));
                 continue;
             }
-            let leaving = fit.iter().enumerate().max_by_key(|(_, (index, _))| columns[*index].leaves);
+            // What the rows are ordered by stays, or nobody would see why.
+            let leaves = |index: usize| match mark {
+                Some((field, _)) if columns[index].sort == Some(field) => 0,
+                _ => columns[index].leaves,
+            };
+            let leaving = fit.iter().enumerate().max_by_key(|(_, (index, _))| leaves(*index));
             match leaving {
-                Some((place, (index, _))) if columns[*index].leaves > 0 => {
+                Some((place, (index, _))) if leaves(*index) > 0 => {
                     fit.remove(place);
                     // There may be room again for what became narrow.
                     for (index, width) in &mut fit {
@@ -243,9 +248,10 @@ pub(super) fn facts(session: &Session) -> Vec<(&'static str, String)> {
         ),
     ];
     if let Some(http2) = &session.http2 {
-        let words =
-            http2.iter().map(|(name, value)| plain(&format!("{name} {}", scalar(value))).into_owned());
-        facts.push(("http/2", words.collect::<Vec<_>>().join("   ")));
+        let words = http2.iter().map(|(name, value)| format!("{name} {}", scalar(value)));
+        let words: Vec<String> = words.map(|words| plain(&words).into_owned()).collect();
+        let names = std::iter::once("http/2").chain(std::iter::repeat(""));
+        facts.extend(names.zip(words.chunks(FACTS).map(|words| words.join("   "))));
     }
     facts
 }
@@ -334,6 +340,8 @@ mod tests {
         let narrow = Table::new(SESSIONS, &rows, 40, None).text();
         assert!(narrow.contains("[2001:") && narrow.contains('…') && narrow.contains("OPEN"), "{narrow}");
         assert!(!narrow.contains("MEMORY"), "{narrow}");
+        let by_memory = Table::new(SESSIONS, &rows, 40, Some(("memory_bytes", '↓'))).text();
+        assert!(by_memory.contains("MEMORY↓"), "what it is ordered by is seen: {by_memory}");
     }
 
     #[test]

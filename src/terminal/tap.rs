@@ -101,7 +101,7 @@ fn lines(event: &Event, room: usize) -> Result<Option<String>, Trouble> {
         "frame" => frame(&read::<Frame>(event)?),
         "lost" => {
             let lost = read::<Lost>(event)?.lost;
-            format!("({} not shown: more than --max-rps, or than was read)", counted(lost, "frame"))
+            format!("({} lost: they came faster than they were read)", counted(lost, "frame"))
         }
         "end" => format!("(the session ended: {})", plain(&read::<Ended>(event)?.reason)),
         _ => return Ok(None),
@@ -180,7 +180,7 @@ mod tests {
 
     #[test]
     fn what_is_lost_and_what_ended_it_is_said() {
-        assert!(shown("lost", r#"{"lost":12}"#, 200).unwrap().starts_with("(12 frames not shown"));
+        assert!(shown("lost", r#"{"lost":12}"#, 200).unwrap().starts_with("(12 frames lost"));
         assert_eq!(shown("end", r#"{"reason":"drain"}"#, 200).unwrap(), "(the session ended: drain)\n");
         assert_eq!(shown("news", "{}", 200), None);
     }

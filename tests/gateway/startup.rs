@@ -16,7 +16,7 @@ fn fails(args: &[&str], code: i32) -> String {
 fn the_banner_names_what_is_there_and_nothing_else() {
     let gateway = Gateway::start();
     let stderr = gateway.process.stderr();
-    let rows: Vec<_> = stderr.lines().take(8).collect();
+    let rows: Vec<_> = stderr.lines().take(9).collect();
     assert!(
         rows[0].starts_with("stagedoor ") && rows[0].ends_with("2 workers   config: built-in demo"),
         "{stderr}"
@@ -28,14 +28,13 @@ fn the_banner_names_what_is_there_and_nothing_else() {
         "  admin         http://127.0.0.1:",
         "  metrics       http://127.0.0.1:",
         "try   curl --cacert ",
+        "      stagedoor top --admin http://127.0.0.1:",
         "ready in ",
     ]) {
         assert!(row.starts_with(start), "{row:?} should start with {start:?}");
     }
-    assert!(rows[7].ends_with(" ms   Ctrl-C drains, twice stops"));
-    assert!(
-        !stderr.contains('\x1b') && !stderr.contains("stagedoor init") && !stderr.contains("stagedoor top")
-    );
+    assert!(rows[8].ends_with(" ms   Ctrl-C drains, twice stops"));
+    assert!(!stderr.contains('\x1b') && !stderr.contains("stagedoor init"));
 }
 
 #[test]
