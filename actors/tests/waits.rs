@@ -96,7 +96,7 @@ fn a_slow_client_body_is_waited_for_as_request_body() {
         client.send(&frame(0, 1, 1, b"end")).await;
         end_of(&mut client, 1).await;
         is_spent(&told, 1, WaitOn::RequestBody, seconds(10), seconds(10));
-        assert_eq!(counted(&stage, WaitOn::RequestBody), seconds(10));
+        assert_eq!(counted(&stage, WaitOn::RequestBody).as_secs(), 10);
     });
 }
 
@@ -317,12 +317,15 @@ fn who_does_not_observe_charges_and_keeps_nothing() {
     run_paused(async {
         let mut config = config();
         config.observed = false;
-        let stage = Stage::with(config, service(|_| {
-            Reply::later(async {
-                sleep(seconds(3)).await;
-                Response::text("late")
-            })
-        }));
+        let stage = Stage::with(
+            config,
+            service(|_| {
+                Reply::later(async {
+                    sleep(seconds(3)).await;
+                    Response::text("late")
+                })
+            }),
+        );
         let mut client = shaken(&stage).await;
         client.send(&get(1)).await;
         end_of(&mut client, 1).await;
