@@ -305,7 +305,7 @@ fn http1_has_the_same_causes() {
         io.read_exact(&mut answer).await.unwrap();
         let mut rest = [0; 4096];
         while told.borrow().is_empty() {
-            io.read(&mut rest).await.unwrap();
+            assert!(io.read(&mut rest).await.unwrap() > 0);
             settle().await;
         }
         is_spent(&told, 1, WaitOn::Socket, seconds(6), seconds(6));
