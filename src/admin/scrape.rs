@@ -12,6 +12,8 @@ use stagedoor_protocol::RequestHead;
 use super::problem::Problem;
 use super::{Admin, fresh};
 
+/// How long a scrape by hand waits for arbiters to end their turns; those of Prometheus never do.
+const CATCH_UP: Duration = Duration::from_millis(250);
 /// How long a scrape may take where the scraper does not say.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -26,9 +28,12 @@ impl Admin {
         let anew =
             joined("cache-control").is_some_and(|asked| asked.windows(8).any(|word| word == b"no-cache"));
         let patience = head.fields().get_str("x-prometheus-scrape-timeout-seconds").and_then(seconds);
-        let metrics = self.metrics.clone();
+        let (metrics, server) = (self.metrics.clone(), self.server.clone());
         Reply::later(async move {
             let gzip = gzip && !anew;
+            if let Some(server) = server.get().filter(|_| anew) {
+                server.caught_up(CATCH_UP).await;
+            }
             let render = tokio::task::spawn_blocking(move || match anew {
                 true => metrics.render(format).into(),
                 false => metrics.scrape(format, gzip),

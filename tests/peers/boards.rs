@@ -23,11 +23,6 @@ const SILENT: &[(&str, &str, &str)] = &[
         "PING round trip p95",
         "we send PING after a minute of silence, which is longer than this test",
     ),
-    (
-        "stagedoor-overview",
-        "Soonest certificate expiry",
-        "nobody tells the figures of certificates: from the gateway issue on",
-    ),
 ];
 
 /// What Prometheus asks for.

@@ -75,6 +75,13 @@ impl ServerHandle {
         }
     }
 
+    /// Resolves when every arbiter has ended the turn it is in: what was answered before is counted then. An arbiter that
+    /// is stuck is not waited for longer than `limit`.
+    pub async fn caught_up(&self, limit: Duration) {
+        let told = self.0.workers.iter().map(|worker| worker.send(Sessions { numbers: Some(Vec::new()) }));
+        tokio::time::timeout(limit, join_all(told)).await.ok();
+    }
+
     /// The frames of one session from now on. Dropping the receiver ends it.
     /// # Errors
     /// [`NoTap`].
