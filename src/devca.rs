@@ -161,6 +161,14 @@ impl DevCertificate {
         Ok(Arc::new(config))
     }
 
+    /// When it expires; `None` should its octets be no certificate.
+    #[must_use]
+    pub fn not_after(&self) -> Option<SystemTime> {
+        let (_, certificate) = x509_parser::parse_x509_certificate(self.chain.first()?).ok()?;
+        let seconds = u64::try_from(certificate.validity().not_after.timestamp()).ok()?;
+        Some(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
+    }
+
     /// Checks that a client that trusts `authority` accepts this now and in seven days, and that the key fits.
     fn verify(&self, authority: &CertificateDer<'_>) -> Result<(), rustls::Error> {
         let mut roots = RootCertStore::empty();

@@ -268,7 +268,7 @@ pub(crate) fn unix(time: SystemTime) -> f64 {
 }
 
 /// Seconds with six digits.
-fn microseconds(seconds: f64) -> f64 {
+pub(crate) fn microseconds(seconds: f64) -> f64 {
     (seconds * 1e6).round() / 1e6
 }
 

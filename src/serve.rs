@@ -114,6 +114,9 @@ pub(crate) fn run(site: Site, log: &LogHandle, colour: Colour, started: Instant)
     let metrics = Metrics::new("stagedoor");
     metrics.set_build(env!("CARGO_PKG_VERSION"), option_env!("STAGEDOOR_REVISION").unwrap_or("unknown"));
     let access = site.logs.access(&metrics)?;
+    if let Some(not_after) = certificate.not_after() {
+        metrics.set_certificate("dev", not_after);
+    }
     let server = ServerSlot::default();
     let gateway = Gateway {
         lifecycle: Lifecycle::new(metrics.clone()),

@@ -38,6 +38,8 @@ pub(crate) enum ToSession {
     Upstream { id: StreamId, waits: bool },
     /// The handler waits for octets of the request's body.
     Awaits { id: StreamId },
+    /// Octets were read from a file for the response.
+    FileRead { id: StreamId, octets: u64 },
     /// Octets of the body.
     SendData { id: StreamId, data: Bytes, end: bool },
     /// Trailers; nothing follows.
@@ -87,6 +89,7 @@ impl ToSession {
             | Self::SendWhole { id, .. }
             | Self::Consumed { id, .. }
             | Self::BodyDropped { id, .. } => *id,
+            Self::FileRead { .. } => return None,
             Self::Reset { .. } | Self::Watch { .. } | Self::Deadlines { .. } | Self::Inform { .. } => {
                 return None;
             }

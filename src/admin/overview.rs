@@ -13,7 +13,7 @@ use super::sessions::{Page, WANTED, Wanted, page};
 use super::stream::{self, Events};
 use super::{Admin, json};
 use crate::lifecycle::Stage;
-use crate::seen::{Moved, SessionSeen, milliseconds, unix};
+use crate::seen::{Moved, SessionSeen, microseconds, milliseconds, unix};
 
 /// Time between two events.
 const PACE: Duration = Duration::from_secs(1);
@@ -96,7 +96,7 @@ impl From<&ActorTotals> for ActorSeen {
 
 impl From<&MessageTotals> for MessageSeen {
     fn from(totals: &MessageTotals) -> Self {
-        let busy_seconds = milliseconds(totals.busy.as_secs_f64());
+        let busy_seconds = microseconds(totals.busy.as_secs_f64());
         Self { message: totals.kind.label(), count: totals.handled, busy_seconds }
     }
 }

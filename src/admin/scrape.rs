@@ -22,10 +22,17 @@ impl Admin {
         let text = |octets: &[u8]| String::from_utf8_lossy(octets).into_owned();
         let format = negotiate(joined("accept").map(|octets| text(&octets)).as_deref());
         let gzip = joined("accept-encoding").is_some_and(|codings| takes_gzip(&text(&codings)));
+        // Whoever scrapes by hand right after a change says so (RFC 9111 §5.2.1.4).
+        let anew =
+            joined("cache-control").is_some_and(|asked| asked.windows(8).any(|word| word == b"no-cache"));
         let patience = head.fields().get_str("x-prometheus-scrape-timeout-seconds").and_then(seconds);
         let metrics = self.metrics.clone();
         Reply::later(async move {
-            let render = tokio::task::spawn_blocking(move || metrics.scrape(format, gzip));
+            let gzip = gzip && !anew;
+            let render = tokio::task::spawn_blocking(move || match anew {
+                true => metrics.render(format).into(),
+                false => metrics.scrape(format, gzip),
+            });
             match tokio::time::timeout(patience.unwrap_or(PATIENCE), render).await {
                 Ok(Ok(text)) => {
                     let response = fresh(200, format.content_type())

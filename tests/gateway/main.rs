@@ -1,9 +1,8 @@
 //! The whole gateway over sockets: the compiled binary, real TLS, other people's clients.
 //!
 //! One file an idea: the demo's paths, bodies, faults, drain, start-up, protocol selection, observation, the access
-//! log, files, the commands `get` and `bench`, the short soak, and programs of others.
-//! One file an idea: the demo's paths, bodies, faults, drain, start-up, protocol selection, observation,
-//! files, the commands `get` and `bench`, those that look at a running gateway, the short soak, and programs of others.
+//! log, files, the commands `get`, `bench` and `dashboards`, those that look at a running gateway, the short soak, and
+//! programs of others.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails, in its helpers too")]
 

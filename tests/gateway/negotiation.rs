@@ -135,5 +135,6 @@ fn garbage_is_refused_and_hurts_nobody() {
         }
     });
     let stderr = gateway.process.stderr();
-    assert!(!stderr.contains("panic") && !stderr.contains("ERROR"), "{stderr}");
+    assert!(!stderr.contains("panic") && !stderr.contains(" ERROR "), "{stderr}");
+    assert!(stderr.contains("session ended abnormally"), "the operator is told: {stderr}");
 }

@@ -166,10 +166,21 @@ fn errors_are_problem_documents() {
         let mut admin = Client::admin(&gateway).await;
         for (method, path, status) in [
             ("GET", "/nowhere", 404),
-            ("GET", "/api/sessions/0-1", 404),
+            ("GET", "/api/sessions/9-1", 404),
+            ("DELETE", "/api/sessions/9-1", 404),
+            ("DELETE", "/api/sessions/9-1/streams/1", 404),
+            ("DELETE", "/api/sessions/9-1/streams/x", 400),
+            ("GET", "/api/sessions/9-1/frames", 404),
             ("POST", "/metrics", 405),
-            ("DELETE", "/api/sessions", 405),
-            ("GET", "/api/sessions?filter=age_seconds%3E1", 501),
+            ("DELETE", "/api/sessions", 400),
+            ("DELETE", "/api/sessions?filter=age%3E1h&code=NO_SUCH", 400),
+            ("GET", "/api/sessions?filter=age_seconds%3Esoon", 400),
+            ("GET", "/api/sessions?order=age", 400),
+            ("GET", "/api/sessions?sort=colour", 400),
+            ("GET", "/api/events?limit=-1", 400),
+            ("POST", "/api/drain?timeout=soon", 400),
+            ("POST", "/api/drain?listener=nobody", 404),
+            ("POST", "/api/reload", 409),
         ] {
             let answer = admin.bare(method, path).await;
             assert_eq!(answer.status, status, "{method} {path}");

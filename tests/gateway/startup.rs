@@ -104,7 +104,6 @@ fn bad_flags_are_exit_2() {
         (&["serve", "-c", "file"], "-c"),
         (&["serve", "--workers", "0"], "--workers"),
         (&["serve", "--plain", "8080"], "an address looks like 127.0.0.1:8443"),
-        (&["serve", "--admin", "0.0.0.0:0"], "can be reached from other machines"),
         (&["serve", "--admin", "127.0.0.1:0", "--no-observe"], "--no-observe"),
         (&["sreve"], "sreve"),
         (&["serve", "--log", "info,hyper=loud"], "column 6: 'hyper=loud'"),
@@ -112,6 +111,49 @@ fn bad_flags_are_exit_2() {
         let stderr = fails(args, 2);
         assert!(stderr.contains(said), "{stderr}");
     }
+}
+
+#[test]
+fn an_admin_address_that_others_reach_wants_a_token() {
+    let stderr = fails(&["serve", "--admin", "0.0.0.0:0"], 1);
+    assert!(
+        stderr.contains("can be reached from other machines") && stderr.contains("--admin-token"),
+        "{stderr}"
+    );
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("token");
+    let with = |file: &std::path::Path| {
+        fails(&["serve", "--admin", "0.0.0.0:0", "--admin-token", file.to_str().unwrap()], 1)
+    };
+    assert!(with(&file).contains("cannot read the token"));
+    std::fs::write(&file, "short\n").unwrap();
+    assert!(with(&file).contains("holds no token"));
+}
+
+#[test]
+fn who_has_the_token_looks_and_others_see_that_it_lives() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("token");
+    std::fs::write(&file, "a-token-of-some-length\n").unwrap();
+    let gateway = Gateway::start_with(&["--admin-token", file.to_str().unwrap()]);
+    run(async {
+        let mut admin = Client::admin(&gateway).await;
+        for (path, status) in
+            [("/livez", 200), ("/readyz", 200), ("/metrics", 401), ("/api/sessions", 401), ("/", 401)]
+        {
+            let answer = admin.get(path).await;
+            assert_eq!(answer.status, status, "{path}");
+            if status == 401 {
+                assert_eq!(answer.header("www-authenticate"), "Bearer");
+            }
+        }
+        for (token, status) in [("a-token-of-some-length", 200), ("another-token-of-a-length", 401)] {
+            let request =
+                admin.request("GET", "/api/sessions").header("authorization", format!("Bearer {token}"));
+            let answer = admin.whole(request.body(crate::support::client::nothing()).unwrap()).await;
+            assert_eq!(answer.map(|answer| answer.status).unwrap(), status, "{token}");
+        }
+    });
 }
 
 #[test]

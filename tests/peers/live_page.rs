@@ -58,7 +58,7 @@ fn a_session_appears_moves_and_is_closed_by_its_button() {
         assert_eq!(browser.evaluate(&format!("{ROW} === undefined")).await, true, "nobody is there yet");
 
         let mut client = Client::connect(&gateway, Speaks::H2c).await;
-        let request = client.request("GET", "/drip?bytes=1G&rate=200k").body(nothing()).unwrap();
+        let request = client.request("GET", "/drip?bytes=900M&rate=200k").body(nothing()).unwrap();
         let mut body = client.send(request).await.expect("a head").into_body();
         let reader = tokio::spawn(async move {
             while let Some(octets) = next_octets(&mut body).await {
@@ -75,7 +75,7 @@ fn a_session_appears_moves_and_is_closed_by_its_button() {
 
         open_session(&mut browser, &id).await;
         browser.sees("document.querySelector('#panel [data-stream] .path').textContent === '/drip'").await;
-        browser.sees(&one_says("#recorder .kind", "HEADERS")).await;
+        browser.sees(&one_says("#recorder .kind", "DATA")).await;
         browser.click("#watch").await;
         browser.sees(&one_says("#frames .kind", "DATA")).await;
 
@@ -98,29 +98,31 @@ fn a_hostile_path_is_text_and_its_stream_is_reset_by_its_button() {
     let Some(chromium) = find("chromium") else { return };
     let gateway = Gateway::start();
     run(async {
-        // The answer, a 404, meets a shut window, so the stream stays.
+        // Answers meet a shut window, so their streams stay.
         let mut peer = Raw::connect(gateway.plain, 0);
-        let path = "/<img/src=x/onerror=document.title='owned'>\u{202e}fdp";
-        peer.request(1, "GET", path, true);
+        peer.request(1, "GET", "/drip?bytes=900M&rate=1M", true);
         peer.next_of(HEADERS);
 
         let mut browser = open(&gateway, &chromium).await;
         let id = id_of_row(&mut browser).await;
         open_session(&mut browser, &id).await;
-        browser.sees("document.querySelector('#panel [data-stream] .path')").await;
-        let shown =
-            text_of(&mut browser, "document.querySelector('#panel [data-stream] .path').textContent").await;
-        assert_eq!(shown, "/<img/src=x/onerror=document.title='owned'>\\u{202e}fdp");
+        browser
+            .sees("document.querySelector('[data-stream=\"1\"] .on').textContent === 'on stream window'")
+            .await;
+        browser.click("#watch").await;
+        browser.sees("document.querySelector('#watched').textContent.startsWith('listening')").await;
+        peer.request(3, "GET", "/<img/src=x/onerror=document.title='owned'>\u{202e}fdp", true);
+        // What would turn the line around is written out.
+        let shown = r"GET /<img/src=x/onerror=document.title='owned'>\u{202e}fdp";
+        browser.sees(&one_says("#frames summary", shown)).await;
         assert_eq!(browser.evaluate("document.images.length").await, 0);
         assert_eq!(browser.evaluate("document.title").await, "stagedoor");
-        browser
-            .sees("document.querySelector('#panel [data-stream] .on').textContent.includes('stream window')")
-            .await;
 
         browser.click("[data-reset='1']").await;
         browser.click("#confirm-yes").await;
-        browser.sees("!document.querySelector('#panel [data-stream]')").await;
-        assert_eq!(peer.next_of(RST_STREAM).number(0), 8, "CANCEL");
+        browser.sees("!document.querySelector('[data-stream=\"1\"]')").await;
+        let reset = peer.next_of(RST_STREAM);
+        assert_eq!((reset.stream, reset.number(0)), (1, 8), "CANCEL");
         assert_eq!(browser.evaluate(&format!("{ROW}.dataset.id")).await, id.as_str(), "the session lives on");
 
         browser.click("#close-graceful").await;

@@ -44,7 +44,7 @@ fn pictures_of_the_live_page() {
 async fn take(gateway: &Gateway, chromium: &Path, images: &Path) {
     let mut browser = Browser::start(chromium).await;
     browser.size(1440, 900, false).await;
-    browser.open(&format!("http://{}/#sort=-bytes.out", gateway.admin)).await;
+    browser.open(&format!("http://{}/#sort=-wait", gateway.admin)).await;
     let curve = |points| format!("document.querySelector('polyline').points.numberOfItems >= {points}");
     // Half a minute is the most that one look may take.
     for points in [UPDATES / 2, UPDATES] {
@@ -88,31 +88,31 @@ impl Traffic {
         {
             for speaks in [Speaks::ALL[place % 4], Speaks::H2, Speaks::H2c] {
                 let client = Client::connect(gateway, speaks).await;
-                self.download(client, format!("/drip?bytes=1G&rate={rate}"));
+                self.download(client, format!("/drip?bytes=900M&rate={rate}"), Duration::ZERO);
             }
         }
-        // One session with streams of many kinds.
-        let shared = Client::connect(gateway, Speaks::H2).await;
-        for target in [
-            "/drip?bytes=1G&rate=400k",
-            "/events",
-            "/delay/300",
-            "/drip?bytes=1G&rate=2k",
-            "/bytes/1000000000",
-        ] {
-            self.download(shared.share(), target.to_owned());
-        }
-        for target in ["/sha256", "/echo"] {
+        // Sessions with streams of many kinds, some read slowly.
+        for speaks in [Speaks::H2, Speaks::H2c, Speaks::H2, Speaks::H2] {
+            let shared = Client::connect_with(gateway, speaks, 128 << 10).await;
+            for target in ["/drip?bytes=900M&rate=400k", "/events", "/delay/300", "/drip?bytes=900M&rate=2k"]
+            {
+                self.download(shared.share(), target.to_owned(), Duration::ZERO);
+            }
+            for rest in [30, 120] {
+                let target = "/bytes/900000000".to_owned();
+                self.download(shared.share(), target, Duration::from_millis(rest));
+            }
             let (sender, body) = fed();
             let _ = sender.send(Frame::data(Bytes::from_static(&[b'a'; 4096])));
             self.uploads.push(sender);
-            self.upload(shared.share(), target, body);
+            self.upload(shared.share(), "/sha256", body);
+            self.again(shared, "/headers", 15);
         }
-        self.again(shared, "/headers");
-        // Many small requests, one after another.
-        for speaks in [Speaks::H2, Speaks::H2c, Speaks::Http1, Speaks::Http1Tls] {
-            self.again(Client::connect(gateway, speaks).await, "/bytes/3000");
-            self.again(Client::connect(gateway, speaks).await, "/delay/0.05");
+        // Many small requests, one after another, and now and then a big one.
+        for (place, speaks) in Speaks::ALL.into_iter().enumerate() {
+            self.again(Client::connect(gateway, speaks).await, "/bytes/3000", 10 + place as u64);
+            self.again(Client::connect(gateway, speaks).await, "/delay/0.05", 8);
+            self.again(Client::connect(gateway, speaks).await, "/bytes/2000000", 230 * (place as u64 + 1));
         }
         // A body that does not come; an answer nobody reads: the peer's stream window, its connection's, its socket.
         for speaks in [Speaks::H2, Speaks::Http1] {
@@ -146,12 +146,17 @@ impl Traffic {
         }
     }
 
-    fn download(&mut self, mut client: Client, target: String) {
+    /// Reads an answer, with a `rest` after each piece.
+    fn download(&mut self, mut client: Client, target: String, rest: Duration) {
         self.tasks.spawn(async move {
             let request = client.request("GET", &target).body(nothing()).expect("a request");
             let Ok(answer) = client.send(request).await else { return };
             let mut body = answer.into_body();
-            while let Some(Ok(_)) = next_octets(&mut body).await {}
+            while let Some(Ok(_)) = next_octets(&mut body).await {
+                if !rest.is_zero() {
+                    tokio::time::sleep(rest).await;
+                }
+            }
         });
     }
 
@@ -164,12 +169,13 @@ impl Traffic {
         });
     }
 
-    fn again(&mut self, mut client: Client, target: &'static str) {
+    /// Asks for the same again and again, faster and slower by turns, so that curves have a shape.
+    fn again(&mut self, mut client: Client, target: &'static str, least_milliseconds: u64) {
         self.tasks.spawn(async move {
-            let mut pace = tokio::time::interval(Duration::from_millis(40));
-            loop {
-                pace.tick().await;
+            for turn in 0u64.. {
                 client.get(target).await;
+                let slower = (turn % 97).abs_diff(48) * least_milliseconds / 12;
+                tokio::time::sleep(Duration::from_millis(least_milliseconds + slower)).await;
             }
         });
     }

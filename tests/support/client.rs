@@ -203,7 +203,12 @@ impl Client {
 
     /// A request without a body.
     pub(crate) async fn bare(&mut self, method: &str, target: &str) -> Answer {
-        let request = self.request(method, target).body(nothing()).unwrap();
+        let mut request = self.request(method, target);
+        if target == "/metrics" {
+            // What was rendered a moment ago does not do.
+            request = request.header("cache-control", "no-cache");
+        }
+        let request = request.body(nothing()).unwrap();
         self.whole(request).await.unwrap_or_else(|error| panic!("{method} {target}: {error}"))
     }
 

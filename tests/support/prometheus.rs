@@ -58,8 +58,8 @@ impl Prometheus {
             write!(target, "{}{}={}", if place == 0 { '?' } else { '&' }, escaped(key), escaped(value))
                 .unwrap();
         }
-        let mut answer: Value =
-            serde_json::from_str(&get(self.address, &target)).map_err(|error| error.to_string())?;
+        let mut answer: Value = serde_json::from_str(&get(self.address, &target, "application/json").1)
+            .map_err(|error| error.to_string())?;
         if answer["status"] == "success" {
             Ok(answer["data"].take())
         } else {
@@ -96,15 +96,15 @@ pub(crate) fn until<T>(mut ask: impl FnMut() -> Result<T, String>) -> T {
     }
 }
 
-/// GET in HTTP/1.0, whose answers end with the connection; the body.
-pub(crate) fn get(address: SocketAddr, target: &str) -> String {
+/// GET in HTTP/1.0, whose answers end with the connection: head and body.
+pub(crate) fn get(address: SocketAddr, target: &str, accept: &str) -> (String, String) {
     let mut socket = TcpStream::connect(address).expect("it listens");
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
-    write!(socket, "GET {target} HTTP/1.0\r\nHost: {address}\r\nAccept: */*\r\n\r\n").unwrap();
+    write!(socket, "GET {target} HTTP/1.0\r\nHost: {address}\r\nAccept: {accept}\r\n\r\n").unwrap();
     let mut answer = String::new();
     socket.read_to_string(&mut answer).expect("an answer");
-    let (_head, body) = answer.split_once("\r\n\r\n").expect("a head");
-    body.to_owned()
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+    (head.to_owned(), body.to_owned())
 }
 
 /// A value of a query (RFC 3986 §2.1).

@@ -24,6 +24,7 @@ use tokio::net::unix::pipe;
 use tokio::task::JoinHandle;
 
 use super::buffers::Buffer;
+use super::count_read;
 
 /// Files up to this size are read whole before their head is sent, where the kernel has them at hand. Larger ones
 /// are read when there is room for them, so that their octets are still in the cache when they leave.
@@ -123,7 +124,10 @@ pub(super) fn whole_now(handle: &Handle, offset: u64, length: u64) -> Option<Byt
         return None;
     }
     match read_now(handle, offset, length) {
-        Ok(Now::Octets(octets)) if octets.len() as u64 == length => Some(octets),
+        Ok(Now::Octets(octets)) if octets.len() as u64 == length => {
+            count_read(octets.len());
+            Some(octets)
+        }
         // The body finds out what is wrong, if it still is.
         Ok(_) | Err(_) => None,
     }
@@ -133,6 +137,7 @@ pub(super) fn whole_now(handle: &Handle, offset: u64, length: u64) -> Option<Byt
 pub(super) fn all_now(handle: &Handle, length: usize) -> Option<Bytes> {
     let mut octets = vec![0; length];
     let count = preadv2(handle, &mut octets, 0).ok()?;
+    count_read(count);
     (count == length).then(|| octets.into())
 }
 
@@ -163,6 +168,7 @@ impl FileBody {
             self.state = State::Over;
             return Err(FileBodyError::Shrank { missing: self.left }.told());
         }
+        count_read(octets.len());
         self.offset += octets.len() as u64;
         self.left -= octets.len() as u64;
         if self.left == 0 {

@@ -18,6 +18,24 @@ mod ranges;
 mod response;
 mod target;
 
+use std::cell::Cell;
+
+thread_local! {
+    /// Octets read from files on this arbiter that were not put down to a stream yet.
+    static READ: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Octets were read for the stream that is polled now.
+fn count_read(octets: usize) {
+    READ.set(READ.get() + octets as u64);
+}
+
+/// What was read since the last call: for the stream that was polled.
+#[inline]
+pub(crate) fn take_read() -> u64 {
+    READ.take()
+}
+
 pub use body::FileBodyError;
 pub use directory::{Directory, Files};
 pub use encodings::Encoding;

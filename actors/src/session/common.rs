@@ -430,7 +430,10 @@ impl Common {
             CloseReason::Overload => ConnectionResult::RefusedOverload,
             _ => ConnectionResult::Accepted,
         });
-        if is_abnormal(reason) {
+        // Browsers open connections that they may never use.
+        let silent = matches!(reason, CloseReason::PrefaceTimeout | CloseReason::HandshakeTimeout)
+            && self.stats.bytes_in.get() == 0;
+        if is_abnormal(reason) && !silent {
             self.dissect(reason, now);
         }
         self.queued(0);

@@ -29,6 +29,7 @@ pub(crate) struct Ended {
     pub(crate) status: u16,
     pub(crate) outcome: Outcome,
     pub(crate) waits: Option<Box<Waits>>,
+    file_read: u64,
     trace: Option<Box<TraceContext>>,
     span: Option<Box<Span>>,
 }
@@ -38,8 +39,9 @@ impl Ended {
     #[inline]
     pub(crate) fn of(entry: &mut Entry, outcome: Outcome) -> Self {
         let (mut first_in, mut first_out, mut waits, mut trace, mut span) = (None, None, None, None, None);
+        let mut file_read = 0;
         if let Some(parts) = &mut entry.parts {
-            (first_in, first_out) = (parts.first_in, parts.first_out);
+            (first_in, first_out, file_read) = (parts.first_in, parts.first_out, parts.file_read);
             (waits, trace, span) = (parts.waits.take(), parts.trace.take(), parts.span.take());
         }
         Self {
@@ -55,6 +57,7 @@ impl Ended {
             status: entry.status,
             outcome: entry.outcome.unwrap_or(outcome),
             waits,
+            file_read,
             trace,
             span,
         }
@@ -119,6 +122,9 @@ impl Ended {
         cells.request_took(lived, now, who);
         cells.request_body_bytes.observe_value(self.bytes_in);
         cells.response_body_bytes.observe_value(self.bytes_out);
+        if self.file_read > 0 {
+            cells.file_read_bytes.add(self.file_read);
+        }
         if let Some(waits) = &mut self.waits {
             waits.publish(cells, &common.stats, now);
             waits.strike(&common.stats);

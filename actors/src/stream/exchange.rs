@@ -16,6 +16,7 @@ use stagedoor_protocol::{ErrorCode, Fields, ResponseHead};
 use super::{Answer, Stream, answer};
 use crate::body::{BoxBody, TunnelBody};
 use crate::convert;
+use crate::files::take_read;
 use crate::link::{Flow, ToSession};
 use crate::service::Response;
 
@@ -202,7 +203,12 @@ impl ActorFuture<Stream> for Exchange {
     ) -> Poll<()> {
         let span = stream.span();
         let _entered = span.enter();
-        ready!(self.get_mut().poll_exchange(stream, cx));
+        let polled = self.get_mut().poll_exchange(stream, cx);
+        let octets = take_read();
+        if octets > 0 {
+            stream.link.send(ToSession::FileRead { id: stream.id, octets });
+        }
+        ready!(polled);
         ctx.stop();
         Poll::Ready(())
     }

@@ -6,7 +6,7 @@ use crate::fields::Fields;
 use crate::frame::{self, FrameHeader};
 use crate::ids::StreamId;
 use crate::recorder::Recorder;
-use crate::stream::{SendHalf, Stream};
+use crate::stream::SendHalf;
 use crate::tap::{Tap, Tapped};
 
 /// So many streams that moved are remembered one by one.
@@ -115,13 +115,15 @@ impl Connection {
     /// What keeps a stream's octets from leaving; `None` where none wait.
     pub fn holdup(&self, id: StreamId) -> Option<Holdup> {
         let stream = self.table.get(id)?;
-        if stream.reaches > self.taken {
+        let queued = match &stream.send {
+            SendHalf::Open(sending) => Some(sending).filter(|sending| sending.queued > 0),
+            SendHalf::Closed => None,
+        };
+        // A head that waits for the socket is not what holds up a body that has not begun.
+        if stream.reaches > self.taken && (queued.is_none() || stream.sent > 0) {
             return Some(Holdup::Socket);
         }
-        let Stream { send: SendHalf::Open(sending), .. } = stream else { return None };
-        if sending.queued == 0 {
-            return None;
-        }
+        let sending = queued?;
         Some(match (sending.window > 0, self.send_window > 0) {
             (false, _) => Holdup::StreamWindow,
             (true, false) => Holdup::ConnectionWindow,

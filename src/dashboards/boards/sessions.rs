@@ -177,7 +177,7 @@ fn tables() -> Vec<Panel> {
             "Left out of the tables",
             Unit::Events,
             "Sessions and streams that ended without a row, by cause. Short ones are left out on \
-             purpose; for cap and churn, narrow by listener or look at the admin API.",
+             purpose; those left out for cap or churn are in the admin API while they live.",
         )
         .query("{{scope}} {{result}}", sum("scope, result", &rate(&c::METRICS_UNTRACKED))),
     ]

@@ -12,6 +12,7 @@ use stagedoor_protocol::{ErrorCode, StreamId};
 use super::{Http1, Slot};
 use crate::close::CloseSession;
 use crate::convert;
+use crate::files::take_read;
 use crate::link::{Exchange, Start, ToSession, hand_over};
 use crate::service::Response;
 use crate::session::common::Common;
@@ -47,6 +48,11 @@ impl Http1 {
                     slot.head(head, flow);
                 }
                 ToSession::Awaits { .. } => {}
+                ToSession::FileRead { id, octets } => {
+                    if let Some(entry) = self.streams.get_mut(&id) {
+                        entry.parts().file_read += octets;
+                    }
+                }
                 ToSession::Upstream { id, waits } => {
                     if let Some(entry) = self.streams.get_mut(&id) {
                         entry.parts().upstream = waits;
@@ -137,7 +143,12 @@ impl Http1 {
         actors.started.inc();
         actors.alive.inc();
         hand_over(Start::Request(head, body));
-        match hatch_polled(stream, id, cx) {
+        let hatched = hatch_polled(stream, id, cx);
+        let read = take_read();
+        if let Some(entry) = self.streams.get_mut(&id).filter(|_| read > 0) {
+            entry.parts().file_read += read;
+        }
+        match hatched {
             Hatched::Over(exit) => {
                 self.replies(common, cx, now);
                 self.child_ended(exit, common, now);

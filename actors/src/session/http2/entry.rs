@@ -75,6 +75,8 @@ pub(crate) struct Parts {
     pub(crate) waits: Option<Box<Waits>>,
     /// Its handler says that it waits for another server.
     pub(crate) upstream: bool,
+    /// Octets read from files for its response and not counted yet.
+    pub(crate) file_read: u64,
     /// The path it asked for, without its query.
     pub(crate) path: Box<str>,
     /// Octets of it that were framed, and where in the session's output the last of them ended.
@@ -194,8 +196,13 @@ impl Entry {
     pub(crate) fn publish(&mut self, id: StreamId, common: &Common, now: Instant) -> Option<&StreamStats> {
         let (opened, method, route) = (self.opened, self.method, self.route);
         let (bytes_in, bytes_out) = (self.bytes_in, self.bytes_out);
-        let waits = self.parts.as_mut()?.waits.as_mut()?;
-        waits.publish(common.host.routes.borrow_mut().get(route), &common.stats, now);
+        let parts = self.parts.as_mut()?;
+        let read = std::mem::take(&mut parts.file_read);
+        let waits = parts.waits.as_mut()?;
+        let mut routes = common.host.routes.borrow_mut();
+        let cells = routes.get(route);
+        cells.file_read_bytes.add(read);
+        waits.publish(cells, &common.stats, now);
         let listed = waits.listed(&common.stats, id, method, opened, now)?;
         listed.set_route(route);
         listed.bytes_in.add(bytes_in.saturating_sub(listed.bytes_in.get()));

@@ -13,6 +13,7 @@ use super::entry::{Entry, KEPT_PATH};
 use super::{Early, Http2};
 use crate::body::{BodyError, Inbound, RequestBody};
 use crate::close::CloseSession;
+use crate::files::take_read;
 use crate::link::{Start, ToSession, hand_over};
 use crate::session::common::Common;
 use crate::session::ended::Ended;
@@ -147,6 +148,10 @@ impl Http2 {
                 entry.alive = false;
                 match self.link.take() {
                     Some(ToSession::SendWhole { id: whole, route, head, body }) if whole == id => {
+                        let read = take_read();
+                        if read > 0 {
+                            entry.parts().file_read = read;
+                        }
                         self.answered_at_once(id, entry, route, (head, body), common, now);
                     }
                     message => self.told_more(id, entry, message, common, now),
@@ -160,7 +165,9 @@ impl Http2 {
             }
             Hatched::Living(addr, child) => {
                 actors.alive.inc();
-                entry.parts().addr = Some(addr);
+                let parts = entry.parts();
+                parts.addr = Some(addr);
+                parts.file_read += take_read();
                 entry.keep_path(&self.target);
                 self.enter(id, entry);
                 self.brood.adopt(child);
@@ -194,6 +201,7 @@ impl Http2 {
             }
             Ok(()) => {
                 self.link.tell(|| SessionEvent::StreamAnswered { id, status: head.status });
+                entry.keep_path(&self.target);
                 self.enter(id, entry);
             }
             Err(error) => {

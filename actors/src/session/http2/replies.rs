@@ -40,6 +40,11 @@ impl Http2 {
             }
             ToSession::Push(push) => self.promise(*push),
             ToSession::Awaits { .. } => {}
+            ToSession::FileRead { id, octets } => {
+                if let Some(entry) = self.streams.get_mut(&id) {
+                    entry.parts().file_read += octets;
+                }
+            }
             ToSession::Upstream { id, waits } => {
                 if let Some(entry) = self.streams.get_mut(&id) {
                     entry.parts().upstream = waits;
