@@ -13,6 +13,9 @@ use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
 use super::PATIENCE;
 use super::command::{Ran, ended, terminal};
 
+/// What a program that paints all of its screen begins with.
+const CLEAR: &[u8] = b"\x1b[2J";
+
 /// A process that does not outlive its test.
 struct Running(Option<Child>);
 
@@ -32,6 +35,8 @@ pub(crate) struct Typed {
     terminal: OwnedFd,
     came: Receiver<Vec<u8>>,
     seen: String,
+    /// It was asked to paint all, and has not begun to.
+    asked: bool,
 }
 
 impl Typed {
@@ -63,7 +68,14 @@ impl Typed {
                 }
             }
         });
-        Self { child: Running(Some(child)), keys: ours.into(), terminal: theirs, came, seen: String::new() }
+        Self {
+            child: Running(Some(child)),
+            keys: ours.into(),
+            terminal: theirs,
+            came,
+            seen: String::new(),
+            asked: false,
+        }
     }
 
     /// Waits until `words` are written after what was waited for before.
@@ -74,7 +86,6 @@ impl Typed {
     /// Waits until a program that paints has `words` on its screen. Only what changes is painted, so it is asked to paint all
     /// of it (Ctrl-L) whenever something came.
     pub(crate) fn painted(&mut self, words: &str) {
-        self.keys("\u{c}");
         self.wait(words, true);
     }
 
@@ -85,14 +96,21 @@ impl Typed {
                 self.seen.drain(..place + words.len());
                 return;
             }
+            if repaint && !self.asked {
+                self.keys("\u{c}");
+                self.asked = true;
+            }
             let left = deadline.saturating_duration_since(Instant::now());
             match self.came.recv_timeout(left) {
                 // While it paints there is always something.
-                Ok(piece) if !left.is_zero() => self.seen.push_str(&String::from_utf8_lossy(&piece)),
+                Ok(piece) if !left.is_zero() => {
+                    // Asked once more only when it has begun: a program that lags would never come to the keys behind.
+                    let before = self.seen.len().saturating_sub(CLEAR.len() - 1);
+                    self.seen.push_str(&String::from_utf8_lossy(&piece));
+                    let new = &self.seen.as_bytes()[before..];
+                    self.asked &= !new.windows(CLEAR.len()).any(|octets| octets == CLEAR);
+                }
                 _ => panic!("no {words:?} in {:?}", self.seen),
-            }
-            if repaint {
-                self.keys("\u{c}");
             }
         }
     }

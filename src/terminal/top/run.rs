@@ -42,13 +42,16 @@ async fn turn(screen: &mut Screen, feed: &mut Feed, watch: Watch) -> Result<(), 
     let mut model = Model::new(watch);
     let mut keys = keys();
     loop {
-        screen
-            .paint(|frame| {
-                let area = frame.area();
-                draw::measure(&mut model, area);
-                draw::draw(&model, theme, area, frame.buffer_mut());
-            })
-            .map_err(terminal_gone)?;
+        // Keys that came meanwhile are heard first, or a slow terminal would lag behind them.
+        if keys.is_empty() {
+            screen
+                .paint(|frame| {
+                    let area = frame.area();
+                    draw::measure(&mut model, area);
+                    draw::draw(&model, theme, area, frame.buffer_mut());
+                })
+                .map_err(terminal_gone)?;
+        }
         let command = tokio::select! {
             news = feed.next() => match news {
                 Some(news) => hear(&mut model, news),
