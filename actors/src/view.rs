@@ -85,7 +85,7 @@ impl SessionView {
 pub(crate) fn wait_times(stats: &SessionStats) -> WaitTimes {
     let mut times = WaitTimes::default();
     for (time, on) in times.iter_mut().zip(WaitOn::ALL) {
-        *time = Duration::from_nanos(stats.waits[*on].get());
+        *time = Duration::from_nanos(stats.waited(*on));
     }
     times
 }

@@ -12,8 +12,6 @@ use crate::histogram::MOST_BUCKETS;
 use crate::live::{SessionId, nanos};
 use crate::shard::Exemplar;
 
-/// A bucket's example is replaced once it is this old, in nanoseconds.
-const RENEWAL: u64 = 1_000_000_000;
 
 /// A reader that meets a writer this often in a row goes without.
 const TRIES: usize = 16;
@@ -42,7 +40,7 @@ struct Slots {
 
 #[derive(Debug, Default)]
 struct Slot {
-    /// Nanoseconds from `begun` from which on the example may be replaced; only the writer reads it.
+    /// Whole seconds from `begun` from which on the example may be replaced; only the writer reads it.
     due: AtomicU64,
     /// Even when the rest is whole, 0 when there is nothing yet.
     sequence: AtomicU64,
@@ -57,15 +55,16 @@ struct Slot {
 }
 
 impl Examples {
-    /// Takes note of an observation, unless its bucket has an example of less than a second. `who` is
+    /// Takes note of an observation, unless its bucket has one of this second already. `who` is
     /// asked only when it is kept. `at` is the clock of the turn. Only the owning thread calls this.
     #[inline]
     pub(crate) fn offer(&self, bucket: usize, value: u64, at: Instant, who: impl FnOnce() -> Exemplar) {
         let slots = self.0.get_or_init(|| Box::new(Slots::new(at)));
-        let now = nanos(at.saturating_duration_since(slots.begun)).unsigned_abs();
+        let since = at.saturating_duration_since(slots.begun);
         let slot = &slots.slots[bucket];
-        if now >= slot.due.load(Ordering::Relaxed) {
-            slot.put(now, value, who());
+        // Seconds are compared: nanoseconds would have to be multiplied out for every observation.
+        if since.as_secs() >= slot.due.load(Ordering::Relaxed) {
+            slot.put(since, value, who());
         }
     }
 
@@ -90,7 +89,8 @@ impl Slots {
 
 impl Slot {
     #[cold]
-    fn put(&self, now: u64, value: u64, who: Exemplar) {
+    fn put(&self, since: Duration, value: u64, who: Exemplar) {
+        let now = nanos(since).unsigned_abs();
         let Exemplar { session: SessionId { worker, number }, stream, trace } = who;
         let sequence = self.sequence.load(Ordering::Relaxed);
         self.sequence.store(sequence.wrapping_add(1), Ordering::Relaxed);
@@ -103,7 +103,7 @@ impl Slot {
         self.value.store(value, Ordering::Relaxed);
         self.at.store(now, Ordering::Relaxed);
         self.sequence.store(sequence.wrapping_add(2), Ordering::Release);
-        self.due.store(now.saturating_add(RENEWAL), Ordering::Relaxed);
+        self.due.store(since.as_secs().saturating_add(1), Ordering::Relaxed);
     }
 
     fn get(&self, begun: Instant) -> Option<Example> {

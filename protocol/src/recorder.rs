@@ -116,6 +116,11 @@ impl Recorder {
         self.next = (self.next + 1) % Self::KEPT as u8;
     }
 
+    /// Gives spare heap back.
+    pub(crate) fn shrink(&mut self) {
+        self.ring.shrink_to_fit();
+    }
+
     /// What was kept, oldest first.
     pub fn entries(&self) -> Vec<Entry> {
         let (new, old) = self.ring.split_at(usize::from(self.next).min(self.ring.len()));

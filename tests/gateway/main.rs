@@ -1,6 +1,6 @@
 //! The whole gateway over sockets: the compiled binary, real TLS, other people's clients.
 //!
-//! One file an idea: the demo's paths, bodies, faults, drain, start-up, protocol selection, observation, the access
+//! One file an idea: the demo's paths, bodies, faults, drain, start-up, protocol selection, observation from without and within, the access
 //! log, files, the commands `get`, `bench` and `dashboards`, those that look at a running gateway, the short soak, and
 //! programs of others.
 
@@ -20,6 +20,7 @@ mod files;
 mod files_hostile;
 mod get;
 mod live;
+mod looked_at;
 mod negotiation;
 mod observation;
 mod programs;

@@ -169,8 +169,11 @@ impl Common {
         self.stats.set_protocol(protocol);
         self.stats.set_state(SessionState::Open);
         self.account(ConnectionResult::Accepted);
-        self.recorder.tick(now);
-        Turning::Open(protocol).write(&mut self.recorder);
+        if protocol == Protocol::Http1 {
+            // The machine of HTTP/2 has one of its own.
+            self.recorder.tick(now);
+            Turning::Open(protocol).write(&mut self.recorder);
+        }
         tracing::debug!(parent: &self.span, protocol = protocol.label(), "session opened");
         let link = self.link(facts, now);
         self.link = Some(Rc::clone(&link));
@@ -187,6 +190,14 @@ impl Common {
     /// Somebody watches its frames from now on.
     pub(crate) fn watch(&mut self, sink: TapSink) {
         self.taps.get_or_insert_default().add(sink);
+    }
+
+    /// What happened before the machine of HTTP/2 began.
+    pub(super) fn recorded_before(&self, now: Instant) -> Recorder {
+        let mut recorder = Recorder::new(self.opened, self.host.config.observed);
+        recorder.tick(now);
+        Turning::Open(self.protocol).write(&mut recorder);
+        recorder
     }
 
     /// Who waits to know what the session speaks.

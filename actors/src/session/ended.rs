@@ -6,71 +6,59 @@ use std::time::{Duration, Instant};
 
 use stagedoor_metrics::{Exemplar, Method, Outcome, Protocol, RouteId, WaitOn};
 use stagedoor_protocol::StreamId;
-use tracing::Span;
 
 use super::common::Common;
 use super::events::{SessionEvent, StreamTimes};
-use super::http2::Entry;
+use super::http2::{Entry, Parts};
 use super::spans;
 use super::waits::{WaitTimes, Waits};
 use crate::host::Host;
-use crate::trace::{self, TraceContext};
+use crate::trace;
 
-/// See the module.
+/// See the module. Moved for every stream, so it is kept small: what few streams have stays where it was.
 pub(crate) struct Ended {
     pub(crate) opened: Instant,
     answered: Option<Instant>,
-    first_in: Option<Instant>,
-    first_out: Option<Instant>,
     pub(crate) bytes_in: u64,
     pub(crate) bytes_out: u64,
+    parts: Option<Box<Parts>>,
     pub(crate) route: RouteId,
     method: Method,
     pub(crate) status: u16,
     pub(crate) outcome: Outcome,
-    pub(crate) waits: Option<Box<Waits>>,
-    file_read: u64,
-    trace: Option<Box<TraceContext>>,
-    span: Option<Box<Span>>,
 }
 
 impl Ended {
-    /// The stream of `entry`, which ended by `outcome` unless it knows better.
+    /// The stream of `entry`, which ended by `outcome` unless it knows better. An entry whose actor is gone gives away
+    /// its parts: whoever needs them is told before.
     #[inline]
     pub(crate) fn of(entry: &mut Entry, outcome: Outcome) -> Self {
-        let (mut first_in, mut first_out, mut waits, mut trace, mut span) = (None, None, None, None, None);
-        let mut file_read = 0;
-        if let Some(parts) = &mut entry.parts {
-            (first_in, first_out, file_read) = (parts.first_in, parts.first_out, parts.file_read);
-            (waits, trace, span) = (parts.waits.take(), parts.trace.take(), parts.span.take());
-        }
         Self {
             opened: entry.opened,
             answered: entry.answered,
-            first_in,
-            // A whole body goes with its head.
-            first_out: first_out.or(entry.answered.filter(|_| entry.bytes_out > 0)),
             bytes_in: entry.bytes_in,
             bytes_out: entry.bytes_out,
+            parts: if entry.alive { copied(entry) } else { entry.parts.take() },
             route: entry.route,
             method: entry.method,
             status: entry.status,
             outcome: entry.outcome.unwrap_or(outcome),
-            waits,
-            file_read,
-            trace,
-            span,
         }
     }
 
     /// What it waits for from `now` on.
     pub(crate) fn charge(&mut self, on: WaitOn, now: Instant) {
-        self.waits.get_or_insert_with(|| Box::new(Waits::new(self.opened))).charge(on, now);
+        let parts = self.parts.get_or_insert_default();
+        parts.waits.get_or_insert_with(|| Box::new(Waits::new(self.opened))).charge(on, now);
+    }
+
+    fn waits(&self) -> Option<&Waits> {
+        self.parts.as_ref()?.waits.as_deref()
     }
 
     /// What its time went to.
     pub(crate) fn wait_times(&self, now: Instant) -> WaitTimes {
-        match &self.waits {
+        match self.waits() {
             Some(waits) => waits.times(now),
             None => {
                 let mut times = WaitTimes::default();
@@ -83,10 +71,13 @@ impl Ended {
     /// When it got under way, for those who listen.
     pub(crate) fn times(&self) -> StreamTimes {
         let after = |at: Instant| at.saturating_duration_since(self.opened);
+        let parts = self.parts.as_ref();
+        let whole = self.answered.filter(|_| self.bytes_out > 0);
         StreamTimes {
             head: self.answered.map(after),
-            first_in: self.first_in.map(after),
-            first_out: self.first_out.map(after),
+            first_in: parts.and_then(|parts| parts.first_in).map(after),
+            // A whole body goes with its head.
+            first_out: parts.and_then(|parts| parts.first_out).or(whole).map(after),
         }
     }
 
@@ -107,10 +98,11 @@ impl Ended {
         host.cells.stream_closed(protocol, self.outcome);
         let mut routes = host.routes.borrow_mut();
         let cells = routes.get(self.route);
+        let brought = self.parts.as_ref().and_then(|parts| parts.trace.as_deref());
         let who = || Exemplar {
             session: common.stats.id(),
             stream: id.get(),
-            trace: match &self.trace {
+            trace: match brought {
                 Some(trace) => trace.trace_id,
                 None => trace::begun(common.stats.id(), id.get()),
             },
@@ -122,15 +114,29 @@ impl Ended {
         cells.request_took(lived, now, who);
         cells.request_body_bytes.observe_value(self.bytes_in);
         cells.response_body_bytes.observe_value(self.bytes_out);
-        if self.file_read > 0 {
-            cells.file_read_bytes.add(self.file_read);
-        }
-        if let Some(waits) = &mut self.waits {
-            waits.publish(cells, &common.stats, now);
-            waits.strike(&common.stats);
+        if let Some(parts) = &mut self.parts {
+            cells.file_read_bytes.add(parts.file_read);
+            if let Some(waits) = &mut parts.waits {
+                waits.publish(cells, &common.stats, now);
+                waits.strike(&common.stats);
+            }
         }
         lived
     }
+}
+
+/// What is counted of the parts of a stream whose actor still needs them.
+fn copied(entry: &mut Entry) -> Option<Box<Parts>> {
+    let parts = entry.parts.as_mut()?;
+    Some(Box::new(Parts {
+        first_in: parts.first_in,
+        first_out: parts.first_out,
+        file_read: std::mem::take(&mut parts.file_read),
+        waits: parts.waits.take(),
+        trace: parts.trace.clone(),
+        span: parts.span.take(),
+        ..Parts::default()
+    }))
 }
 
 impl Common {
@@ -139,7 +145,7 @@ impl Common {
     pub(crate) fn stream_ended(&mut self, id: StreamId, mut ended: Ended, now: Instant) {
         let nanos = ended.observe(&self.host, self, self.protocol, id, now);
         self.stream_lasted(nanos);
-        if let Some(span) = &ended.span {
+        if let Some(span) = ended.parts.as_ref().and_then(|parts| parts.span.as_deref()) {
             spans::ended(span, &ended, &self.host.service.route_name(ended.route), nanos, now);
         }
         self.tell(|| SessionEvent::StreamClosed {

@@ -503,3 +503,14 @@ impl Handler<ResetStream> for Session {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_idle_session_is_small() {
+        // The allocator's next larger size would be 2 560 octets.
+        assert!(size_of::<Http2>() <= 2048, "{}", size_of::<Http2>());
+    }
+}

@@ -88,7 +88,7 @@ impl Waits {
             if news > 0 {
                 *published = spent;
                 route.stream_wait_nanos[*on].add(news);
-                session.waits[*on].add(news);
+                session.add_wait(*on, news);
             }
         }
         if let Some(listed) = &self.listed {

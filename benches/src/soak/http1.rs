@@ -20,7 +20,8 @@ impl Http1 {
 
     /// GET, and the body of the answer, which must be 200.
     pub(super) async fn get(&mut self, path: &str) -> Result<Vec<u8>> {
-        let head = self.exchange(&format!("GET {path} HTTP/1.1"), "").await?;
+        // What was rendered a moment ago does not do.
+        let head = self.exchange(&format!("GET {path} HTTP/1.1"), "cache-control: no-cache\r\n").await?;
         ensure!(head.starts_with("http/1.1 200 "), "{path}: {head}");
         let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
         let length: usize = length.with_context(|| format!("no length: {head}"))?.trim().parse()?;

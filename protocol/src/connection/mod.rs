@@ -258,6 +258,7 @@ impl Connection {
         self.pings_sent.shrink_to_fit();
         self.trips.shrink_to_fit();
         self.moved = Vec::new();
+        self.recorder.shrink();
         self.recharge();
         self.early_priorities.shrink_to_fit();
     }

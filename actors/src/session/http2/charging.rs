@@ -29,6 +29,8 @@ pub(super) struct Charging {
     /// The connection's window was used up then.
     dry: bool,
     pub(super) tick: Tick,
+    /// The target of the request that is being opened, for streams that outlive their first poll.
+    pub(super) target: Vec<u8>,
     /// Ended, with octets in the output up to there.
     tails: VecDeque<Tail>,
 }
@@ -56,6 +58,7 @@ impl Charging {
     /// Gives spare heap back.
     pub(super) fn shrink(&mut self) {
         self.touched = Vec::new();
+        self.target = Vec::new();
         self.tails.shrink_to_fit();
     }
 }

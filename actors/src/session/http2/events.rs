@@ -120,10 +120,10 @@ impl Http2 {
             parts.inbound = Some(Rc::clone(&inbound));
             RequestBody::http2(inbound, head.content_length())
         };
-        self.target.clear();
+        self.charging.target.clear();
         if common.host.config.observed {
             let target = head.path().unwrap_or_default().as_bytes();
-            self.target.extend_from_slice(target.get(..KEPT_PATH).unwrap_or(target));
+            self.charging.target.extend_from_slice(target.get(..KEPT_PATH).unwrap_or(target));
         }
         hand_over(Start::Request(head, body));
         self.hatch(id, entry, method, common, cx, now);
@@ -168,7 +168,7 @@ impl Http2 {
                 let parts = entry.parts();
                 parts.addr = Some(addr);
                 parts.file_read += take_read();
-                entry.keep_path(&self.target);
+                entry.keep_path(&self.charging.target);
                 self.enter(id, entry);
                 self.brood.adopt(child);
                 self.replies(now);
@@ -201,7 +201,7 @@ impl Http2 {
             }
             Ok(()) => {
                 self.link.tell(|| SessionEvent::StreamAnswered { id, status: head.status });
-                entry.keep_path(&self.target);
+                entry.keep_path(&self.charging.target);
                 self.enter(id, entry);
             }
             Err(error) => {
@@ -283,7 +283,6 @@ impl Http2 {
             Cause::Unprocessed => (Outcome::Refused, ErrorCode::REFUSED_STREAM),
             Cause::ConnectionClosed => (Outcome::SessionClosed, ErrorCode::CANCEL),
         };
-        self.ended(id, Ended::of(&mut entry, outcome), common, now);
         self.link.closed(id, || entry.closed_as(outcome, code));
         if self.client.is_some() {
             self.call_closed(id, &mut entry, cause);
@@ -291,6 +290,7 @@ impl Http2 {
         if entry.parts.is_some() {
             self.tell(&mut entry, cause, code);
         }
+        self.ended(id, Ended::of(&mut entry, outcome), common, now);
         if entry.alive {
             // Its place counts until the handler has really stopped.
             entry.closed = true;

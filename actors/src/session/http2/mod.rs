@@ -45,7 +45,7 @@ use crate::view::{SessionView, StreamView};
 use charging::Charging;
 use client::Client;
 use commands::Desk;
-pub(crate) use entry::{Entry, Streams};
+pub(crate) use entry::{Entry, Parts, Streams};
 use tally::Tally;
 use watch::Watch;
 
@@ -77,10 +77,8 @@ pub(crate) struct Http2 {
     brood: Brood<Stream, StreamId>,
     watch: Watch,
     desk: Desk,
-    tally: Tally,
-    charging: Charging,
-    /// The target of the request that is being opened, for streams that outlive their first poll.
-    target: Vec<u8>,
+    tally: Box<Tally>,
+    charging: Box<Charging>,
     protocol: Protocol,
     /// Streams answered to the end while the peer still sends.
     early: Vec<Early>,
@@ -114,7 +112,7 @@ impl Http2 {
     fn in_role(role: Role, io: Transport, common: &Common, link: Rc<Link>, now: Instant) -> Self {
         let mut conn = Connection::new(role, common.host.protocol.clone(), now);
         conn.tap(common.taps.is_some());
-        conn.recorder().precede(&common.recorder);
+        conn.recorder().precede(&common.recorded_before(now));
         Self {
             io,
             conn,
@@ -123,9 +121,8 @@ impl Http2 {
             streams: Streams::default(),
             brood: Brood::default(),
             watch: Watch::new(&common.host.config.timeouts, now),
-            tally: Tally::default(),
-            charging: Charging::default(),
-            target: Vec::new(),
+            tally: Box::default(),
+            charging: Box::default(),
             protocol: common.protocol,
             early: Vec::new(),
             promised: Vec::new(),

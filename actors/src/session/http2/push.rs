@@ -72,7 +72,7 @@ impl Http2 {
             if let Some(span) = spans::bare(&self.link, id) {
                 entry.parts().span = Some(span);
             }
-            self.target.clear();
+            self.charging.target.clear();
             hand_over(Start::Push(route, reply));
             self.hatch(id, entry, method, common, cx, now);
         }

@@ -324,6 +324,5 @@ impl Http2 {
         self.streams.shrink_to_fit();
         self.early.shrink_to_fit();
         self.charging.shrink();
-        self.target = Vec::new();
     }
 }
