@@ -12,7 +12,6 @@ use crate::histogram::MOST_BUCKETS;
 use crate::live::{SessionId, nanos};
 use crate::shard::Exemplar;
 
-
 /// A reader that meets a writer this often in a row goes without.
 const TRIES: usize = 16;
 

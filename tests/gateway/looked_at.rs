@@ -47,7 +47,11 @@ impl Server {
             actix_rt::System::new().block_on(async {
                 let metrics = Metrics::new("stagedoor");
                 let (lifecycle, slot) = (Lifecycle::new(metrics.clone()), ServerSlot::default());
-                let local = |name: &str| ListenerConfig::new(name, (Ipv4Addr::LOCALHOST, 0).into());
+                let local = |name: &str| {
+                    let mut config = ListenerConfig::new(name, (Ipv4Addr::LOCALHOST, 0).into());
+                    config.limits.sessions_per_address = None;
+                    config
+                };
                 let admin =
                     Admin::new(metrics.clone(), lifecycle.clone(), slot.clone(), Ipv4Addr::LOCALHOST.into());
                 let factory = Arc::new(move || Rc::new(Answers(answer.clone())) as Rc<dyn Service>);
