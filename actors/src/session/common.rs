@@ -456,9 +456,6 @@ impl Common {
         self.host.openings.leave(id.number);
         self.host.live().remove(id);
         self.host.arena.sessions.borrow_mut().remove(&id.number);
-        if let Some(ledger) = &self.host.ledger {
-            ledger.release(self.peer.map(|peer| peer.ip()), id.worker);
-        }
         if let Some(listener) = &*self.host.on_end.borrow() {
             listener.tell(SessionEnded { id, peer: self.peer, reason });
         }
@@ -472,6 +469,10 @@ impl Common {
             link.board.ends_for(reason);
             link.tell(|| SessionEvent::Closed { reason, statistics: Box::new(self.statistics(age)) });
             link.board.advance(Phase::Closed);
+        }
+        // Last: who waits for the end of all sessions finds everything told.
+        if let Some(ledger) = &self.host.ledger {
+            ledger.release(self.peer.map(|peer| peer.ip()), id.worker);
         }
         let streams = self.stats.streams_total.get();
         tracing::debug!(parent: &self.span, %reason, age_ms = age.as_millis() as u64, streams,
