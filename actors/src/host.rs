@@ -157,7 +157,7 @@ impl Openings {
 /// Runs sessions: everything they share. One per listener and arbiter; embedders make one with [`Host::new`].
 pub struct Host {
     pub(crate) config: Arc<ListenerConfig>,
-    pub(crate) protocol: stagedoor_protocol::Config,
+    pub(crate) protocol: Arc<stagedoor_protocol::Config>,
     pub(crate) service: Rc<dyn Service>,
     pub(crate) observer: RefCell<Option<Rc<dyn Observer>>>,
     pub(crate) listener: ListenerId,
@@ -192,9 +192,10 @@ impl Host {
         // Not shared yet: the machine of a client is told a little more.
         match Rc::try_unwrap(host) {
             Ok(mut host) => {
-                host.protocol.enable_push = options.accept_push;
-                host.protocol.max_reserved_streams = options.max_pushed_streams;
-                host.protocol.peer_max_concurrent_streams = options.initial_max_streams;
+                let protocol = Arc::make_mut(&mut host.protocol);
+                protocol.enable_push = options.accept_push;
+                protocol.max_reserved_streams = options.max_pushed_streams;
+                protocol.peer_max_concurrent_streams = options.initial_max_streams;
                 Rc::new(host)
             }
             Err(host) => host,
@@ -213,7 +214,7 @@ impl Host {
         let name = metrics.listener_name(listener).unwrap_or_else(|| config.name.as_str().into());
         Rc::new(Self {
             openings: Rc::new(Openings::new(config.limits.handshakes)),
-            protocol: config.protocol(),
+            protocol: Arc::new(config.protocol()),
             tls: config.tls_with_alpn().map(TlsAcceptor::from),
             cells: shard.listener(listener),
             routes: RefCell::new(RouteHandles::new(Arc::clone(&shard), listener)),
@@ -270,7 +271,7 @@ impl Host {
     /// The same host for sessions that begin from now on, with other words to tell them.
     pub(crate) fn with_config(&self, config: Arc<ListenerConfig>) -> Rc<Self> {
         Rc::new(Self {
-            protocol: config.protocol(),
+            protocol: Arc::new(config.protocol()),
             config,
             service: Rc::clone(&self.service),
             observer: RefCell::new(self.observer.borrow().clone()),

@@ -2,6 +2,7 @@
 //! deadlines. The way down is [`super::closing`]'s business.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::closing::Phase;
@@ -27,7 +28,8 @@ use crate::table::Table;
 impl Connection {
     /// A connection in `role`. The preface (client), the first SETTINGS and the connection's window are in the
     /// output at once.
-    pub fn new(role: Role, config: Config, now: Instant) -> Self {
+    pub fn new(role: Role, config: impl Into<Arc<Config>>, now: Instant) -> Self {
+        let config = config.into();
         let account = Account::default();
         let mut connection = Self {
             role,
@@ -81,7 +83,7 @@ impl Connection {
             moved: Vec::new(),
             moved_many: false,
             errors: VecDeque::new(),
-            config: Box::new(config),
+            config,
         };
         if role == Role::Client {
             connection.output.run().extend_from_slice(PREFACE);
@@ -180,17 +182,26 @@ impl Connection {
                 stream.window.shift(delta);
             }
         }
-        if let Some(limit) = settings.max_concurrent_streams {
-            self.config.max_concurrent_streams = limit;
+        // What the first SETTINGS of a session say is what all its neighbours say.
+        if let Some(limit) = settings.max_concurrent_streams
+            && limit != self.config.max_concurrent_streams
+        {
+            Arc::make_mut(&mut self.config).max_concurrent_streams = limit;
         }
-        if let Some(limit) = settings.max_header_list_size {
-            self.config.max_header_list_size = limit;
+        if let Some(limit) = settings.max_header_list_size
+            && limit != self.config.max_header_list_size
+        {
+            Arc::make_mut(&mut self.config).max_header_list_size = limit;
         }
-        if let Some(allowed) = settings.enable_push {
-            self.config.enable_push = allowed;
+        if let Some(allowed) = settings.enable_push
+            && allowed != self.config.enable_push
+        {
+            Arc::make_mut(&mut self.config).enable_push = allowed;
         }
-        if let Some(allowed) = settings.enable_connect_protocol {
-            self.config.enable_connect_protocol = allowed;
+        if let Some(allowed) = settings.enable_connect_protocol
+            && allowed != self.config.enable_connect_protocol
+        {
+            Arc::make_mut(&mut self.config).enable_connect_protocol = allowed;
         }
         self.local.apply(&settings);
         self.events.push_back(Event::SettingsAcknowledged);

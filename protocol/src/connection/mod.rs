@@ -21,6 +21,7 @@ pub use view::{ConnectionState, StreamView};
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
+use std::sync::Arc;
 use std::time::Instant;
 
 use self::closing::{GoAway, Phase};
@@ -107,7 +108,8 @@ struct Lingering {
 #[derive(Debug)]
 pub struct Connection {
     role: Role,
-    config: Box<Config>,
+    /// Shared by the connections of an owner until this one's differs.
+    config: Arc<Config>,
     phase: Phase,
 
     // In.

@@ -22,6 +22,7 @@ mod watch;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
@@ -110,7 +111,7 @@ impl Http2 {
 
     /// Either end.
     fn in_role(role: Role, io: Transport, common: &Common, link: Rc<Link>, now: Instant) -> Self {
-        let mut conn = Connection::new(role, common.host.protocol.clone(), now);
+        let mut conn = Connection::new(role, Arc::clone(&common.host.protocol), now);
         conn.tap(common.taps.is_some());
         conn.recorder().precede(&common.recorded_before(now));
         Self {
