@@ -29,7 +29,7 @@ use crate::link::Link;
 use crate::listener::SessionEnded;
 use crate::postmortem::is_abnormal;
 use crate::tap::{TapSink, Taps};
-use crate::view::{PostMortem, SessionView};
+use crate::view::{PostMortem, Recorded, SessionView};
 
 /// The ending of a session.
 #[derive(Debug)]
@@ -82,12 +82,12 @@ pub(crate) struct Common {
     opened: Instant,
     /// When it is old enough to be drained.
     retires: Option<Instant>,
-    ending: Option<Ending>,
+    ending: Option<Box<Ending>>,
     pub(crate) life: Life,
     /// Who watches its frames.
     pub(crate) taps: Option<Box<Taps>>,
     /// The last that happened, while the engine does not keep it itself.
-    pub(crate) recorder: Recorder,
+    recorder: Option<Box<Recorder>>,
     /// Once it is known what the session speaks.
     link: Option<Rc<Link>>,
     /// Who waits to know what the session speaks.
@@ -116,7 +116,6 @@ impl Common {
             let share = (age.jitter.clamp(0.0, 1.0)) * spread(id);
             now + age.after.mul_f64(1.0 + share)
         });
-        let recorder = Recorder::new(now, host.config.observed);
         Self {
             host,
             stats,
@@ -128,7 +127,7 @@ impl Common {
             ending: None,
             life: Life::default(),
             taps: None,
-            recorder,
+            recorder: None,
             link: None,
             opened_to: None,
             failed: false,
@@ -171,8 +170,7 @@ impl Common {
         self.account(ConnectionResult::Accepted);
         if protocol == Protocol::Http1 {
             // The machine of HTTP/2 has one of its own.
-            self.recorder.tick(now);
-            Turning::Open(protocol).write(&mut self.recorder);
+            self.record(Turning::Open(protocol), now);
         }
         tracing::debug!(parent: &self.span, protocol = protocol.label(), "session opened");
         let link = self.link(facts, now);
@@ -190,6 +188,24 @@ impl Common {
     /// Somebody watches its frames from now on.
     pub(crate) fn watch(&mut self, sink: TapSink) {
         self.taps.get_or_insert_default().add(sink);
+    }
+
+    /// Keeps a turning point, where no machine of HTTP/2 does.
+    pub(super) fn record(&mut self, turning: Turning, now: Instant) {
+        let (opened, on) = (self.opened, self.host.config.observed);
+        let recorder = self.recorder.get_or_insert_with(|| Box::new(Recorder::new(opened, on)));
+        recorder.tick(now);
+        turning.write(recorder);
+    }
+
+    /// What the machine of HTTP/2 kept, which is over.
+    pub(super) fn keep_record(&mut self, recorder: &Recorder) {
+        self.recorder = Some(Box::new(recorder.clone()));
+    }
+
+    /// What was kept, in words.
+    pub(super) fn recorded(&self) -> Vec<Recorded> {
+        self.recorder.as_deref().map(recorded).unwrap_or_default()
     }
 
     /// What happened before the machine of HTTP/2 began.
@@ -327,14 +343,14 @@ impl Common {
         let grace = order.grace.unwrap_or(self.host.config.timeouts.drain);
         match &mut self.ending {
             None => {
-                self.ending = Some(Ending {
+                self.ending = Some(Box::new(Ending {
                     reason: order.reason,
                     code: order.code,
                     hard: order.hard,
                     detail: order.detail.clone(),
                     opaque: order.opaque.clone(),
                     deadline: now + grace,
-                });
+                }));
                 News { first: true, cut_off: order.hard }
             }
             Some(ending) => {
@@ -482,10 +498,9 @@ impl Common {
     /// Keeps what is known of a session that ended as it should not have.
     #[cold]
     fn dissect(&mut self, reason: CloseReason, now: Instant) {
-        self.recorder.tick(now);
-        Turning::Closed(reason).write(&mut self.recorder);
+        self.record(Turning::Closed(reason), now);
         let mut view = self.view(now);
-        view.recorder = recorded(&self.recorder);
+        view.recorder = self.recorded();
         let (code, detail) = match &self.ending {
             Some(ending) => (ending.code, ending.detail.to_string()),
             None => (ErrorCode::INTERNAL_ERROR, String::new()),

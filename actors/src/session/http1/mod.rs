@@ -125,7 +125,6 @@ impl Http1 {
     pub(super) fn turn(&mut self, common: &mut Common, cx: &mut Context<'_>, now: Instant) -> Step {
         self.link.begin_turn(cx.waker(), now);
         self.meter.turn(now);
-        common.recorder.tick(now);
         let step = self.work(common, cx, now);
         self.link.end_turn();
         self.charge(common, now);

@@ -33,7 +33,7 @@ impl Http1 {
             | ToSession::SendHead { id, head, .. }
             | ToSession::SendTunnel { id, head, .. } = &message
             {
-                Turning::Answer(*id, head.status).write(&mut common.recorder);
+                common.record(Turning::Answer(*id, head.status), now);
             }
             match message {
                 ToSession::Exchange(_) if self.told => {}
@@ -122,7 +122,7 @@ impl Http1 {
         common.stream_opened(self.protocol());
         common.life.streams_peak = 1;
         let method = head.as_ref().map_or(Method::Other, |head| Method::from_token(head.method().as_bytes()));
-        Turning::Request(id, method).write(&mut common.recorder);
+        common.record(Turning::Request(id, method), now);
         let mut entry = Entry::new(now, method);
         entry.receiving = !body.is_empty();
         let head = match head {

@@ -35,6 +35,7 @@ use super::Step;
 use super::common::Common;
 use super::ended::Ended;
 use super::parting::Parting;
+use super::turning::Turning;
 use crate::close::CloseSession;
 use crate::link::Link;
 use crate::scratch;
@@ -412,7 +413,7 @@ impl Http2 {
         }
         self.link.shut();
         self.desk = Desk::default();
-        common.recorder = self.conn.recorded().clone();
+        common.keep_record(self.conn.recorded());
         self.count_frames(common);
         self.order = None;
         self.link.end_turn();
@@ -428,9 +429,11 @@ impl Http2 {
         self.conn.tap(true);
     }
 
-    /// What happened last.
-    pub(super) fn recorder(&mut self) -> &mut Recorder {
-        self.conn.recorder()
+    /// Keeps a turning point.
+    pub(super) fn record(&mut self, turning: Turning, now: Instant) {
+        let recorder = self.conn.recorder();
+        recorder.tick(now);
+        turning.write(recorder);
     }
 
     /// What happened last, to be read.
@@ -466,7 +469,7 @@ impl Http2 {
         // What was ordered too late is dropped, and so says that it failed.
         self.link.shut();
         self.count_frames(common);
-        common.recorder = self.conn.recorded().clone();
+        common.keep_record(self.conn.recorded());
         self.desk_closed(common, None);
         common.queued(0);
         let until = self.leaving.unwrap_or(now + common.host.config.timeouts.linger);
