@@ -7,15 +7,18 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::Instant;
 
 use actix::prelude::*;
 use stagedoor_metrics::{
-    ActorCells, CloseReason, ListenerCells, ListenerId, LiveSessions, Metrics, RouteHandles, SessionId, Shard,
+    ActorCells, CloseReason, ListenerCells, ListenerId, LiveSessions, Metrics, Moment, RouteHandles,
+    SessionId, Shard,
 };
 use stagedoor_protocol::ErrorCode;
 use tokio_rustls::TlsAcceptor;
 
 use crate::client;
+use crate::clock;
 use crate::close::CloseSession;
 use crate::config::ListenerConfig;
 use crate::envelope::{Watched, Whose};
@@ -171,6 +174,9 @@ pub struct Host {
     pub(crate) ledger: Option<Arc<Ledger>>,
     pub(crate) on_end: RefCell<Option<Ends>>,
     pub(crate) openings: Rc<Openings>,
+    /// Seconds are counted from here.
+    pub(crate) since: Instant,
+    moment: Cell<Option<Moment>>,
 }
 
 impl Host {
@@ -214,6 +220,8 @@ impl Host {
         let name = metrics.listener_name(listener).unwrap_or_else(|| config.name.as_str().into());
         Rc::new(Self {
             openings: Rc::new(Openings::new(config.limits.handshakes)),
+            since: clock::now(),
+            moment: Cell::new(None),
             protocol: Arc::new(config.protocol()),
             tls: config.tls_with_alpn().map(TlsAcceptor::from),
             cells: shard.listener(listener),
@@ -286,6 +294,8 @@ impl Host {
             ledger: self.ledger.clone(),
             on_end: RefCell::new(self.on_end.borrow().clone()),
             openings: Rc::clone(&self.openings),
+            since: self.since,
+            moment: Cell::new(None),
         })
     }
 
@@ -303,6 +313,19 @@ impl Host {
     /// Its sessions are clients' and not those of whoever runs the process.
     pub(crate) fn is_public(&self) -> bool {
         &*self.name != ADMIN
+    }
+
+    /// The clock of a turn, its seconds counted once.
+    #[inline]
+    pub(crate) fn moment(&self, now: Instant) -> Moment {
+        match self.moment.get() {
+            Some(known) if known.exact == now => known,
+            _ => {
+                let moment = Moment::new(now, self.since);
+                self.moment.set(Some(moment));
+                moment
+            }
+        }
     }
 
     pub(crate) fn live(&self) -> &LiveSessions {

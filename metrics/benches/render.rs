@@ -50,8 +50,8 @@ fn reference(begun: Instant) -> Metrics {
                 }
                 for millis in [1, 3, 20, 700, 4_000] {
                     let who = || who(u64::from(worker), u128::from(millis));
-                    cells.request_took(millis * 1_000_000, begun, who);
-                    cells.response_began(millis * 700_000, begun, who);
+                    cells.request_took(millis * 1_000_000, stagedoor_metrics::Moment::new(begun, begun), who);
+                    cells.response_began(millis * 700_000, stagedoor_metrics::Moment::new(begun, begun), who);
                     cells.response_body_bytes.observe_value(millis * 1_000);
                     cells.request_body_bytes.observe_value(0);
                 }
@@ -118,13 +118,23 @@ fn count(criterion: &mut Criterion) {
         bencher.iter(|| cells.request_duration.observe_nanos(black_box(3_000_000)));
     });
     group.bench_function("with an example that is fresh", |bencher| {
-        bencher.iter(|| cells.request_took(black_box(3_000_000), black_box(at), || who(1, 2)));
+        bencher.iter(|| {
+            cells.request_took(
+                black_box(3_000_000),
+                black_box(stagedoor_metrics::Moment::new(at, at)),
+                || who(1, 2),
+            )
+        });
     });
     let mut later = at;
     group.bench_function("with an example that is due", |bencher| {
         bencher.iter(|| {
             later += Duration::from_secs(1);
-            cells.request_took(black_box(3_000_000), black_box(later), || who(1, 2));
+            cells.request_took(
+                black_box(3_000_000),
+                black_box(stagedoor_metrics::Moment::new(later, at)),
+                || who(1, 2),
+            );
         });
     });
     group.finish();

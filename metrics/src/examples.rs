@@ -15,6 +15,23 @@ use crate::shard::Exemplar;
 /// A reader that meets a writer this often in a row goes without.
 const TRIES: usize = 16;
 
+/// The clock of a turn, and the same in whole seconds since some moment that all observations of a histogram share.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    /// The clock.
+    pub exact: Instant,
+    /// Whole seconds.
+    pub second: u64,
+}
+
+impl Moment {
+    /// `exact`, seconds counted from `since`.
+    #[must_use]
+    pub fn new(exact: Instant, since: Instant) -> Self {
+        Self { exact, second: exact.saturating_duration_since(since).as_secs() }
+    }
+}
+
 /// An observation and the stream behind it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Example {
@@ -39,7 +56,7 @@ struct Slots {
 
 #[derive(Debug, Default)]
 struct Slot {
-    /// Whole seconds from `begun` from which on the example may be replaced; only the writer reads it.
+    /// The second from which on the example may be replaced; only the writer reads it.
     due: AtomicU64,
     /// Even when the rest is whole, 0 when there is nothing yet.
     sequence: AtomicU64,
@@ -55,15 +72,14 @@ struct Slot {
 
 impl Examples {
     /// Takes note of an observation, unless its bucket has one of this second already. `who` is
-    /// asked only when it is kept. `at` is the clock of the turn. Only the owning thread calls this.
+    /// asked only when it is kept. Only the owning thread calls this.
     #[inline]
-    pub(crate) fn offer(&self, bucket: usize, value: u64, at: Instant, who: impl FnOnce() -> Exemplar) {
-        let slots = self.0.get_or_init(|| Box::new(Slots::new(at)));
-        let since = at.saturating_duration_since(slots.begun);
+    pub(crate) fn offer(&self, bucket: usize, value: u64, at: Moment, who: impl FnOnce() -> Exemplar) {
+        let slots = self.0.get_or_init(|| Box::new(Slots::new(at.exact)));
         let slot = &slots.slots[bucket];
-        // Seconds are compared: nanoseconds would have to be multiplied out for every observation.
-        if since.as_secs() >= slot.due.load(Ordering::Relaxed) {
-            slot.put(since, value, who());
+        // Seconds are compared, and they were counted once for the whole turn.
+        if at.second >= slot.due.load(Ordering::Relaxed) {
+            slot.put(at.exact.saturating_duration_since(slots.begun), at.second, value, who());
         }
     }
 
@@ -88,7 +104,7 @@ impl Slots {
 
 impl Slot {
     #[cold]
-    fn put(&self, since: Duration, value: u64, who: Exemplar) {
+    fn put(&self, since: Duration, second: u64, value: u64, who: Exemplar) {
         let now = nanos(since).unsigned_abs();
         let Exemplar { session: SessionId { worker, number }, stream, trace } = who;
         let sequence = self.sequence.load(Ordering::Relaxed);
@@ -102,7 +118,7 @@ impl Slot {
         self.value.store(value, Ordering::Relaxed);
         self.at.store(now, Ordering::Relaxed);
         self.sequence.store(sequence.wrapping_add(2), Ordering::Release);
-        self.due.store(since.as_secs().saturating_add(1), Ordering::Relaxed);
+        self.due.store(second.saturating_add(1), Ordering::Relaxed);
     }
 
     fn get(&self, begun: Instant) -> Option<Example> {
@@ -155,13 +171,13 @@ mod tests {
         let begun = Instant::now();
         let after = |millis| begun + Duration::from_millis(millis);
         assert_eq!(read(&examples, 3), None);
-        examples.offer(3, 30, begun, || who(1));
-        examples.offer(3, 31, after(999), || panic!("not asked within the second"));
+        examples.offer(3, 30, Moment::new(begun, begun), || who(1));
+        examples.offer(3, 31, Moment::new(after(999), begun), || panic!("not asked within the second"));
         assert_eq!(read(&examples, 3), Some(Example { who: who(1), value: 30, at: begun }));
-        examples.offer(3, 32, after(1_000), || who(2));
+        examples.offer(3, 32, Moment::new(after(1_000), begun), || who(2));
         assert_eq!(read(&examples, 3), Some(Example { who: who(2), value: 32, at: after(1_000) }));
         // Buckets do not wait for each other.
-        examples.offer(4, 40, after(1_001), || who(3));
+        examples.offer(4, 40, Moment::new(after(1_001), begun), || who(3));
         assert_eq!(read(&examples, 4).map(|example| example.who), Some(who(3)));
     }
 
@@ -169,8 +185,8 @@ mod tests {
     fn the_newest_of_several_histograms_is_shown() {
         let [old, new] = [Examples::default(), Examples::default()];
         let begun = Instant::now();
-        new.offer(0, 2, begun + Duration::from_secs(1), || who(2));
-        old.offer(0, 1, begun, || who(1));
+        new.offer(0, 2, Moment::new(begun + Duration::from_secs(1), begun), || who(2));
+        old.offer(0, 1, Moment::new(begun, begun), || who(1));
         for order in [[&old, &new], [&new, &old]] {
             let mut newest = [None; MOST_BUCKETS];
             order.into_iter().for_each(|examples| examples.newest_into(&mut newest));
@@ -186,7 +202,12 @@ mod tests {
         thread::scope(|scope| {
             scope.spawn(|| {
                 for number in 1..50_000 {
-                    examples.offer(0, number, begun + Duration::from_secs(number), || who(number));
+                    examples.offer(
+                        0,
+                        number,
+                        Moment::new(begun + Duration::from_secs(number), begun),
+                        || who(number),
+                    );
                 }
                 done.store(true, Ordering::Relaxed);
             });

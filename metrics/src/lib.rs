@@ -29,6 +29,7 @@ mod tables;
 mod totals;
 
 pub use cell::{Cell, Gauge, SharedCell};
+pub use examples::Moment;
 pub use exposition::{Format, negotiate};
 pub use histogram::Histogram;
 pub use labels::{

@@ -7,10 +7,9 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Instant;
 
 use crate::cell::{Cell, Gauge};
-use crate::examples::Examples;
+use crate::examples::{Examples, Moment};
 use crate::histogram::{Count, Handshake, Histogram, Lag, Latency, Lifetime, Size, Wait};
 use crate::labels::{
     AbuseKind, ActorKind, CloseReason, ConnectionResult, Direction, FrameType, H2Code, MessageKind, Method,
@@ -165,14 +164,14 @@ impl RouteCells {
     /// Counts how long a stream lived; `at` is the clock of the turn, `who` names the stream, should its
     /// bucket want an example. No lock; the first call allocates the examples.
     #[inline]
-    pub fn request_took(&self, nanos: u64, at: Instant, who: impl FnOnce() -> Exemplar) {
+    pub fn request_took(&self, nanos: u64, at: Moment, who: impl FnOnce() -> Exemplar) {
         let bucket = self.request_duration.observe(nanos);
         self.duration_examples.offer(bucket, nanos, at, who);
     }
 
     /// Counts how long the head of a response took, as [`Self::request_took`].
     #[inline]
-    pub fn response_began(&self, nanos: u64, at: Instant, who: impl FnOnce() -> Exemplar) {
+    pub fn response_began(&self, nanos: u64, at: Moment, who: impl FnOnce() -> Exemplar) {
         let bucket = self.response_start.observe(nanos);
         self.start_examples.offer(bucket, nanos, at, who);
     }

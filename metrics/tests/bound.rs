@@ -73,8 +73,8 @@ fn exhausted(begun: Instant) -> Metrics {
                 }
                 let session = SessionId { worker: worker as u16, number: 0 };
                 let who = || Exemplar { session, stream: 1, trace: 1 };
-                cells.request_took(1, begun, who);
-                cells.response_began(1, begun, who);
+                cells.request_took(1, stagedoor_metrics::Moment::new(begun, begun), who);
+                cells.response_began(1, stagedoor_metrics::Moment::new(begun, begun), who);
                 cells.request_body_bytes.observe_value(1);
                 cells.response_body_bytes.observe_value(1);
             }

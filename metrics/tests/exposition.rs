@@ -59,8 +59,8 @@ fn busy() -> Metrics {
             cells.request(Method::Get, 200);
             cells.request(Method::Other, 299);
             let who = || Exemplar { session: OPEN, stream: 5, trace: 0xfeed };
-            cells.request_took(1_000_000, Instant::now(), who);
-            cells.response_began(999_999, Instant::now(), who);
+            cells.request_took(1_000_000, moment(), who);
+            cells.response_began(999_999, moment(), who);
             cells.request_body_bytes.observe_value(0);
             cells.response_body_bytes.observe_value(1 << 40);
             cells.stream_wait_nanos[WaitOn::Handler].add(250_000_000);
@@ -267,7 +267,7 @@ fn a_stream_without_a_trace_has_an_example_without_one() {
     let metrics = Metrics::new("stagedoor");
     let cells = metrics.shard(0).route(metrics.add_listener("public", "-"), RouteId::UNMATCHED);
     let who = || Exemplar { session: SessionId { worker: u16::MAX, number: u64::MAX }, stream: 1, trace: 0 };
-    cells.request_took(u64::MAX, Instant::now(), who);
+    cells.request_took(u64::MAX, moment(), who);
     let open = String::from_utf8(metrics.render(Format::OpenMetrics)).expect("UTF-8");
     text::openmetrics::parse(&open);
     let line = open.lines().find(|line| line.contains("le=\"+Inf\"")).expect("a bucket");
@@ -381,4 +381,8 @@ fn ten_thousand_sessions_add_no_series_and_render_within_100_ms() {
     let series = |text: &[u8]| text.iter().filter(|octet| **octet == b'\n').count();
     assert_eq!(series(&few), series(&many));
     assert!(took < Duration::from_millis(100), "{took:?}");
+}
+
+fn moment() -> stagedoor_metrics::Moment {
+    stagedoor_metrics::Moment::new(Instant::now(), Instant::now())
 }

@@ -181,6 +181,12 @@ impl RequestHead {
         .map(|(name, span)| (name, self.fields.span(span)))
     }
 
+    /// Octets of the path with its query; none where there is none. For who copies them: nothing is looked at.
+    #[inline]
+    pub fn path_octets(&self) -> &[u8] {
+        if self.path.is_absent() { &[] } else { self.fields.span(self.path) }
+    }
+
     /// All fields as they are sent, pseudo-header fields first.
     pub(crate) fn all_fields(&self) -> Fields {
         let mut all = Fields::new();

@@ -96,6 +96,7 @@ impl Ended {
             return lived;
         }
         host.cells.stream_closed(protocol, self.outcome);
+        let moment = host.moment(now);
         let mut routes = host.routes.borrow_mut();
         let cells = routes.get(self.route);
         let brought = self.parts.as_ref().and_then(|parts| parts.trace.as_deref());
@@ -109,9 +110,9 @@ impl Ended {
         };
         if let Some(answered) = self.answered {
             cells.request(self.method, self.status);
-            cells.response_began(nanos(self.opened, answered), now, who);
+            cells.response_began(nanos(self.opened, answered), moment, who);
         }
-        cells.request_took(lived, now, who);
+        cells.request_took(lived, moment, who);
         cells.request_body_bytes.observe_value(self.bytes_in);
         cells.response_body_bytes.observe_value(self.bytes_out);
         if let Some(parts) = &mut self.parts {

@@ -122,7 +122,7 @@ impl Http2 {
         };
         self.charging.target.clear();
         if common.host.config.observed {
-            let target = head.path().unwrap_or_default().as_bytes();
+            let target = head.path_octets();
             self.charging.target.extend_from_slice(target.get(..KEPT_PATH).unwrap_or(target));
         }
         hand_over(Start::Request(head, body));
