@@ -20,8 +20,8 @@ pub(crate) struct LogArgs {
     /// A line for each request: json, common or combined, with :PATH into a file; or off [default: off; PATH: -, stdout]
     #[arg(long, value_name = "FORMAT[:PATH]")]
     pub(crate) access_log: Option<AccessTo>,
-    /// Queries are written in the access log; without this they are cut
-    #[arg(long, requires = "access_log")]
+    /// Queries are written in the access log and shown in the live view; without this they are cut
+    #[arg(long)]
     pub(crate) show_query: bool,
     /// The OpenTelemetry collector that gets the spans of sessions and streams, as in http://127.0.0.1:4318
     /// [default: OTEL_EXPORTER_OTLP_ENDPOINT; without it nobody]

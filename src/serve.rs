@@ -256,6 +256,7 @@ impl Gateway {
         let mut config = ListenerConfig::new(plan.name, plan.addresses()[0]);
         config.bind = plan.addresses();
         config.observed = self.observed;
+        config.show_query = self.show_query;
         config.limits = Limits { sessions: self.sessions, sessions_per_address: None, ..Limits::default() };
         if plan.name == "admin" {
             // It answers when nothing else does, and so has little.

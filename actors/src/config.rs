@@ -36,6 +36,8 @@ pub struct ListenerConfig {
     /// Streams are counted, their waiting causes charged and the last frames of sessions kept. Without it sessions are
     /// still listed and do all they do otherwise.
     pub observed: bool,
+    /// Paths of live streams are shown with their queries, which may hold anybody's secrets.
+    pub show_query: bool,
 }
 
 impl ListenerConfig {
@@ -52,6 +54,7 @@ impl ListenerConfig {
             timeouts: Timeouts::default(),
             options: Http2Options::default(),
             observed: true,
+            show_query: false,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Frames as somebody watches them: each with what it says, in words a person reads.
 //!
-//! Costs nothing until it is switched on. Takes nothing of body octets. Invariant: no more than [`WAITING`] frames wait
-//! for whoever watches; what comes beyond that is counted as lost.
+//! Costs nothing until it is switched on. Takes nothing of body octets. Invariant: no more than a fixed count of frames
+//! waits for whoever watches; what comes beyond that is counted as lost.
 
 use std::time::Instant;
 

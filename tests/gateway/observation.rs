@@ -191,3 +191,71 @@ fn errors_are_problem_documents() {
         }
     });
 }
+
+/// What a page of another site can make a browser send, and what it says then.
+#[test]
+fn a_page_of_another_site_changes_nothing() {
+    let gateway = Gateway::start();
+    run(async {
+        let mut admin = Client::admin(&gateway).await;
+        let ours = format!("http://{}", gateway.admin);
+        for (field, value) in [
+            ("origin", "http://evil.example"),
+            ("origin", "null"),
+            ("sec-fetch-site", "cross-site"),
+            ("sec-fetch-site", "same-site"),
+        ] {
+            for (method, path) in [
+                ("DELETE", "/api/sessions/0-1"),
+                ("DELETE", "/api/sessions?filter=age%3E0s"),
+                ("DELETE", "/api/sessions/0-1/streams/1"),
+                ("POST", "/api/drain"),
+                ("POST", "/api/resume"),
+                ("POST", "/api/reload"),
+                ("PUT", "/api/log"),
+            ] {
+                let request = admin.request(method, path).header(field, value).body(nothing()).unwrap();
+                let answer = admin.whole(request).await.unwrap();
+                assert_eq!(answer.status, 403, "{method} {path} with {field}: {value}");
+                assert_eq!(answer.header("content-type"), "application/problem+json");
+            }
+        }
+        assert_eq!(admin.get("/readyz").await.status, 200, "it does not drain");
+        // Our own page may, and it says where it comes from.
+        let request = admin.request("DELETE", "/api/sessions/9-9").header("origin", &ours);
+        let answer = admin.whole(request.body(nothing()).unwrap()).await.unwrap();
+        assert_eq!(answer.status, 404);
+    });
+}
+
+#[test]
+fn queries_are_shown_nowhere() {
+    let gateway = Gateway::start();
+    run(async {
+        let mut client = Client::connect(&gateway, Speaks::H2c).await;
+        let request = client.request("GET", "/events?token=hush").body(nothing()).unwrap();
+        let _events = client.send(request).await.unwrap();
+        let mut admin = Client::admin(&gateway).await;
+        let list = admin.get("/api/sessions?filter=listener%3Dplain").await;
+        assert_eq!(list.json()[0]["streams"][0]["path"], "/events", "{}", list.text());
+        let id = list.json()[0]["id"].as_str().unwrap().to_owned();
+        let one = admin.get(&format!("/api/sessions/{id}")).await;
+        assert!(one.json()["recorder"].as_array().is_some_and(|entries| entries.len() > 3), "{}", one.text());
+        for answer in [&list, &one, &admin.get("/api/closed").await, &admin.get("/metrics").await] {
+            assert!(!answer.text().contains("hush"), "{}", answer.text());
+        }
+    });
+}
+
+#[test]
+fn show_query_shows_them() {
+    let gateway = Gateway::start_with(&["--show-query"]);
+    run(async {
+        let mut client = Client::connect(&gateway, Speaks::H2c).await;
+        let request = client.request("GET", "/events?token=mine").body(nothing()).unwrap();
+        let _events = client.send(request).await.unwrap();
+        let mut admin = Client::admin(&gateway).await;
+        let list = admin.get("/api/sessions?filter=listener%3Dplain").await;
+        assert_eq!(list.json()[0]["streams"][0]["path"], "/events?token=mine", "{}", list.text());
+    });
+}

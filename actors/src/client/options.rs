@@ -98,6 +98,7 @@ impl Options {
             timeouts: self.timeouts.clone(),
             options: self.http2.clone(),
             observed: true,
+            show_query: false,
         }
     }
 }

@@ -135,7 +135,7 @@ impl Http1 {
         };
         entry.alive = true;
         entry.note(&self.link, id, &head);
-        entry.keep_path(head.path().unwrap_or_default().as_bytes());
+        entry.keep_path(head.path_octets(), common.host.config.show_query);
         let stream = Stream::new(id, Rc::clone(&self.link), method, entry.span());
         self.streams.insert(id, entry);
         self.link.tell(|| SessionEvent::StreamOpened { id, head: Arc::new(head.clone()) });

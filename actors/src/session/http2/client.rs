@@ -145,7 +145,7 @@ impl Http2 {
         parts.inbound = Some(inbound);
         parts.flow = flow;
         parts.call = Some(Rc::clone(call));
-        entry.keep_path(head.path().unwrap_or_default().as_bytes());
+        entry.keep_path(head.path_octets(), common.host.config.show_query);
         self.watch.busy();
         self.charging.touch(id);
         self.charging.tick.begin(now);

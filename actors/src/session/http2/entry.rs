@@ -135,9 +135,12 @@ impl Entry {
         }
     }
 
-    /// Keeps the path it asked for, `target` without its query.
-    pub(crate) fn keep_path(&mut self, target: &[u8]) {
-        let path = target.split(|octet| *octet == b'?').next().unwrap_or_default();
+    /// Keeps the path it asked for, `target` without its query where that is not to be shown.
+    pub(crate) fn keep_path(&mut self, target: &[u8], show_query: bool) {
+        let path = match target.iter().position(|octet| *octet == b'?') {
+            Some(query) if !show_query => &target[..query],
+            _ => target,
+        };
         let path = path.get(..KEPT_PATH).unwrap_or(path);
         self.parts().path = String::from_utf8_lossy(path).into();
     }

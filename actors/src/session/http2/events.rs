@@ -168,7 +168,7 @@ impl Http2 {
                 let parts = entry.parts();
                 parts.addr = Some(addr);
                 parts.file_read += take_read();
-                entry.keep_path(&self.charging.target);
+                entry.keep_path(&self.charging.target, common.host.config.show_query);
                 self.enter(id, entry);
                 self.brood.adopt(child);
                 self.replies(now);
@@ -201,7 +201,7 @@ impl Http2 {
             }
             Ok(()) => {
                 self.link.tell(|| SessionEvent::StreamAnswered { id, status: head.status });
-                entry.keep_path(&self.charging.target);
+                entry.keep_path(&self.charging.target, common.host.config.show_query);
                 self.enter(id, entry);
             }
             Err(error) => {
