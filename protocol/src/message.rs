@@ -181,6 +181,12 @@ impl RequestHead {
         .map(|(name, span)| (name, self.fields.span(span)))
     }
 
+    /// Octets of the method. For who compares them: nothing is looked at.
+    #[inline]
+    pub fn method_octets(&self) -> &[u8] {
+        if self.method.is_absent() { &[] } else { self.fields.span(self.method) }
+    }
+
     /// Octets of the path with its query; none where there is none. For who copies them: nothing is looked at.
     #[inline]
     pub fn path_octets(&self) -> &[u8] {

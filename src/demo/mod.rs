@@ -63,14 +63,14 @@ impl Demo {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place<'a> {
     Page,
-    Bytes(&'a str),
+    Bytes(&'a [u8]),
     Drip,
     Echo,
     Headers,
     /// Its own service looks at the path.
     Files,
-    Status(&'a str),
-    Delay(&'a str),
+    Status(&'a [u8]),
+    Delay(&'a [u8]),
     Trailers,
     Reject,
     Sha256,
@@ -84,35 +84,35 @@ enum Place<'a> {
 
 impl<'a> Place<'a> {
     /// What lives under `path` (without its query).
-    fn find(path: &'a str) -> Option<Self> {
+    fn find(path: &'a [u8]) -> Option<Self> {
         Some(match path {
-            "/" => Self::Page,
-            "/drip" => Self::Drip,
-            "/echo" => Self::Echo,
-            "/headers" => Self::Headers,
-            "/trailers" => Self::Trailers,
-            "/reject" => Self::Reject,
-            "/sha256" => Self::Sha256,
-            "/count" => Self::Count,
-            "/session" => Self::Session,
-            "/panic" => Self::Panic,
-            "/hints" => Self::Hints,
-            "/events" => Self::Events,
-            "/ws" => Self::Ws,
+            b"/" => Self::Page,
+            b"/drip" => Self::Drip,
+            b"/echo" => Self::Echo,
+            b"/headers" => Self::Headers,
+            b"/trailers" => Self::Trailers,
+            b"/reject" => Self::Reject,
+            b"/sha256" => Self::Sha256,
+            b"/count" => Self::Count,
+            b"/session" => Self::Session,
+            b"/panic" => Self::Panic,
+            b"/hints" => Self::Hints,
+            b"/events" => Self::Events,
+            b"/ws" => Self::Ws,
             _ => return Self::with_parameter(path),
         })
     }
 
     /// Prefixes are compared, nothing is searched for: this stands in the way of every request.
-    fn with_parameter(path: &'a str) -> Option<Self> {
-        let after = |prefix: &str| path.strip_prefix(prefix);
+    fn with_parameter(path: &'a [u8]) -> Option<Self> {
+        let after = |prefix: &str| path.strip_prefix(prefix.as_bytes());
         after("/bytes/")
             .map(Self::Bytes)
             .or_else(|| after("/status/").map(Self::Status))
             .or_else(|| after("/delay/").map(Self::Delay))
             .or_else(|| {
                 let below = after(files::MOUNT)?;
-                (below.is_empty() || below.starts_with('/')).then_some(Self::Files)
+                (below.is_empty() || below.starts_with(b"/")).then_some(Self::Files)
             })
     }
 
@@ -150,20 +150,24 @@ impl<'a> Place<'a> {
     }
 }
 
-/// Path and query of a request target.
-fn split_target(head: &RequestHead) -> (&str, Query<'_>) {
-    let target = head.path().unwrap_or_default();
-    let (path, query) = match target.bytes().position(|octet| octet == b'?') {
+/// Path and query of a request target. Octets: what stands in the way of every request is compared, not read.
+fn split_target(head: &RequestHead) -> (&[u8], &[u8]) {
+    let target = head.path_octets();
+    match target.iter().position(|octet| *octet == b'?') {
         Some(at) => (&target[..at], &target[at + 1..]),
-        None => (target, ""),
-    };
-    (path, Query::new(query))
+        None => (target, &[]),
+    }
+}
+
+/// Part of a target as text. All of it was judged when it came in; what were no text would be found nowhere.
+fn text(part: &[u8]) -> &str {
+    std::str::from_utf8(part).unwrap_or_default()
 }
 
 impl Service for Demo {
     fn route(&self, head: &RequestHead) -> RouteId {
         let (path, _) = split_target(head);
-        if path == "*" || Place::find(path).is_some() { self.route } else { RouteId::UNMATCHED }
+        if path == b"*" || Place::find(path).is_some() { self.route } else { RouteId::UNMATCHED }
     }
 
     fn route_name(&self, route: RouteId) -> Cow<'static, str> {
@@ -174,16 +178,16 @@ impl Service for Demo {
         let (path, query) = split_target(&request.head);
         let method = request.head.method();
         match (method, path) {
-            ("OPTIONS", "*") => return Response::new(204).with_field("allow", EVERY_METHOD).into(),
+            ("OPTIONS", b"*") => return Response::new(204).with_field("allow", EVERY_METHOD).into(),
             // A tunnel has no path (RFC 9113 §8.5).
-            ("CONNECT", "") => return answer::no_tunnels(EVERY_METHOD).into(),
+            ("CONNECT", b"") => return answer::no_tunnels(EVERY_METHOD).into(),
             _ => {}
         }
         let Some(place) = Place::find(path) else {
-            return answer::not_found(path).into();
+            return answer::not_found(text(path)).into();
         };
         if !place.allows(method) {
-            return answer::not_allowed(method, path, place.methods()).into();
+            return answer::not_allowed(method, text(path), place.methods()).into();
         }
         match method {
             "OPTIONS" => Response::new(204).with_field("allow", place.methods()).into(),
@@ -193,7 +197,7 @@ impl Service for Demo {
                 Place::Sha256 => upload::sha256(request),
                 Place::Ws => ws::answer(request),
                 Place::Count => upload::count(request),
-                _ => self.answer(place, query, &request),
+                _ => self.answer(place, Query::new(text(query)), &request),
             },
         }
     }
@@ -203,15 +207,15 @@ impl Demo {
     fn answer(&self, place: Place<'_>, query: Query<'_>, request: &Request) -> Reply {
         match place {
             Place::Page => page::page().into(),
-            Place::Bytes(octets) => octets::answer(octets, &request.head).into(),
+            Place::Bytes(octets) => octets::answer(text(octets), &request.head).into(),
             Place::Drip => drip::answer(&query).into(),
             Place::Headers => inspect::headers(&request.head).into(),
             Place::Files => match &self.files {
                 Some(files) => files.answer(&request.head),
                 None => answer::text(503, "the files could not be unpacked; the log says why\n").into(),
             },
-            Place::Status(code) => small::status(code).into(),
-            Place::Delay(seconds) => small::delay(seconds),
+            Place::Status(code) => small::status(text(code)).into(),
+            Place::Delay(seconds) => small::delay(text(seconds)),
             Place::Trailers => small::trailers(request).into(),
             Place::Session => inspect::session(&self.server, request),
             Place::Panic => small::panic_when_asked(&query).into(),
@@ -228,14 +232,14 @@ mod tests {
 
     #[test]
     fn paths_are_found_and_near_misses_are_not() {
-        assert_eq!(Place::find("/"), Some(Place::Page));
-        assert_eq!(Place::find("/bytes/12"), Some(Place::Bytes("12")));
+        assert_eq!(Place::find(b"/"), Some(Place::Page));
+        assert_eq!(Place::find(b"/bytes/12"), Some(Place::Bytes(b"12")));
         for path in ["/files", "/files/", "/files/a/b"] {
-            assert_eq!(Place::find(path), Some(Place::Files), "{path}");
+            assert_eq!(Place::find(path.as_bytes()), Some(Place::Files), "{path}");
         }
-        assert_eq!(Place::find("/status/"), Some(Place::Status("")));
+        assert_eq!(Place::find(b"/status/"), Some(Place::Status(b"")));
         for path in ["", "/bytes", "/drip/", "//", "/other/1", "*", "bytes/1", "/filesx", "files/"] {
-            assert_eq!(Place::find(path), None, "{path}");
+            assert_eq!(Place::find(path.as_bytes()), None, "{path}");
         }
     }
 

@@ -81,7 +81,7 @@ mod tests {
         for (place, _) in PAGE.match_indices("href=\"/") {
             let target = PAGE[place + 6..].split('"').next().unwrap();
             let path = target.split('?').next().unwrap();
-            assert!(super::super::Place::find(path).is_some(), "{path}");
+            assert!(super::super::Place::find(path.as_bytes()).is_some(), "{path}");
         }
     }
 }

@@ -71,7 +71,7 @@ impl ServerStream {
     }
 
     fn method(&self) -> Method {
-        Method::from_token(self.head.method().as_bytes())
+        Method::from_token(self.head.method_octets())
     }
 
     fn ready_for_head(&self) -> Result<(), StreamMisuse> {

@@ -219,15 +219,15 @@ impl Connection {
         };
         // A tunnel's octets are not content (RFC 9110 §9.3.6); a lone END_STREAM with content-length above
         // zero is malformed (§8.1.1).
-        let declared = head.content_length().filter(|_| head.method() != "CONNECT");
+        let declared = head.content_length().filter(|_| head.method_octets() != b"CONNECT");
         if end_stream && declared.is_some_and(|length| length > 0) {
             return self.fail_stream(id, &StreamError::Malformed(Malformed::BodyLength), now);
         }
         let rule = declared.map_or(BodyRule::Free, BodyRule::Declared);
         let held = self.charge_head(collector_size);
         let stream = self.insert_remote(id, rule, false, end_stream);
-        stream.head_request = head.method() == "HEAD";
-        stream.connect = head.method() == "CONNECT";
+        stream.head_request = head.method_octets() == b"HEAD";
+        stream.connect = head.method_octets() == b"CONNECT";
         stream.held = held;
         if let Some(priority) = priority.or(head.priority()) {
             stream.priority = priority;
@@ -437,7 +437,7 @@ impl Connection {
         let head = match collector.request() {
             // Safe, cacheable and without a body (§8.4); an authority is needed to judge it.
             Ok(head)
-                if matches!(head.method(), "GET" | "HEAD")
+                if matches!(head.method_octets(), b"GET" | b"HEAD")
                     && head.authority().is_some()
                     && head.content_length().unwrap_or(0) == 0 =>
             {
@@ -452,7 +452,7 @@ impl Connection {
         let recv = RecvHalf::Open(Receiving { rule: BodyRule::AwaitHead, received: 0, discard: false });
         let mut stream = Stream::new(promised, SendHalf::Closed, recv, self.local.initial_window_size);
         stream.reserved = true;
-        stream.head_request = head.method() == "HEAD";
+        stream.head_request = head.method_octets() == b"HEAD";
         self.spent.stream_accepted();
         self.reserved += 1;
         self.table.insert(stream);

@@ -214,7 +214,7 @@ impl Encoder {
         self.search(|candidate| candidate & 0xffff_0000 == name_key, |found_name, _| found_name == name)
     }
 
-    /// Newest first; at most 128 keys, and compares octets only where a key matches.
+    /// Newest first; at most 128 keys, eight of them at a time, and compares octets only where a key matches.
     #[inline]
     fn search(
         &self,
@@ -222,8 +222,37 @@ impl Encoder {
         is_it: impl Fn(&[u8], &[u8]) -> bool,
     ) -> Option<u32> {
         let (front, back) = self.keys.as_slices();
-        for (age, &candidate) in back.iter().rev().chain(front.iter().rev()).enumerate() {
-            if is_candidate(candidate)
+        let mut younger = 0;
+        for part in [back, front] {
+            let (rest, eights) = part.as_rchunks::<8>();
+            for eight in eights.iter().rev() {
+                // All are looked at, so that the machine does it at once.
+                if eight.iter().fold(false, |any, &key| any | is_candidate(key))
+                    && let Some(index) = self.newest(eight, younger, &is_candidate, &is_it)
+                {
+                    return Some(index);
+                }
+                younger += 8;
+            }
+            if let Some(index) = self.newest(rest, younger, &is_candidate, &is_it) {
+                return Some(index);
+            }
+            younger += rest.len();
+        }
+        None
+    }
+
+    /// Index of the newest entry among `keys`, to which `younger` entries are.
+    #[inline]
+    fn newest(
+        &self,
+        keys: &[u32],
+        younger: usize,
+        is_candidate: &impl Fn(u32) -> bool,
+        is_it: &impl Fn(&[u8], &[u8]) -> bool,
+    ) -> Option<u32> {
+        for (age, &key) in (younger..).zip(keys.iter().rev()) {
+            if is_candidate(key)
                 && let Some(found) = self.table.get(age)
                 && is_it(found.name, found.value)
             {
@@ -326,6 +355,22 @@ mod tests {
         let mut encoder = Encoder::new();
         assert!(block(&mut encoder, &head).len() > 40);
         assert_eq!(block(&mut encoder, &head), [0x88, 0xc0, 0xbf, 0xbe]);
+    }
+
+    #[test]
+    fn entries_are_found_wherever_they_stand_in_the_table() {
+        let mut encoder = Encoder::new();
+        // More than fit, so that the keys lie in two pieces: 4 096 / (32 + 5 + 1) = 107 stay.
+        for field in 0..300 {
+            block(&mut encoder, &[(&format!("n-{field:03}"), "v")]);
+            let held = (field + 1).min(107);
+            for age in 0..held {
+                let name = format!("n-{:03}", field - age);
+                let mut expected = Vec::new();
+                integer::write(&mut expected, INDEXED, 7, 62 + age);
+                assert_eq!(block(&mut encoder, &[(&name, "v")]), expected, "{name} after {field}");
+            }
+        }
     }
 
     #[test]

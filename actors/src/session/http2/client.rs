@@ -138,7 +138,7 @@ impl Http2 {
         self.link.tell(|| SessionEvent::StreamOpened { id, head: Arc::new(head.clone()) });
         let inbound = Rc::new(Inbound::new(Rc::clone(&self.link), id));
         call.opened(id, Rc::clone(&self.link), Rc::clone(&inbound), flow.clone());
-        let mut entry = Entry::new(now, Method::from_token(head.method().as_bytes()));
+        let mut entry = Entry::new(now, Method::from_token(head.method_octets()));
         entry.receiving = true;
         entry.discards = false;
         let parts = entry.parts();

@@ -105,7 +105,7 @@ impl Http2 {
         let open = self.streams.len() as u32 + 1;
         common.life.streams_peak = common.life.streams_peak.max(open);
         self.link.tell(|| SessionEvent::StreamOpened { id, head: Arc::new(head.clone()) });
-        let method = Method::from_token(head.method().as_bytes());
+        let method = Method::from_token(head.method_octets());
         let mut entry = Entry::new(now, method);
         entry.alive = true;
         entry.note(&self.link, id, &head);

@@ -34,7 +34,7 @@ impl Http2 {
         let Push { parent, head, route, reply, told } = push;
         match self.conn.send_push(parent, &head) {
             Ok(id) => {
-                let method = Method::from_token(head.method().as_bytes());
+                let method = Method::from_token(head.method_octets());
                 self.link.tell(|| SessionEvent::StreamOpened { id, head: Arc::new(head) });
                 self.promised.push(Promised { id, method, route, reply });
                 told.keep(Ok(id));
