@@ -17,7 +17,7 @@ use http_body::{Frame, SizeHint};
 use stagedoor_protocol::{ErrorCode, Fields, ResponseHead, StreamId};
 
 use crate::convert;
-use crate::link::{Link, ToSession};
+use crate::link::{Link, Note, ToSession};
 use crate::session::http1::Incoming;
 
 /// Why a body ended before its end.
@@ -333,7 +333,7 @@ impl Inbound {
                 let since = known.as_ref().map_or_else(|| self.link.now(), |(_, since)| *since);
                 state.reader = Some((cx.waker().clone(), since));
                 if known.is_none() {
-                    self.link.send(ToSession::Awaits { id: self.id });
+                    self.link.send(ToSession::Note { id: self.id, note: Note::Awaits });
                 }
                 if self.unasked.take() {
                     let head = Box::new(ResponseHead::new(100, Fields::new()));

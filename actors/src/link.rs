@@ -32,14 +32,8 @@ pub(crate) enum ToSession {
     SendWhole { id: StreamId, route: RouteId, head: ResponseHead, body: Bytes },
     /// The head; a body follows as `flow` allows.
     SendHead { id: StreamId, route: RouteId, head: ResponseHead, flow: Rc<Flow> },
-    /// The handler takes its time: where it was routed to.
-    Routed { id: StreamId, route: RouteId },
-    /// The handler waits for another server, or not any more.
-    Upstream { id: StreamId, waits: bool },
-    /// The handler waits for octets of the request's body.
-    Awaits { id: StreamId },
-    /// Octets were read from a file for the response.
-    FileRead { id: StreamId, octets: u64 },
+    /// How it gets on, to be kept; nothing follows for the peer.
+    Note { id: StreamId, note: Note },
     /// Octets of the body.
     SendData { id: StreamId, data: Bytes, end: bool },
     /// Trailers; nothing follows.
@@ -81,15 +75,12 @@ impl ToSession {
         Some(match self {
             Self::SendHead { id, .. }
             | Self::SendTunnel { id, .. }
-            | Self::Routed { id, .. }
-            | Self::Upstream { id, .. }
-            | Self::Awaits { id }
+            | Self::Note { id, .. }
             | Self::SendData { id, .. }
             | Self::SendTrailers { id, .. }
             | Self::SendWhole { id, .. }
             | Self::Consumed { id, .. }
             | Self::BodyDropped { id, .. } => *id,
-            Self::FileRead { .. } => return None,
             Self::Reset { .. } | Self::Watch { .. } | Self::Deadlines { .. } | Self::Inform { .. } => {
                 return None;
             }
@@ -108,6 +99,19 @@ impl ToSession {
             _ => return None,
         })
     }
+}
+
+/// What a stream says of how it gets on.
+#[derive(Clone, Copy)]
+pub(crate) enum Note {
+    /// The handler takes its time: where it was routed to.
+    Routed(RouteId),
+    /// The handler waits for another server, or not any more.
+    Upstream(bool),
+    /// The handler waits for octets of the request's body.
+    Awaits,
+    /// So many octets were read from a file for the response.
+    FileRead(u64),
 }
 
 /// See [`ToSession::Push`].

@@ -75,6 +75,33 @@ pub fn name(kind: u8) -> &'static str {
     }
 }
 
+/// The flags that mean something on frames of a type, with their names (§6).
+fn known_flags(kind: u8) -> &'static [(u8, &'static str)] {
+    match kind {
+        kind::DATA => &[(flag::END_STREAM, "END_STREAM"), (flag::PADDED, "PADDED")],
+        kind::HEADERS => &[
+            (flag::END_STREAM, "END_STREAM"),
+            (flag::END_HEADERS, "END_HEADERS"),
+            (flag::PADDED, "PADDED"),
+            (flag::PRIORITY, "PRIORITY"),
+        ],
+        kind::SETTINGS | kind::PING => &[(flag::ACK, "ACK")],
+        kind::PUSH_PROMISE => &[(flag::END_HEADERS, "END_HEADERS"), (flag::PADDED, "PADDED")],
+        kind::CONTINUATION => &[(flag::END_HEADERS, "END_HEADERS")],
+        _ => &[],
+    }
+}
+
+/// Names of the flags that are set and mean something on frames of a type (§6), for messages.
+pub fn flag_names(kind: u8, flags: u8) -> impl Iterator<Item = &'static str> {
+    known_flags(kind).iter().filter(move |(bit, _)| flags & bit != 0).map(|(_, name)| *name)
+}
+
+/// The flags that mean nothing on frames of a type.
+pub fn unknown_flags(kind: u8, flags: u8) -> u8 {
+    known_flags(kind).iter().fold(flags, |flags, (bit, _)| flags & !bit)
+}
+
 /// Index of a frame type in [`crate::event::FrameCounts`].
 #[inline]
 pub(crate) fn count_index(kind: u8) -> usize {

@@ -25,6 +25,21 @@ pub mod id {
     pub const NO_RFC7540_PRIORITIES: u16 = 0x9;
 }
 
+/// Name of a setting without its prefix, for messages; none for one that is not among [`id`].
+pub fn name(id: u16) -> Option<&'static str> {
+    Some(match id {
+        id::HEADER_TABLE_SIZE => "HEADER_TABLE_SIZE",
+        id::ENABLE_PUSH => "ENABLE_PUSH",
+        id::MAX_CONCURRENT_STREAMS => "MAX_CONCURRENT_STREAMS",
+        id::INITIAL_WINDOW_SIZE => "INITIAL_WINDOW_SIZE",
+        id::MAX_FRAME_SIZE => "MAX_FRAME_SIZE",
+        id::MAX_HEADER_LIST_SIZE => "MAX_HEADER_LIST_SIZE",
+        id::ENABLE_CONNECT_PROTOCOL => "ENABLE_CONNECT_PROTOCOL",
+        id::NO_RFC7540_PRIORITIES => "NO_RFC7540_PRIORITIES",
+        _ => return None,
+    })
+}
+
 /// A change of settings: what a SETTINGS frame carries. `None` leaves a value as it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settings {

@@ -4,11 +4,10 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use serde::Serialize;
-use stagedoor_actors::session::flags;
 use stagedoor_actors::tap::{TapFrame, TapItem};
 use stagedoor_actors::{NoTap, Redact, Reply};
 use stagedoor_protocol::frame::{self, kind};
-use stagedoor_protocol::{Detail, Fields, Origin};
+use stagedoor_protocol::{Detail, Fields, Origin, settings};
 use tokio::sync::mpsc::Receiver;
 
 use super::Admin;
@@ -83,7 +82,7 @@ impl Shown {
             route,
             direction: if frame.by == Origin::Local { "tx" } else { "rx" },
             frame: frame::name(frame.kind),
-            flags: flags(frame.kind, frame.flags),
+            flags: frame::flag_names(frame.kind, frame.flags).collect(),
             stream: frame.id.get(),
             length: frame.length,
             detail: self.detail(&frame.detail),
@@ -96,7 +95,7 @@ impl Shown {
         match detail {
             Detail::Fields(fields) => DetailSeen { fields: self.fields(fields), ..none },
             Detail::Settings(settings) => {
-                let named = |id: u16| setting(id).map_or_else(|| format!("0x{id:x}"), str::to_owned);
+                let named = |id: u16| settings::name(id).map_or_else(|| format!("0x{id:x}"), str::to_owned);
                 DetailSeen {
                     settings: settings.iter().map(|(id, value)| (named(*id), *value)).collect(),
                     ..none
@@ -135,21 +134,6 @@ impl Shown {
             })
             .collect()
     }
-}
-
-/// The name of a setting (RFC 9113 §6.5.2, RFC 8441, RFC 9218).
-fn setting(id: u16) -> Option<&'static str> {
-    Some(match id {
-        0x1 => "HEADER_TABLE_SIZE",
-        0x2 => "ENABLE_PUSH",
-        0x3 => "MAX_CONCURRENT_STREAMS",
-        0x4 => "INITIAL_WINDOW_SIZE",
-        0x5 => "MAX_FRAME_SIZE",
-        0x6 => "MAX_HEADER_LIST_SIZE",
-        0x8 => "ENABLE_CONNECT_PROTOCOL",
-        0x9 => "NO_RFC7540_PRIORITIES",
-        _ => return None,
-    })
 }
 
 /// At most so many requests a second are shown: a stream is shown whole or not at all.

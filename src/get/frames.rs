@@ -8,12 +8,16 @@ use std::cell::RefCell;
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::ops::ControlFlow;
+use std::sync::LazyLock;
 use std::time::Instant;
 
 use stagedoor::StreamId;
 use stagedoor::client::WireObserver;
+use stagedoor_actors::Redact;
 use stagedoor_protocol::ErrorCode;
-use stagedoor_protocol::frame::{FrameHeader, HEADER_LEN, PREFACE, flag, kind, name};
+use stagedoor_protocol::frame::{
+    FrameHeader, HEADER_LEN, PREFACE, flag, flag_names, kind, name, unknown_flags,
+};
 use stagedoor_protocol::hpack::{Decoder, FieldRef};
 use stagedoor_protocol::settings;
 
@@ -24,7 +28,7 @@ const KEPT: usize = 1 << 20;
 const TABLE: u32 = 65_536;
 
 /// Fields whose values are credentials.
-const SECRET: [&[u8]; 4] = [b"authorization", b"proxy-authorization", b"cookie", b"set-cookie"];
+static SECRET: LazyLock<Redact> = LazyLock::new(Redact::default);
 
 /// See the module.
 pub(super) struct FrameLog {
@@ -165,7 +169,7 @@ impl Reader {
                     let [a, b, value @ ..] = entry else { continue };
                     let (id, value) =
                         (u16::from_be_bytes([*a, *b]), number(value).map_or(0, |(value, _)| value));
-                    match setting(id) {
+                    match settings::name(id) {
                         Some(name) => line(text, format_args!("{name}={value}")),
                         None => line(text, format_args!("0x{id:04x}={value}")),
                     }
@@ -227,7 +231,7 @@ impl Reader {
 
 fn show_field(field: FieldRef<'_>, text: &mut String) {
     let name = shown(field.name);
-    if SECRET.iter().any(|secret| field.name.eq_ignore_ascii_case(secret)) {
+    if SECRET.hides(field.name) {
         line(text, format_args!("{name}: [redacted, {} octets]", field.value.len()));
     } else {
         line(text, format_args!("{name}: {}", shown(field.value)));
@@ -274,40 +278,12 @@ fn unpadded(header: FrameHeader, payload: &[u8]) -> Option<&[u8]> {
 
 /// Names of the flags that are set and mean something, others as a number.
 fn flags(header: FrameHeader) -> String {
-    let known: &[(u8, &str)] = match header.kind {
-        kind::DATA => &[(flag::END_STREAM, "END_STREAM"), (flag::PADDED, "PADDED")],
-        kind::HEADERS => &[
-            (flag::END_STREAM, "END_STREAM"),
-            (flag::END_HEADERS, "END_HEADERS"),
-            (flag::PADDED, "PADDED"),
-            (flag::PRIORITY, "PRIORITY"),
-        ],
-        kind::SETTINGS | kind::PING => &[(flag::ACK, "ACK")],
-        kind::PUSH_PROMISE => &[(flag::END_HEADERS, "END_HEADERS"), (flag::PADDED, "PADDED")],
-        kind::CONTINUATION => &[(flag::END_HEADERS, "END_HEADERS")],
-        _ => &[],
-    };
-    let mut names: Vec<String> =
-        known.iter().filter(|(flag, _)| header.has(*flag)).map(|(_, name)| (*name).to_owned()).collect();
-    let rest = known.iter().fold(header.flags, |flags, (flag, _)| flags & !flag);
+    let mut names: Vec<String> = flag_names(header.kind, header.flags).map(str::to_owned).collect();
+    let rest = unknown_flags(header.kind, header.flags);
     if rest != 0 {
         names.push(format!("0x{rest:02x}"));
     }
     names.join("|")
-}
-
-fn setting(id: u16) -> Option<&'static str> {
-    Some(match id {
-        settings::id::HEADER_TABLE_SIZE => "HEADER_TABLE_SIZE",
-        settings::id::ENABLE_PUSH => "ENABLE_PUSH",
-        settings::id::MAX_CONCURRENT_STREAMS => "MAX_CONCURRENT_STREAMS",
-        settings::id::INITIAL_WINDOW_SIZE => "INITIAL_WINDOW_SIZE",
-        settings::id::MAX_FRAME_SIZE => "MAX_FRAME_SIZE",
-        settings::id::MAX_HEADER_LIST_SIZE => "MAX_HEADER_LIST_SIZE",
-        settings::id::ENABLE_CONNECT_PROTOCOL => "ENABLE_CONNECT_PROTOCOL",
-        settings::id::NO_RFC7540_PRIORITIES => "NO_RFC7540_PRIORITIES",
-        _ => return None,
-    })
 }
 
 #[cfg(test)]

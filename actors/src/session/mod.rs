@@ -61,7 +61,6 @@ pub use handle::{
 pub use handshake::{Handshaking, ServerHandshake, perform_server_handshake};
 pub(crate) use http2::Entry;
 pub(crate) use opening::facts_of;
-pub use turning::flags;
 pub use waits::WaitTimes;
 
 use board::Phase;

@@ -3,7 +3,7 @@
 //! Invariant: what [`Turning`] writes as numbers [`recorded`] reads back; an entry keeps no octet of any message.
 
 use stagedoor_metrics::{CloseReason, Method, Protocol};
-use stagedoor_protocol::frame::{self, flag, kind};
+use stagedoor_protocol::frame;
 use stagedoor_protocol::recorder::{Entry, What};
 use stagedoor_protocol::{Recorder, StreamId};
 
@@ -56,7 +56,7 @@ fn words(entry: &Entry) -> Recorded {
         What::Received | What::Sent => RecordedWhat::Frame {
             sent: entry.what == What::Sent,
             name: frame::name(entry.kind),
-            flags: flags(entry.kind, entry.flags),
+            flags: frame::flag_names(entry.kind, entry.flags).collect(),
             length: entry.length,
         },
         What::Turn => turn(entry),
@@ -79,24 +79,6 @@ fn turn(entry: &Entry) -> RecordedWhat {
     RecordedWhat::Turn { name, code }
 }
 
-/// Names of the flags that mean something on frames of a type (RFC 9113 §6).
-pub fn flags(kind: u8, flags: u8) -> Vec<&'static str> {
-    let known: &[(u8, &str)] = match kind {
-        kind::DATA => &[(flag::END_STREAM, "END_STREAM"), (flag::PADDED, "PADDED")],
-        kind::HEADERS => &[
-            (flag::END_STREAM, "END_STREAM"),
-            (flag::END_HEADERS, "END_HEADERS"),
-            (flag::PADDED, "PADDED"),
-            (flag::PRIORITY, "PRIORITY"),
-        ],
-        kind::SETTINGS | kind::PING => &[(flag::ACK, "ACK")],
-        kind::PUSH_PROMISE => &[(flag::END_HEADERS, "END_HEADERS"), (flag::PADDED, "PADDED")],
-        kind::CONTINUATION => &[(flag::END_HEADERS, "END_HEADERS")],
-        _ => &[],
-    };
-    known.iter().filter(|(bit, _)| flags & bit != 0).map(|(_, name)| *name).collect()
-}
-
 impl std::fmt::Display for Recorded {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{:.3} ", self.at.as_secs_f64())?;
@@ -116,7 +98,7 @@ mod tests {
     use std::time::Instant;
 
     use stagedoor_protocol::Origin;
-    use stagedoor_protocol::frame::FrameHeader;
+    use stagedoor_protocol::frame::{FrameHeader, kind};
 
     use super::*;
 

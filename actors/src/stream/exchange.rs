@@ -17,7 +17,7 @@ use super::{Answer, Stream, answer};
 use crate::body::{BoxBody, TunnelBody};
 use crate::convert;
 use crate::files::take_read;
-use crate::link::{Flow, ToSession};
+use crate::link::{Flow, Note, ToSession};
 use crate::service::Response;
 
 /// The future of a stream that did not end in `started`.
@@ -206,7 +206,7 @@ impl ActorFuture<Stream> for Exchange {
         let polled = self.get_mut().poll_exchange(stream, cx);
         let octets = take_read();
         if octets > 0 {
-            stream.link.send(ToSession::FileRead { id: stream.id, octets });
+            stream.link.send(ToSession::Note { id: stream.id, note: Note::FileRead(octets) });
         }
         ready!(polled);
         ctx.stop();

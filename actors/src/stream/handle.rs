@@ -14,7 +14,7 @@ use stagedoor_metrics::{Outcome, RouteId};
 use stagedoor_protocol::{ErrorCode, Fields, RequestHead, ResponseHead, StreamId, UserError};
 
 use crate::config::StreamTimeouts;
-use crate::link::{Link, Push, ToSession};
+use crate::link::{Link, Note, Push, ToSession};
 use crate::promise::{Kept, promise};
 use crate::service::Reply;
 use crate::session::SessionHandle;
@@ -147,7 +147,7 @@ impl StreamHandle {
     /// From now on the stream's time goes to `upstream` while nothing else holds it up, or to its handler again: for
     /// handlers that ask another server ([`stagedoor_metrics::WaitOn`]).
     pub fn waits_for_upstream(&self, waits: bool) {
-        self.link.send(ToSession::Upstream { id: self.id(), waits });
+        self.link.send(ToSession::Note { id: self.id(), note: Note::Upstream(waits) });
     }
 
     pub(crate) fn new(link: &Rc<Link>, id: StreamId, route: RouteId) -> Self {

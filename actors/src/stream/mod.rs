@@ -21,7 +21,7 @@ use stagedoor_protocol::{ErrorCode, RequestHead, StreamId};
 use tracing::Span;
 
 use crate::body::RequestBody;
-use crate::link::{Link, Start, ToSession, take_start};
+use crate::link::{Link, Note, Start, ToSession, take_start};
 use crate::service::{Expectation, Reply, Request, Response};
 use crate::session::SessionHandle;
 
@@ -95,11 +95,11 @@ impl Actor for Stream {
                 Answer::Tunnel(tunnel) => Exchange::tunnel(self, *tunnel),
             },
             Reply::Later(handler) => {
-                self.link.send(ToSession::Routed { id: self.id, route });
+                self.link.send(ToSession::Note { id: self.id, note: Note::Routed(route) });
                 Exchange::Handler(route, handler)
             }
             Reply::Driven(handler) => {
-                self.link.send(ToSession::Routed { id: self.id, route });
+                self.link.send(ToSession::Note { id: self.id, note: Note::Routed(route) });
                 Exchange::Driven(handler)
             }
         };

@@ -5,7 +5,7 @@
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use super::write::{canonical, escaped, format, labels as write_labels, number, raw};
+use super::write::{canonical, escaped, format, raw, sample as write_sample};
 use crate::catalogue::{Family, Kind, LabelSpec};
 use crate::examples::Example;
 use crate::histogram::Merged;
@@ -62,11 +62,7 @@ impl OpenMetrics {
 
     /// A sample without the end of its line.
     fn sample(&mut self, suffix: &str, labels: &[&str], bound: Option<&str>, value: f64) {
-        raw(&mut self.out, &self.name);
-        raw(&mut self.out, suffix);
-        write_labels(&mut self.out, self.labels, labels, bound);
-        self.out.push(b' ');
-        number(&mut self.out, value);
+        write_sample(&mut self.out, (&self.name, suffix), (self.labels, labels, bound), value);
     }
 
     fn bucket(

@@ -1,7 +1,7 @@
 //! Prometheus text 0.0.4.
 //! Invariant: no sample carries a timestamp, so a row that vanishes is gone at the next scrape.
 
-use super::write::{escaped, format, labels as write_labels, number, raw};
+use super::write::{escaped, format, sample as write_sample};
 use crate::catalogue::{Family, LabelSpec};
 use crate::histogram::Merged;
 use crate::series::Sink;
@@ -25,11 +25,7 @@ impl Text {
     }
 
     fn sample(&mut self, suffix: &str, labels: &[&str], bound: Option<&str>, value: f64) {
-        raw(&mut self.out, &self.name);
-        raw(&mut self.out, suffix);
-        write_labels(&mut self.out, self.labels, labels, bound);
-        self.out.push(b' ');
-        number(&mut self.out, value);
+        write_sample(&mut self.out, (&self.name, suffix), (self.labels, labels, bound), value);
         self.out.push(b'\n');
     }
 }

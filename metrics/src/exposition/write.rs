@@ -53,6 +53,20 @@ pub(super) fn labels(out: &mut Vec<u8>, names: &[LabelSpec], values: &[&str], bo
     }
 }
 
+/// Writes a sample without the end of its line: the parts of its name, its labels as [`labels`] takes them, its value.
+pub(super) fn sample(
+    out: &mut Vec<u8>,
+    (name, suffix): (&str, &str),
+    (names, values, bound): (&[LabelSpec], &[&str], Option<&str>),
+    value: f64,
+) {
+    raw(out, name);
+    raw(out, suffix);
+    labels(out, names, values, bound);
+    out.push(b' ');
+    number(out, value);
+}
+
 /// Writes a sample value: an integer where it is one, else the shortest decimal that reads back the same.
 pub(super) fn number(out: &mut Vec<u8>, value: f64) {
     if value.fract() == 0.0 && value.abs() <= EXACT {

@@ -47,20 +47,9 @@ impl Http1 {
                     let Some(slot) = self.answered(id, route, head.status, now) else { continue };
                     slot.head(head, flow);
                 }
-                ToSession::Awaits { .. } => {}
-                ToSession::FileRead { id, octets } => {
+                ToSession::Note { id, note } => {
                     if let Some(entry) = self.streams.get_mut(&id) {
-                        entry.parts().file_read += octets;
-                    }
-                }
-                ToSession::Upstream { id, waits } => {
-                    if let Some(entry) = self.streams.get_mut(&id) {
-                        entry.parts().upstream = waits;
-                    }
-                }
-                ToSession::Routed { id, route } => {
-                    if let Some(entry) = self.streams.get_mut(&id) {
-                        entry.route = route;
+                        entry.take(note);
                     }
                 }
                 ToSession::Watch { id } => {

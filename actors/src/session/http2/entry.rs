@@ -13,7 +13,7 @@ use tracing::Span;
 
 use crate::body::Inbound;
 use crate::client::call::Call;
-use crate::link::{Flow, Link};
+use crate::link::{Flow, Link, Note};
 use crate::session::common::Common;
 use crate::session::handle::SessionHandle;
 use crate::session::pace::Pace;
@@ -117,6 +117,17 @@ impl Entry {
 
     pub(crate) fn call(&self) -> Option<&Rc<Call>> {
         self.parts.as_ref()?.call.as_ref()
+    }
+
+    /// Keeps what its handler says of itself.
+    pub(crate) fn take(&mut self, note: Note) {
+        match note {
+            Note::Routed(route) => self.route = route,
+            Note::Upstream(waits) => self.parts().upstream = waits,
+            Note::FileRead(octets) => self.parts().file_read += octets,
+            // It is asked at the end of the turn.
+            Note::Awaits => {}
+        }
     }
 
     pub(crate) fn span(&self) -> Option<&Span> {

@@ -39,20 +39,9 @@ impl Http2 {
                 self.stirred = true;
             }
             ToSession::Push(push) => self.promise(*push),
-            ToSession::Awaits { .. } => {}
-            ToSession::FileRead { id, octets } => {
+            ToSession::Note { id, note } => {
                 if let Some(entry) = self.streams.get_mut(&id) {
-                    entry.parts().file_read += octets;
-                }
-            }
-            ToSession::Upstream { id, waits } => {
-                if let Some(entry) = self.streams.get_mut(&id) {
-                    entry.parts().upstream = waits;
-                }
-            }
-            ToSession::Routed { id, route } => {
-                if let Some(entry) = self.streams.get_mut(&id) {
-                    entry.route = route;
+                    entry.take(note);
                 }
             }
             ToSession::Watch { id } => {
