@@ -97,7 +97,8 @@ pub struct StreamView {
     pub id: u32,
     pub route: String,
     pub method: String,
-    /// Without its query, at most 256 octets; empty where it is not known.
+    /// Without its query where that is not to be shown (`ListenerConfig::show_query`), at most 256 octets; empty where it
+    /// is not known.
     pub path: String,
     /// Of its final head; 0 before that.
     pub status: u16,

@@ -350,6 +350,8 @@ impl Handler<TapSessions> for Worker {
 /// Question: how do the sessions stand? All, or these.
 pub(crate) struct Sessions {
     pub(crate) numbers: Option<Vec<u64>>,
+    /// With their flight recorders.
+    pub(crate) recorder: bool,
 }
 
 impl Message for Sessions {
@@ -370,11 +372,12 @@ impl Handler<Sessions> for Worker {
         };
         drop(sessions);
         let (metrics, worker) = (self.metrics.clone(), self.arena.worker);
+        let recorder = question.recorder;
         Box::pin(async move {
             let asked = wanted.into_iter().map(|(number, addr)| {
                 let metrics = metrics.clone();
                 async move {
-                    match tokio::time::timeout(PATIENCE, addr.send(Inspect)).await {
+                    match tokio::time::timeout(PATIENCE, addr.send(Inspect { recorder })).await {
                         Ok(Ok(Some(view))) => Some(view),
                         // It did not answer: its numbers still do.
                         Ok(Ok(None) | Err(_)) | Err(_) => {

@@ -122,6 +122,8 @@ fn a_session_is_seen_with_its_streams_and_closed_by_its_id() {
         let view = server.sessions().await.remove(0);
         assert_eq!((view.streams[0].id, view.streams[0].method.as_str()), (1, "GET"));
         assert_eq!((view.state, view.streams_open), ("open", 1));
+        assert!(view.recorder.is_empty(), "only who asks for one session hears what it kept");
+        assert!(!server.session(&view.id).await.unwrap().recorder.is_empty());
         assert!(server.close_session(&view.id, CloseSession::new(CloseReason::Admin).now()).await);
         assert!(response.await.is_err());
         drop(send);

@@ -160,7 +160,7 @@ impl Admin {
     }
 
     async fn tell_overview(&self, events: &Events, wanted: &Wanted) -> bool {
-        let Page { total, rows } = page(&self.metrics, self.server.get(), wanted.clone()).await;
+        let Page { total, rows, .. } = page(&self.metrics, self.server.get(), wanted.clone()).await;
         let Totals { sessions_opened, requests, bytes_in, bytes_out } = self.metrics.totals();
         let live = self.metrics.live().snapshot();
         let public = || live.iter().filter(|stats| **stats.listener() != *ADMIN);

@@ -5,6 +5,7 @@
 
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use serde::Serialize;
 use stagedoor_actors::session::ResetStream;
 use stagedoor_actors::view::SessionView;
@@ -55,6 +56,8 @@ pub(super) struct Page {
     /// How many pass the filter.
     pub(super) total: usize,
     pub(super) rows: Vec<SessionView>,
+    /// The sessions themselves were asked, and told all but their flight recorders.
+    pub(super) asked: bool,
 }
 
 /// The sessions that are wanted.
@@ -63,17 +66,17 @@ pub(super) async fn page(metrics: &Metrics, server: Option<&ServerHandle>, wante
         Some(server) => Some(server.sessions().await),
         None => None,
     };
-    let metrics = metrics.clone();
+    let (metrics, were_asked) = (metrics.clone(), asked.is_some());
     let cut = move || {
         let mut sessions = asked.unwrap_or_else(|| seen(&metrics));
         sessions.retain(|session| wanted.filter.passes(session));
         wanted.order.sort(&mut sessions);
         let total = sessions.len();
         let rows = sessions.into_iter().skip(wanted.offset).take(wanted.limit).collect();
-        Page { total, rows }
+        Page { total, rows, asked: were_asked }
     };
     // Thousands of sessions are some milliseconds of work.
-    tokio::task::spawn_blocking(cut).await.unwrap_or(Page { total: 0, rows: Vec::new() })
+    tokio::task::spawn_blocking(cut).await.unwrap_or(Page { total: 0, rows: Vec::new(), asked: were_asked })
 }
 
 /// Every session as its live numbers show it, in the order of their ids.
@@ -116,10 +119,12 @@ impl Admin {
         };
         let admin = self.clone();
         Reply::later(async move {
-            let Page { total, rows } = page(&admin.metrics, admin.server.get(), wanted).await;
-            let ids: Vec<SessionId> = rows.iter().filter_map(|row| row.id.parse().ok()).collect();
-            let sessions = match admin.server.get() {
-                Some(server) => server.sessions_of(&ids).await,
+            let Page { total, rows, asked } = page(&admin.metrics, admin.server.get(), wanted).await;
+            let sessions = match admin.server.get().filter(|_| !asked) {
+                Some(server) => {
+                    let ids: Vec<SessionId> = rows.iter().filter_map(|row| row.id.parse().ok()).collect();
+                    server.sessions_of(&ids).await
+                }
                 None => rows,
             };
             json(200, &sessions.iter().map(SessionSeen::from).collect::<Vec<_>>())
@@ -186,11 +191,10 @@ impl Admin {
             let Some(server) = admin.server.get() else { return json(200, &Closed { closed: 0 }) };
             let limit = usize::MAX;
             let Page { rows, .. } = page(&admin.metrics, Some(server), Wanted { limit, ..wanted }).await;
-            let mut closed = 0;
-            // Whoever asks had better hear the answer.
-            for row in rows.iter().filter(|row| row.listener != ADMIN) {
-                closed += usize::from(server.close_session(&row.id, order.clone()).await);
-            }
+            // Whoever asks had better hear the answer. All are told at once: a stuck arbiter keeps its own sessions only.
+            let theirs = rows.iter().filter(|row| row.listener != ADMIN);
+            let told = join_all(theirs.map(|row| server.close_session(&row.id, order.clone()))).await;
+            let closed = told.into_iter().filter(|told| *told).count();
             tracing::info!(closed, "sessions were closed by order");
             json(200, &Closed { closed })
         })

@@ -153,6 +153,9 @@ fn a_handler_that_is_stuck_stops_neither_a_scrape_nor_a_list() {
         let list: serde_json::Value = serde_json::from_str(&list).unwrap();
         assert_eq!((status, list.as_array().map(Vec::len)), (200, Some(1)), "{list}");
         assert_eq!(list[0]["protocol"], "http/1.1");
+        let frames = format!("/api/sessions/{}/frames", list[0]["id"].as_str().unwrap());
+        let (status, problem) = server.ask("GET", &frames).await;
+        assert!(status == 409 && problem.contains("busy"), "{status} {problem}");
         assert_eq!(server.ask("GET", "/readyz").await.0, 200);
         free.send(()).unwrap();
         let mut answer = [0; 12];

@@ -322,13 +322,15 @@ impl Session {
         }
     }
 
-    fn view(&self) -> SessionView {
+    fn view(&self, recorder: bool) -> SessionView {
         let now = clock::now();
         let mut view = self.common.view(now);
-        view.recorder = match &self.engine {
-            Engine::Http2(http2) => turning::recorded(http2.recorded()),
-            _ => self.common.recorded(),
-        };
+        if recorder {
+            view.recorder = match &self.engine {
+                Engine::Http2(http2) => turning::recorded(http2.recorded()),
+                _ => self.common.recorded(),
+            };
+        }
         match &self.engine {
             Engine::Http2(http2) => http2.view(&mut view, now),
             Engine::Http1(http1) => http1.view(&mut view, now),
@@ -438,7 +440,10 @@ impl Handler<CloseSession> for Session {
 }
 
 /// Question: what does the session look like now?
-pub(crate) struct Inspect;
+pub(crate) struct Inspect {
+    /// With its flight recorder, which takes longest to tell.
+    pub(crate) recorder: bool,
+}
 
 impl Message for Inspect {
     type Result = Option<SessionView>;
@@ -447,9 +452,9 @@ impl Message for Inspect {
 impl Handler<Inspect> for Session {
     type Result = Option<SessionView>;
 
-    fn handle(&mut self, _: Inspect, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, inspect: Inspect, _: &mut Self::Context) -> Self::Result {
         // The application names its routes.
-        let view = catch_unwind(AssertUnwindSafe(|| self.view())).unwrap_or_else(|payload| {
+        let view = catch_unwind(AssertUnwindSafe(|| self.view(inspect.recorder))).unwrap_or_else(|payload| {
             let words = words(&*payload);
             tracing::error!(parent: &self.common.span, panic = words, "the name of a route panicked");
             self.common.view(clock::now())

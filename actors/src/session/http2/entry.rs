@@ -77,7 +77,7 @@ pub(crate) struct Parts {
     pub(crate) upstream: bool,
     /// Octets read from files for its response and not counted yet.
     pub(crate) file_read: u64,
-    /// The path it asked for, without its query.
+    /// The path it asked for, as [`Entry::keep_path`] cuts it.
     pub(crate) path: Box<str>,
     /// Octets of it that were framed, and where in the session's output the last of them ended.
     pub(crate) framed: Option<(u64, u64)>,
