@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::process::Command;
 use std::time::Duration;
 
-use crate::harness::{Usage, scrape, until};
+use crate::harness::{Usage, scrape, until, until_admin_answers};
 use crate::support::client::{Client, Speaks};
 use crate::support::{Gateway, Process, run};
 
@@ -63,6 +63,7 @@ fn a_process_without_descriptors_goes_on() {
         }
         assert!(ended >= 30, "{ended} of 100 were told that there is no room");
         drop(held);
+        until_admin_answers(&gateway).await;
         // It is over without anybody's doing, and new clients are served.
         until(&gateway, "stagedoor_overloaded", &[], 0.0).await;
         let scrape = until(&gateway, "stagedoor_listener_accepting", &[("listener", "plain")], 1.0).await;

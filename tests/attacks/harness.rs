@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf};
 
-use crate::support::client::{Client, Io, Speaks};
+use crate::support::client::{Client, Io, Speaks, nothing};
 use crate::support::exposition::Scrape;
 use crate::support::raw::{GOAWAY, HEADERS, SETTINGS};
 use crate::support::{Gateway, PATIENCE, run};
@@ -111,6 +111,17 @@ pub(crate) async fn until(gateway: &Gateway, name: &str, labels: &[(&str, &str)]
         let scrape = scrape(gateway).await;
         if scrape.sum(name, labels) == sum {
             return scrape;
+        }
+    }
+}
+
+/// Asks until the admin listener answers: a process out of descriptors turns its connections away like everybody's.
+pub(crate) async fn until_admin_answers(gateway: &Gateway) {
+    loop {
+        let mut admin = Client::admin(gateway).await;
+        let request = admin.request("GET", "/livez").body(nothing()).unwrap();
+        if admin.whole(request).await.is_ok() {
+            return;
         }
     }
 }
