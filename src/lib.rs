@@ -30,13 +30,19 @@
 
 pub mod access;
 pub mod admin;
+pub mod config;
 pub mod demo;
 pub mod devca;
+pub mod fault;
 pub mod filter;
+pub mod gateway;
 mod lifecycle;
 #[cfg(feature = "otlp")]
 pub mod otlp;
+pub mod proxy;
 mod seen;
+pub mod tls;
+pub mod upstream;
 
 pub use lifecycle::{Lifecycle, ServerSlot, Stage};
 pub use stagedoor_actors::client;

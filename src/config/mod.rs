@@ -1,0 +1,5 @@
+//! The configuration of the gateway.
+
+mod model;
+
+pub use model::*;
