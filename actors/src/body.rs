@@ -312,6 +312,20 @@ impl Inbound {
         self.state.borrow().taken
     }
 
+    /// Everything, where it has ended without trailers and is one piece at most.
+    pub(crate) fn take_whole(&self) -> Option<Bytes> {
+        let mut state = self.state.borrow_mut();
+        if !matches!(state.end, End::Ended) || state.trailers.is_some() || state.chunks.len() > 1 {
+            return None;
+        }
+        let Some(chunk) = state.chunks.pop_front() else { return Some(Bytes::new()) };
+        state.unread -= chunk.len();
+        state.taken += chunk.len() as u64;
+        drop(state);
+        self.link.send(ToSession::Consumed { id: self.id, octets: chunk.len() });
+        Some(chunk)
+    }
+
     pub(crate) fn take_trailers(&self) -> Option<Fields> {
         self.state.borrow_mut().trailers.take()
     }

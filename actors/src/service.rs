@@ -11,7 +11,8 @@ use bytes::Bytes;
 use stagedoor_metrics::RouteId;
 use stagedoor_protocol::{Fields, RequestHead, StreamId};
 
-use crate::body::{Body, RequestBody};
+use crate::body::{Body, RequestBody, TunnelBody};
+use crate::link::{Note, ToSession};
 use crate::session::SessionHandle;
 use crate::stream::{ServerStream, StreamHandle, StreamMisuse};
 use crate::trace::{self, TraceContext};
@@ -110,6 +111,12 @@ impl Request {
         StreamHandle::new(self.session.link(), self.stream, self.route)
     }
 
+    /// From now on the stream's time goes to `upstream` while nothing else holds it up, as
+    /// [`StreamHandle::waits_for_upstream`] says it, without a handle.
+    pub fn waits_for_upstream(&self) {
+        self.session.link().send(ToSession::Note { id: self.stream, note: Note::Upstream(true) });
+    }
+
     /// Where the request stands in its trace (W3C Trace Context): the one it brought, otherwise one that begins with
     /// it, the same whenever it is asked for. Made now; pass [`TraceContext::traceparent`] on with what is asked of
     /// others on its behalf.
@@ -125,6 +132,19 @@ impl Request {
     /// The tunnel the request asks for: CONNECT, extended CONNECT (RFC 8441), or an HTTP/1.1 upgrade.
     pub fn tunnel(&self) -> Option<TunnelTo<'_>> {
         tunnel::wanted(&self.head)
+    }
+
+    /// The response that opens the tunnel and serves it with `run`, inside the Stream actor.
+    /// # Errors
+    /// As [`Self::accept_tunnel`].
+    pub fn tunnel_response<F, Fut>(self, fields: Fields, run: F) -> Result<Response, StreamMisuse>
+    where
+        F: FnOnce(Tunnel) -> Fut + 'static,
+        Fut: Future<Output = ()> + 'static,
+    {
+        let (head, tunnel) = tunnel::open(&self.handle(), &self.head, self.body, fields, true)?;
+        let task = TunnelBody { head, run: Box::pin(run(tunnel)) };
+        Ok(Response::new(200).with_body(Body::Tunnel(Box::new(task))))
     }
 
     /// Answers with a tunnel that `run` serves; it runs inside the Stream actor and ends with it. Meant for

@@ -20,6 +20,7 @@ use super::stream::PushedStream;
 use super::target::Target;
 use super::waiters::Waiters;
 use crate::body::{BoxBody, Inbound};
+use crate::config::StreamTimeouts;
 use crate::link::{Flow, Link, ToSession};
 use crate::supervise::Contained;
 
@@ -263,6 +264,10 @@ impl Call {
         }
     }
 
+    pub(crate) fn take_informational(&self) -> Option<ResponseHead> {
+        self.inner.borrow_mut().informational.pop_front()
+    }
+
     /// What came next; `None` after the end was told.
     pub(crate) fn poll_news(&self, cx: &Context<'_>) -> Poll<Option<News>> {
         let mut inner = self.inner.borrow_mut();
@@ -481,8 +486,10 @@ impl Abort for Call {
 /// A call whose head waits to be sent.
 pub(crate) struct Waiting {
     pub(crate) call: Rc<Call>,
-    pub(crate) head: RequestHead,
+    pub(crate) head: Rc<RequestHead>,
     pub(crate) upload: Upload,
+    /// Deadlines of its own, from the moment it is sent.
+    pub(crate) timeouts: Option<StreamTimeouts>,
 }
 
 /// What follows the head.

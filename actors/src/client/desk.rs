@@ -38,6 +38,8 @@ pub(crate) struct Desk {
     goaway: Cell<Option<ErrorCode>>,
     /// Whether the server offers extended CONNECT; `None` before its SETTINGS.
     connect_protocol: Cell<Option<bool>>,
+    /// Streams the server allows at once.
+    stream_limit: Cell<u32>,
     /// What the server answers for, over TLS.
     origins: RefCell<Option<Vec<String>>>,
     max_origins: usize,
@@ -52,7 +54,13 @@ enum Stage {
 }
 
 impl Desk {
-    pub(crate) fn new(target: Target, strict: bool, max_queued: usize, max_origins: usize) -> Rc<Self> {
+    pub(crate) fn new(
+        target: Target,
+        strict: bool,
+        max_queued: usize,
+        max_origins: usize,
+        stream_limit: u32,
+    ) -> Rc<Self> {
         let origins = (target.scheme == Scheme::Https).then(|| vec![target.origin()]);
         Rc::new(Self {
             target,
@@ -66,6 +74,7 @@ impl Desk {
             orphan: Cell::new(false),
             goaway: Cell::new(None),
             connect_protocol: Cell::new(None),
+            stream_limit: Cell::new(stream_limit),
             origins: RefCell::new(origins),
             max_origins,
         })
@@ -146,6 +155,14 @@ impl Desk {
 
     pub(crate) fn connect_protocol(&self) -> Option<bool> {
         self.connect_protocol.get()
+    }
+
+    pub(crate) fn stream_limit(&self) -> u32 {
+        self.stream_limit.get()
+    }
+
+    pub(crate) fn set_stream_limit(&self, limit: u32) {
+        self.stream_limit.set(limit);
     }
 
     /// The code of the peer's GOAWAY.

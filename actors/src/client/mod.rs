@@ -68,6 +68,7 @@ pub fn connect(authority: &str, options: Options) -> Result<ClientSession, Conne
         options.http2.strict_single_value_fields,
         options.max_queued,
         options.max_origins,
+        options.initial_max_streams,
     );
     let host = Host::of_client(&options);
     let signal = options.signal.clone();

@@ -14,7 +14,7 @@ use super::target::Scheme;
 use super::tls::Tls;
 use super::wire::WireObserver;
 use crate::body::Body;
-use crate::config::{Http2Options, Limits, ListenerConfig, Timeouts, Windows};
+use crate::config::{Http2Options, Limits, ListenerConfig, StreamTimeouts, Timeouts, Windows};
 
 /// A session of a client.
 #[derive(Clone)]
@@ -127,6 +127,8 @@ pub struct RequestOptions {
     pub abort_when: Option<Pin<Box<dyn Future<Output = ()>>>>,
     /// From the call to the final head of the response; off.
     pub response_timeout: Option<Duration>,
+    /// Deadlines of its stream, in place of the session's.
+    pub timeouts: Option<StreamTimeouts>,
 }
 
 impl RequestOptions {

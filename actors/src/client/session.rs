@@ -18,6 +18,7 @@ use super::stream::ClientStream;
 use super::target::Target;
 use crate::body::Body;
 use crate::close::CloseSession;
+use crate::config::StreamTimeouts;
 use crate::session::SessionHandle;
 use crate::supervise::Contained;
 
@@ -126,7 +127,8 @@ impl ClientSession {
             Upload::Nothing | Upload::Full(_) | Upload::Stream(_) => Sending::Nothing,
         };
         let call = Call::new(Rc::clone(desk), sending);
-        desk.enqueue(Waiting { call: Rc::clone(&call), head, upload })?;
+        let timeouts = options.timeouts;
+        desk.enqueue(Waiting { call: Rc::clone(&call), head: Rc::new(head), upload, timeouts })?;
         for signal in [options.signal.as_ref(), self.signal.as_ref()].into_iter().flatten() {
             let listener: Rc<dyn Abort> = call.clone();
             signal.attach(Rc::downgrade(&listener));
@@ -152,6 +154,37 @@ impl ClientSession {
             });
         }
         Ok(ClientStream::new(call))
+    }
+
+    /// Makes a request of a head that is whole already, for who passes on what others sent: nothing is left out or added,
+    /// and what is wrong with it is told by the stream ([`StreamError::Misused`]). The head is shared, so that the
+    /// request can be made again elsewhere.
+    /// # Errors
+    /// [`RequestError`]: nothing was sent.
+    pub fn pass_on(
+        &self,
+        head: Rc<RequestHead>,
+        body: Body,
+        timeouts: Option<StreamTimeouts>,
+    ) -> Result<ClientStream, RequestError> {
+        let upload = match body {
+            Body::Tunnel(_) => return Err(RequestError::NotABody),
+            Body::Empty => Upload::Nothing,
+            Body::Full(octets) if octets.is_empty() => Upload::Nothing,
+            Body::Full(octets) => Upload::Full(octets),
+            Body::Stream(body) if body.is_end_stream() => Upload::Nothing,
+            Body::Stream(body) => Upload::Stream(Contained::new(body)),
+        };
+        let desk = self.desk();
+        let call = Call::new(Rc::clone(desk), Sending::Nothing);
+        desk.enqueue(Waiting { call: Rc::clone(&call), head, upload, timeouts })?;
+        Ok(ClientStream::new(call))
+    }
+
+    /// Streams the peer allows at once (SETTINGS_MAX_CONCURRENT_STREAMS); before its SETTINGS what
+    /// [`Options::initial_max_streams`](super::Options::initial_max_streams) says.
+    pub fn stream_limit(&self) -> u32 {
+        self.desk().stream_limit()
     }
 
     /// Ends the session when its streams have ended, or after its `drain`; waits for that. Requests that were not sent

@@ -107,6 +107,24 @@ impl ClientStream {
         }
     }
 
+    /// [`Self::response`] for hand-written futures.
+    pub fn poll_response(&mut self, cx: &Context<'_>) -> Poll<Result<ResponseHead, StreamError>> {
+        self.call().poll_response(cx).map(|head| {
+            head?.ok_or_else(|| StreamError::Gone(self.id().unwrap_or(StreamId::CONNECTION)))
+        })
+    }
+
+    /// An informational head that came and was not taken yet.
+    pub fn informational(&mut self) -> Option<ResponseHead> {
+        self.call().take_informational()
+    }
+
+    /// The whole body of the response where all of it is here, in one piece, without trailers; none otherwise, and nothing
+    /// is taken then.
+    pub fn whole(&mut self) -> Option<Bytes> {
+        self.call().inbound()?.take_whole()
+    }
+
     /// What came next beside the octets of the body; `None` after [`Event::Closed`].
     pub async fn next_event(&mut self) -> Option<Event> {
         let news = std::future::poll_fn(|cx| self.call().poll_news(cx)).await?;

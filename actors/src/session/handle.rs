@@ -13,7 +13,7 @@ use std::ops::Deref;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use stagedoor_metrics::{CloseReason, Protocol, Role, RouteId};
@@ -254,6 +254,11 @@ impl fmt::Debug for SessionHandle {
 impl SessionHandle {
     pub(crate) fn new(link: Rc<Link>) -> Self {
         Self(link)
+    }
+
+    /// The time of the session's turn: the clock is read once for all that happens in it.
+    pub fn now(&self) -> Instant {
+        self.0.now()
     }
 
     pub(crate) fn link(&self) -> &Rc<Link> {

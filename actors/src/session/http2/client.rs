@@ -91,7 +91,7 @@ impl Http2 {
         cx: &mut Context<'_>,
         now: Instant,
     ) {
-        let Waiting { call, head, upload } = waiting;
+        let Waiting { call, head, upload, timeouts } = waiting;
         if head.authority() != Some(&*call.target().authority) {
             call.goes_to(&head);
         }
@@ -119,6 +119,9 @@ impl Http2 {
                     self.upload(id, body, flow, common, cx, now);
                 }
             }
+        }
+        if let Some(timeouts) = timeouts {
+            self.deadlines(id, timeouts, now);
         }
     }
 
@@ -205,7 +208,9 @@ impl Http2 {
     pub(super) fn client_settings(&mut self) {
         let Some(client) = &mut self.client else { return };
         client.settings_seen = true;
-        client.desk.set_connect_protocol(self.conn.remote_settings().enable_connect_protocol);
+        let settings = self.conn.remote_settings();
+        client.desk.set_connect_protocol(settings.enable_connect_protocol);
+        client.desk.set_stream_limit(settings.max_concurrent_streams);
         // More streams may be allowed now.
         self.stirred = true;
     }
