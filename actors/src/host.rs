@@ -77,6 +77,15 @@ thread_local! {
 /// Worker numbers of threads that run clients and no Worker: out of the way of those that do.
 static CLIENT_WORKERS: AtomicU16 = AtomicU16::new(0x8000);
 
+/// Where the calling arbiter counts: the metrics of its sessions, and the shard that this thread alone writes. For services
+/// that count something of their own, asked once and kept. `None` on a thread that runs no sessions.
+#[must_use]
+pub fn counting_here() -> Option<(Metrics, Arc<Shard>)> {
+    HERE.with_borrow(|here| {
+        here.as_ref().map(|(metrics, arena)| (metrics.clone(), metrics.shard(arena.worker)))
+    })
+}
+
 impl Arena {
     pub(crate) fn new(metrics: &Metrics, worker: u16) -> Rc<Self> {
         Self::with(metrics, worker, Arc::default())
@@ -343,5 +352,22 @@ struct Nothing;
 impl Service for Nothing {
     fn call(&self, _: Request) -> Reply {
         Response::new(404).into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_counts_where_its_sessions_do() {
+        let thread = std::thread::spawn(|| {
+            assert!(counting_here().is_none());
+            let metrics = Metrics::new("stagedoor");
+            let _arena = Arena::new(&metrics, 3);
+            let (known, shard) = counting_here().expect("an arena");
+            assert!(known.is_same(&metrics) && Arc::ptr_eq(&shard, &metrics.shard(3)));
+        });
+        thread.join().expect("no panic");
     }
 }

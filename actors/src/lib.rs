@@ -42,7 +42,7 @@ pub use close::CloseSession;
 pub use config::{
     ConfigError, Http2Options, Limits, ListenerConfig, MaxAge, Problem, StreamTimeouts, Timeouts, Windows,
 };
-pub use host::{ADMIN, Host};
+pub use host::{ADMIN, Host, counting_here};
 pub use listener::SessionEnded;
 pub use overload::OverloadLimits;
 pub use postmortem::PostMortems;

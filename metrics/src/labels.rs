@@ -8,7 +8,9 @@ mod operation;
 
 use crate::per::closed_set;
 
-pub use operation::{EjectionReason, HealthResult, ReloadResult, RetryResult, TableScope, Untracked};
+pub use operation::{
+    EjectionReason, HealthResult, ReloadResult, RetryResult, TableScope, Untracked, UpstreamFailure,
+};
 
 closed_set! {
     /// What a session speaks.

@@ -1,7 +1,7 @@
 //! The metric families of stagedoor: sharded single-writer cells, summed when someone looks.
 //!
 //! The way through: [`Metrics`] gives each arbiter a [`Shard`]; an actor takes its handles from it when it
-//! starts ([`ListenerCells`], [`RouteCells`], [`ActorCells`]) and counts with plain stores; a scrape sums
+//! starts ([`ListenerCells`], [`RouteCells`], [`UpstreamCells`], [`ActorCells`]) and counts with plain stores; a scrape sums
 //! the shards into the families of the [`catalogue`]. [`LiveSessions`] lists who is connected; a capped
 //! choice of it has series of its own ([`TableOptions`]).
 //!
@@ -27,6 +27,7 @@ mod shard;
 mod status;
 mod tables;
 mod totals;
+mod upstream;
 
 pub use cell::{Cell, Gauge, SharedCell};
 pub use examples::Moment;
@@ -35,7 +36,8 @@ pub use histogram::Histogram;
 pub use labels::{
     AbuseKind, ActorKind, CloseReason, ConnectionResult, Direction, EjectionReason, FrameType, H2Code,
     HealthResult, MessageKind, Method, Origin, Outcome, Protocol, ReloadResult, RetryResult, Role, Scope,
-    SessionState, TableScope, TimeoutAction, TimeoutKind, TlsResult, TlsVersion, Untracked, WaitOn,
+    SessionState, TableScope, TimeoutAction, TimeoutKind, TlsResult, TlsVersion, Untracked, UpstreamFailure,
+    WaitOn,
 };
 pub use live::{LiveSessions, ParseSessionIdError, Peer, SessionId, SessionStats};
 pub use live_stream::StreamStats;
@@ -48,4 +50,5 @@ pub use shard::{
     RouteId, Shard,
 };
 pub use tables::{LabelMode, TableLimits, TableOptions};
-pub use totals::{ActorTotals, MessageTotals, Totals, WorkerTotals};
+pub use totals::{ActorTotals, MessageTotals, Totals, UpstreamTotals, WorkerTotals};
+pub use upstream::{EndpointCells, UpstreamCells, UpstreamId};

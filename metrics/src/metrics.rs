@@ -19,6 +19,7 @@ use crate::live::LiveSessions;
 use crate::per::Per;
 use crate::shard::{ListenerId, RouteId, Shard, unpoisoned};
 use crate::tables::{TableOptions, Tables};
+use crate::upstream::{EndpointCells, Endpoints, UpstreamId};
 
 /// The metrics of a process; a clone is the same metrics.
 #[derive(Clone, Debug)]
@@ -28,7 +29,9 @@ pub struct Metrics(Arc<Inner>);
 pub(crate) struct Inner {
     pub(crate) namespace: String,
     pub(crate) listeners: Mutex<Vec<Arc<Listener>>>,
-    pub(crate) routes: Mutex<Vec<Arc<str>>>,
+    pub(crate) routes: Mutex<Vec<Route>>,
+    pub(crate) upstreams: Mutex<Vec<Arc<str>>>,
+    pub(crate) endpoints: Endpoints,
     pub(crate) shards: Mutex<BTreeMap<u16, Arc<Shard>>>,
     pub(crate) ready: AtomicBool,
     pub(crate) draining: AtomicBool,
@@ -65,6 +68,19 @@ pub(crate) struct Listener {
     pub(crate) accepting: AtomicBool,
 }
 
+/// A route, and what is counted of it outside of any shard.
+#[derive(Clone, Debug)]
+pub(crate) struct Route {
+    pub(crate) name: Arc<str>,
+    pub(crate) rate_limited: Arc<SharedCell>,
+}
+
+impl Route {
+    fn new(name: &str) -> Self {
+        Self { name: name.into(), rate_limited: Arc::default() }
+    }
+}
+
 /// What runs, as `build_info` shows it.
 #[derive(Clone, Debug)]
 pub(crate) struct Build {
@@ -84,7 +100,9 @@ impl Metrics {
             namespace: namespace.to_owned(),
             listeners: Mutex::default(),
             // In the order of `RouteId::UNMATCHED` and `RouteId::ADMIN`.
-            routes: Mutex::new(vec!["_unmatched".into(), "_admin".into()]),
+            routes: Mutex::new(vec![Route::new("_unmatched"), Route::new("_admin")]),
+            upstreams: Mutex::default(),
+            endpoints: Endpoints::default(),
             shards: Mutex::default(),
             ready: AtomicBool::new(false),
             draining: AtomicBool::new(false),
@@ -134,8 +152,8 @@ impl Metrics {
     /// Past 65 535 routes.
     pub fn add_route(&self, name: &str) -> RouteId {
         let mut routes = unpoisoned(&self.0.routes);
-        let place = routes.iter().position(|known| &**known == name).unwrap_or_else(|| {
-            routes.push(name.into());
+        let place = routes.iter().position(|known| &*known.name == name).unwrap_or_else(|| {
+            routes.push(Route::new(name));
             routes.len() - 1
         });
         RouteId(u16::try_from(place).expect("fewer than 65 536 routes"))
@@ -150,7 +168,36 @@ impl Metrics {
     /// The interned name of a route.
     #[must_use]
     pub fn route_name(&self, id: RouteId) -> Option<Arc<str>> {
-        unpoisoned(&self.0.routes).get(usize::from(id.get())).cloned()
+        unpoisoned(&self.0.routes).get(usize::from(id.get())).map(|route| Arc::clone(&route.name))
+    }
+
+    /// The requests of a route that a limiter answered 429; any thread adds to it. Takes a lock: ask once and keep the
+    /// handle. Of a route that is not listed the count is seen by nobody.
+    #[must_use]
+    pub fn rate_limited(&self, id: RouteId) -> Arc<SharedCell> {
+        let routes = unpoisoned(&self.0.routes);
+        routes.get(usize::from(id.get())).map(|route| Arc::clone(&route.rate_limited)).unwrap_or_default()
+    }
+
+    /// Lists an upstream; a name already listed keeps its id.
+    ///
+    /// # Panics
+    /// Past 65 535 upstreams.
+    pub fn add_upstream(&self, name: &str) -> UpstreamId {
+        let mut upstreams = unpoisoned(&self.0.upstreams);
+        let place = upstreams.iter().position(|known| &**known == name).unwrap_or_else(|| {
+            upstreams.push(name.into());
+            upstreams.len() - 1
+        });
+        UpstreamId(u16::try_from(place).expect("fewer than 65 536 upstreams"))
+    }
+
+    /// The cells of an endpoint, the same for everyone who asks while somebody holds them; its row is labelled
+    /// `upstream/address`, and vanishes with the last handle. Takes a lock: ask once and keep the handle.
+    #[must_use]
+    pub fn endpoint(&self, upstream: UpstreamId, address: &str) -> Arc<EndpointCells> {
+        let name = unpoisoned(&self.0.upstreams).get(usize::from(upstream.get())).cloned();
+        self.0.endpoints.get(format!("{}/{address}", name.as_deref().unwrap_or("")))
     }
 
     pub(crate) fn inner(&self) -> &Inner {

@@ -2,7 +2,7 @@
 //! Knows no family names (`catalogue.rs`) and adds nothing up (`collect.rs`).
 //!
 //! Invariant: a shard has one writing thread, the arbiter it was made for; the collector only reads.
-//! The two mutexes guard the lists of handles and are taken when a handle is made and at a scrape, never
+//! The mutexes guard the lists of handles and are taken when a handle is made and at a scrape, never
 //! to count: an actor asks for its handles once, when it starts.
 
 use std::collections::HashMap;
@@ -19,6 +19,7 @@ use crate::live::SessionId;
 use crate::mailbox::Mailbox;
 use crate::per::Per;
 use crate::status;
+use crate::upstream::{UpstreamCells, UpstreamId};
 
 /// A configured listener, by its place in the process's list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -148,8 +149,6 @@ pub struct RouteCells {
     pub stream_wait_nanos: Per<WaitOn, Cell>,
     /// Octets read from files for responses.
     pub file_read_bytes: Cell,
-    /// Requests answered 429 by a limiter.
-    pub rate_limited: Cell,
 }
 
 impl RouteCells {
@@ -231,6 +230,7 @@ pub type ActorCells = Per<ActorKind, ActorCounts>;
 pub struct Shard {
     listeners: Mutex<HashMap<ListenerId, Arc<ListenerCells>>>,
     routes: Mutex<HashMap<(ListenerId, RouteId), Arc<RouteCells>>>,
+    upstreams: Mutex<HashMap<UpstreamId, Arc<UpstreamCells>>>,
     actors: ActorCells,
     messages: Per<MessageKind, MessageCounts>,
     /// Of the actor that owns this arbiter.
@@ -253,6 +253,12 @@ impl Shard {
         Arc::clone(unpoisoned(&self.routes).entry((listener, route)).or_default())
     }
 
+    /// The cells of an upstream, made on first use. Takes a lock: ask once and keep the handle.
+    #[must_use]
+    pub fn upstream(&self, id: UpstreamId) -> Arc<UpstreamCells> {
+        Arc::clone(unpoisoned(&self.upstreams).entry(id).or_default())
+    }
+
     /// The cells of this arbiter's actors.
     #[must_use]
     pub fn actors(&self) -> &ActorCells {
@@ -268,6 +274,11 @@ impl Shard {
     /// Every listener this arbiter ever asked for.
     pub(crate) fn known_listeners(&self) -> Vec<(ListenerId, Arc<ListenerCells>)> {
         unpoisoned(&self.listeners).iter().map(|(id, cells)| (*id, Arc::clone(cells))).collect()
+    }
+
+    /// Every upstream this arbiter ever asked for.
+    pub(crate) fn known_upstreams(&self) -> Vec<(UpstreamId, Arc<UpstreamCells>)> {
+        unpoisoned(&self.upstreams).iter().map(|(id, cells)| (*id, Arc::clone(cells))).collect()
     }
 
     /// Every route this arbiter ever asked for.

@@ -3,13 +3,15 @@
 //! Invariant: takes part in nothing a scrape does; two viewers cost what they read.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::histogram::Merged;
-use crate::labels::{ActorKind, Direction, MessageKind};
+use crate::labels::{ActorKind, Direction, MessageKind, RetryResult};
 use crate::mailbox::Mailbox;
 use crate::metrics::Metrics;
 use crate::shard::unpoisoned;
+use crate::upstream::{SLOTS, UpstreamCells};
 
 /// The first shard of a thread that runs clients and no worker; listeners have the very last one.
 const FIRST_OF_CLIENTS: u16 = 0x8000;
@@ -63,6 +65,27 @@ pub struct WorkerTotals {
     pub streams: u64,
     /// An upper bound of how late 99 of 100 of its ticks were, in seconds, since the start.
     pub lag_p99: f64,
+}
+
+/// One upstream, over all arbiters.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UpstreamTotals {
+    /// As it was listed.
+    pub name: Arc<str>,
+    /// Tries that ended, since the start.
+    pub requests: u64,
+    /// Of them, those without a response.
+    pub unanswered: u64,
+    /// Tries that came to nothing, since the start.
+    pub failures: u64,
+    /// Requests sent again, since the start.
+    pub retries: u64,
+    /// Requests in flight.
+    pub active: u64,
+    /// Requests that wait for a connection or a stream.
+    pub pending: u64,
+    /// Connections open now.
+    pub connections: u64,
 }
 
 impl Metrics {
@@ -149,6 +172,21 @@ impl Metrics {
         all.collect()
     }
 
+    /// Upstreams in the order they were listed, those of earlier configurations too.
+    #[must_use]
+    pub fn upstream_totals(&self) -> Vec<UpstreamTotals> {
+        let names = unpoisoned(&self.inner().upstreams).clone();
+        let mut all: Vec<_> = names.into_iter().map(|name| (name, Vec::new())).collect();
+        for shard in unpoisoned(&self.inner().shards).values() {
+            for (id, cells) in shard.known_upstreams() {
+                if let Some((_, parts)) = all.get_mut(usize::from(id.get())) {
+                    parts.push(cells);
+                }
+            }
+        }
+        all.into_iter().map(|(name, parts)| UpstreamTotals::of(name, &parts)).collect()
+    }
+
     /// Workers by number.
     #[must_use]
     pub fn worker_totals(&self) -> Vec<WorkerTotals> {
@@ -170,6 +208,26 @@ impl Metrics {
     }
 }
 
+impl UpstreamTotals {
+    fn of(name: Arc<str>, parts: &[Arc<UpstreamCells>]) -> Self {
+        let level = |gauge: &dyn Fn(&UpstreamCells) -> i64| {
+            u64::try_from(parts.iter().map(|cells| gauge(cells)).sum::<i64>()).unwrap_or(0)
+        };
+        let mut codes = [0; SLOTS];
+        parts.iter().for_each(|cells| cells.add_requests(&mut codes));
+        Self {
+            name,
+            requests: codes.iter().sum(),
+            unanswered: codes[SLOTS - 1],
+            failures: parts.iter().flat_map(|cells| cells.failures.iter()).map(|(_, cell)| cell.get()).sum(),
+            retries: parts.iter().map(|cells| cells.retries[RetryResult::Sent].get()).sum(),
+            active: level(&|cells| cells.requests_active.get()),
+            pending: level(&|cells| cells.requests_pending.get()),
+            connections: level(&|cells| cells.connections_active.iter().map(|(_, gauge)| gauge.get()).sum()),
+        }
+    }
+}
+
 /// The upper bound of the bucket that holds the quantile; the last bound where it is beyond that, zero without any.
 fn quantile(merged: &Merged, share: f64) -> f64 {
     let wanted = (merged.count() as f64 * share).ceil() as u64;
@@ -184,6 +242,7 @@ fn quantile(merged: &Merged, share: f64) -> f64 {
 mod tests {
     use super::*;
     use crate::histogram::Histogram;
+    use crate::labels::{CloseReason, Protocol, UpstreamFailure};
 
     #[test]
     fn hidden_listeners_are_not_summed() {
@@ -194,6 +253,35 @@ mod tests {
             shard.listener(id).network_bytes[Direction::Rx].add(octets);
         }
         assert_eq!(metrics.totals(), Totals { bytes_in: 5, ..Totals::default() });
+    }
+
+    #[test]
+    fn an_upstream_is_summed_over_arbiters_and_a_level_is_never_negative() {
+        let metrics = Metrics::new("stagedoor");
+        let api = metrics.add_upstream("api");
+        let [one, two] = [0, 1].map(|worker| metrics.shard(worker).upstream(api));
+        one.connection_opened(Protocol::H2, 1);
+        two.connection_opened(Protocol::Http1, 1);
+        two.connection_closed(Protocol::Http1, CloseReason::IdleTimeout);
+        one.requests_active.inc();
+        two.requests_active.add(2);
+        one.requests_pending.dec();
+        one.request(200);
+        two.request(0);
+        two.failures[UpstreamFailure::ConnectionRefused].inc();
+        one.retries[RetryResult::Sent].inc();
+        one.retries[RetryResult::NotRetryable].inc();
+        let wanted = UpstreamTotals {
+            name: "api".into(),
+            requests: 2,
+            unanswered: 1,
+            failures: 1,
+            retries: 1,
+            active: 3,
+            pending: 0,
+            connections: 1,
+        };
+        assert_eq!(metrics.upstream_totals(), [wanted]);
     }
 
     #[test]

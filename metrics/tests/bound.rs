@@ -6,9 +6,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use stagedoor_metrics::catalogue::{self, Deployment, most_series};
 use stagedoor_metrics::{
-    AbuseKind, ActorKind, CloseReason, ConnectionResult, Direction, Exemplar, Format, FrameType, H2Code,
-    ListenerCells, Method, Metrics, Origin, Outcome, Peer, Protocol, Role, RouteId, Scope, SessionId,
-    SessionStats, StreamStats, TableOptions, TlsResult, TlsVersion,
+    AbuseKind, ActorKind, CloseReason, ConnectionResult, Direction, EndpointCells, Exemplar, Format,
+    FrameType, H2Code, ListenerCells, Method, Metrics, Origin, Outcome, Peer, Protocol, Role, RouteId, Scope,
+    SessionId, SessionStats, StreamStats, TableOptions, TlsResult, TlsVersion,
 };
 
 const DEPLOYMENT: Deployment = Deployment {
@@ -16,9 +16,8 @@ const DEPLOYMENT: Deployment = Deployment {
     routes: 3,
     workers: 2,
     certificates: 2,
-    // They have no source yet.
-    upstreams: 0,
-    endpoints: 0,
+    upstreams: 2,
+    endpoints: 3,
     session_rows: 4,
     stream_rows: 5,
 };
@@ -47,13 +46,17 @@ fn touch(cells: &ListenerCells) {
 }
 
 /// A gateway of the size above in which everything has happened.
-fn exhausted(begun: Instant) -> Metrics {
+fn exhausted(begun: Instant) -> (Metrics, Vec<Arc<EndpointCells>>) {
     let metrics = Metrics::new("stagedoor");
     metrics.set_build("0.1.0", "abc1234");
     let mut options = TableOptions::default();
     options.sessions.cap = DEPLOYMENT.session_rows as usize;
     options.streams.cap = DEPLOYMENT.stream_rows as usize;
     metrics.set_tables(options);
+    let upstreams: Vec<_> =
+        (0..DEPLOYMENT.upstreams).map(|place| metrics.add_upstream(&format!("upstream-{place}"))).collect();
+    let addresses = (0..DEPLOYMENT.endpoints).map(|place| format!("10.0.0.{place}:80"));
+    let endpoints = addresses.map(|address| metrics.endpoint(upstreams[0], &address)).collect();
     for certificate in 0..DEPLOYMENT.certificates {
         metrics.set_certificate(&format!("cert-{certificate}"), SystemTime::UNIX_EPOCH);
     }
@@ -63,6 +66,13 @@ fn exhausted(begun: Instant) -> Metrics {
         let shard = metrics.shard(worker as u16);
         shard.loop_lag.observe_nanos(1);
         ActorKind::ALL.iter().for_each(|kind| shard.actors()[*kind].mailbox_wait.observe_nanos(1));
+        for upstream in &upstreams {
+            let cells = shard.upstream(*upstream);
+            (0..=600).for_each(|status| cells.request(status));
+            CloseReason::ALL.iter().for_each(|reason| cells.connection_closed(Protocol::H2, *reason));
+            cells.connect_duration.observe_nanos(1);
+            cells.request_duration.observe_nanos(1);
+        }
         for listener in 0..DEPLOYMENT.listeners {
             let listener = metrics.add_listener(&format!("listener-{listener}"), "-");
             touch(&shard.listener(listener));
@@ -86,14 +96,16 @@ fn exhausted(begun: Instant) -> Metrics {
         session.list_stream(Arc::new(StreamStats::new(id, 1, Method::Get, begun)));
         metrics.live().insert(Arc::new(session));
     }
-    metrics
+    (metrics, endpoints)
 }
 
 #[test]
 #[cfg(target_os = "linux")]
 fn a_gateway_that_has_seen_everything_has_just_as_many_series_as_the_bound_says() {
     let begun = Instant::now();
-    let text = exhausted(begun).render_at(Format::Text, begun + Duration::from_secs(60));
+    // Endpoints are shown while they are held.
+    let (metrics, _endpoints) = exhausted(begun);
+    let text = metrics.render_at(Format::Text, begun + Duration::from_secs(60));
     let text = String::from_utf8(text).expect("UTF-8");
     let mut wrong = Vec::new();
     for family in catalogue::families() {

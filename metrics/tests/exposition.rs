@@ -9,22 +9,39 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use stagedoor_metrics::catalogue::{self, LabelSpec, Source, Values, Zeros};
 use stagedoor_metrics::{
-    ActorKind, CloseReason, ConnectionResult, Direction, Exemplar, Format, FrameType, H2Code, MessageKind,
-    Method, Metrics, Origin, Outcome, Peer, Protocol, ReloadResult, Role, RouteId, Scope, SessionId,
-    SessionStats, StreamStats, TableOptions, TimeoutAction, TimeoutKind, TlsResult, TlsVersion, WaitOn,
+    ActorKind, CloseReason, ConnectionResult, Direction, EjectionReason, Exemplar, Format, FrameType, H2Code,
+    HealthResult, MessageKind, Method, Metrics, Origin, Outcome, Peer, Protocol, ReloadResult, RetryResult,
+    Role, RouteId, Scope, SessionId, SessionStats, StreamStats, TableOptions, TimeoutAction, TimeoutKind,
+    TlsResult, TlsVersion, UpstreamFailure, WaitOn,
 };
-
-/// Families that have no source yet.
-const UNFILLED: &str = "Upstream and client";
-
-/// Every family that is shown by [`busy`].
-fn filled() -> impl Iterator<Item = &'static catalogue::Family> {
-    let sections = catalogue::SECTIONS.iter().filter(|section| section.title != UNFILLED);
-    sections.flat_map(|section| section.families.iter().copied())
-}
 
 /// The session that [`busy`] has open.
 const OPEN: SessionId = SessionId { worker: 0, number: 46 };
+
+/// One upstream to which everything happened, with two endpoints that stay.
+fn touch_upstream(metrics: &Metrics) {
+    let backend = metrics.add_upstream("backend");
+    let cells = metrics.shard(0).upstream(backend);
+    cells.connection_opened(Protocol::H2c, 2_000_000);
+    cells.connection_opened(Protocol::Http1, 2_000_000);
+    cells.connection_closed(Protocol::Http1, CloseReason::IdleTimeout);
+    cells.requests_active.add(3);
+    cells.requests_pending.inc();
+    cells.request(200);
+    cells.request(0);
+    let who = || Exemplar { session: OPEN, stream: 5, trace: 0xfeed };
+    cells.request_took(4_000_000, moment(), who);
+    cells.retries[RetryResult::Sent].inc();
+    cells.ejections[EjectionReason::Consecutive5xx].inc();
+    cells.failures[UpstreamFailure::HttpResponseTimeout].inc();
+    let up = metrics.endpoint(backend, "127.0.0.1:9000");
+    up.checks[HealthResult::Ok].add(4);
+    let down = metrics.endpoint(backend, "127.0.0.1:9001");
+    down.set_up(false);
+    down.checks[HealthResult::ConnectError].inc();
+    // Shown as long as they are held.
+    std::mem::forget([up, down]);
+}
 
 /// Metrics in which every family was touched; its tables show whatever lives.
 fn busy() -> Metrics {
@@ -66,7 +83,8 @@ fn busy() -> Metrics {
             cells.stream_wait_nanos[WaitOn::Handler].add(250_000_000);
         }
     }
-    shard.route(public, api).rate_limited.inc();
+    metrics.rate_limited(api).inc();
+    touch_upstream(&metrics);
     shard.route(public, api).file_read_bytes.add(1_024);
     shard.actors()[ActorKind::Session].alive.inc();
     shard.actors()[ActorKind::Session].mailbox_wait.observe_nanos(20_000);
@@ -120,7 +138,7 @@ fn value(families: &[text::Family], sample: &str, labels: &[(&str, &str)]) -> Op
 fn every_family_of_the_table_appears_as_the_table_says() {
     let families = rendered(&busy());
     let shown: Vec<_> = families.iter().map(|family| family.name.as_str()).collect();
-    let listed: Vec<_> = filled().map(|family| family.name).collect();
+    let listed: Vec<_> = catalogue::families().map(|family| family.name).collect();
     if cfg!(target_os = "linux") {
         assert_eq!(shown, listed);
     }
@@ -187,6 +205,47 @@ fn what_was_counted_is_what_is_read() {
     assert_eq!(good, Some(1_700_000_000.0));
     assert_eq!(one("stagedoor_config_reloads_total", &[("result", "ok")]), Some(1.0));
     assert_eq!(one("stagedoor_access_log_dropped_total", &[]), Some(7.0));
+}
+
+#[test]
+fn what_was_counted_of_an_upstream_is_what_is_read() {
+    let metrics = busy();
+    // Another arbiter finishes what the first began.
+    let backend = metrics.add_upstream("backend");
+    metrics.shard(1).upstream(backend).requests_active.dec();
+    let families = rendered(&metrics);
+    let backend = ("upstream", "backend");
+    let of = |sample, label| value(&families, sample, &[backend, label]);
+    let endpoint = |sample, address, labels: &[_]| {
+        let address = format!("backend/127.0.0.1:{address}");
+        value(&families, sample, &[&[("endpoint", &*address)], labels].concat())
+    };
+    assert_eq!(endpoint("stagedoor_upstream_endpoint_up", 9_000, &[]), Some(1.0));
+    assert_eq!(endpoint("stagedoor_upstream_endpoint_up", 9_001, &[]), Some(0.0));
+    let checks = "stagedoor_upstream_health_checks_total";
+    assert_eq!(endpoint(checks, 9_000, &[("result", "ok")]), Some(4.0));
+    assert_eq!(endpoint(checks, 9_001, &[("result", "connect_error")]), Some(1.0));
+    assert_eq!(of("stagedoor_upstream_ejections_total", ("reason", "consecutive_5xx")), Some(1.0));
+    assert_eq!(of("stagedoor_upstream_connections_active", ("protocol", "h2c")), Some(1.0));
+    assert_eq!(of("stagedoor_upstream_connections_active", ("protocol", "http/1.1")), Some(0.0));
+    assert_eq!(of("stagedoor_upstream_connections_closed_total", ("reason", "idle_timeout")), Some(1.0));
+    assert_eq!(of("stagedoor_upstream_connect_duration_seconds_bucket", ("le", "0.001")), Some(0.0));
+    assert_eq!(of("stagedoor_upstream_connect_duration_seconds_bucket", ("le", "0.005")), Some(2.0));
+    assert_eq!(of("stagedoor_upstream_requests_active", backend), Some(2.0));
+    assert_eq!(of("stagedoor_upstream_requests_pending", backend), Some(1.0));
+    assert_eq!(of("stagedoor_upstream_requests_total", ("code", "200")), Some(1.0));
+    assert_eq!(of("stagedoor_upstream_requests_total", ("code", "0")), Some(1.0));
+    assert_eq!(of("stagedoor_upstream_requests_total", ("code", "503")), None);
+    assert_eq!(of("stagedoor_upstream_request_duration_seconds_sum", backend), Some(0.004));
+    assert_eq!(of("stagedoor_upstream_retries_total", ("result", "sent")), Some(1.0));
+    assert_eq!(of("stagedoor_upstream_retries_total", ("result", "not_retryable")), Some(0.0));
+    let failures = "stagedoor_upstream_failures_total";
+    assert_eq!(of(failures, ("reason", "http_response_timeout")), Some(1.0));
+    assert_eq!(of(failures, ("reason", "stall")), Some(0.0));
+    for failure in UpstreamFailure::ALL {
+        assert_eq!(UpstreamFailure::from_label(failure.label()), Some(*failure));
+    }
+    assert_eq!(UpstreamFailure::from_label("rate_limited"), None);
 }
 
 #[test]
@@ -329,7 +388,7 @@ fn a_foreign_registry_gathers_the_same_figures() {
     let gathered = text::parse(&text);
     let names: BTreeSet<_> = gathered.iter().map(|family| family.name.as_str()).collect();
     let listed: BTreeSet<_> =
-        filled().filter(|family| !family.is_of_process()).map(|family| family.name).collect();
+        catalogue::families().filter(|family| !family.is_of_process()).map(|family| family.name).collect();
     assert_eq!(names, listed);
     let labels = [("listener", "public"), ("protocol", "h2")];
     assert_eq!(value(&gathered, "stagedoor_sessions_opened_total", &labels), Some(2.0));

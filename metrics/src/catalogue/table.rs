@@ -5,7 +5,7 @@ use crate::histogram::{Bounds, Count, Handshake, Lag, Latency, Lifetime, Size, W
 use crate::labels::{
     AbuseKind, ActorKind, CloseReason, ConnectionResult, Direction, EjectionReason, FrameType, H2Code,
     HealthResult, MessageKind, Method, Origin, Outcome, Protocol, ReloadResult, RetryResult, Scope,
-    TableScope, TimeoutAction, TimeoutKind, TlsResult, TlsVersion, Untracked, WaitOn,
+    TableScope, TimeoutAction, TimeoutKind, TlsResult, TlsVersion, Untracked, UpstreamFailure, WaitOn,
 };
 
 const fn closed(name: &'static str, labels: &'static [&'static str]) -> LabelSpec {
@@ -53,6 +53,7 @@ const UNTRACKED: LabelSpec = closed("result", Untracked::LABELS);
 const HEALTH_RESULT: LabelSpec = closed("result", HealthResult::LABELS);
 const EJECTION_REASON: LabelSpec = closed("reason", EjectionReason::LABELS);
 const RETRY_RESULT: LabelSpec = closed("result", RetryResult::LABELS);
+const UPSTREAM_FAILURE: LabelSpec = closed("reason", UpstreamFailure::LABELS);
 const UPSTREAM_CODE: LabelSpec = LabelSpec { name: "code", values: Values::StatusCodeOrZero };
 
 macro_rules! families {
@@ -212,6 +213,8 @@ families! {
             "Request sent to last upstream byte.";
         UPSTREAM_RETRIES = Counter Shown "stagedoor_upstream_retries_total" (UPSTREAM, RETRY_RESULT)
             "Retry decisions by outcome (sent, budget_exhausted, not_retryable).";
+        UPSTREAM_FAILURES = Counter Shown "stagedoor_upstream_failures_total" (UPSTREAM, UPSTREAM_FAILURE)
+            "Tries that came to nothing, retried or not, by the error types of RFC 9209.";
     }
     "Actors" {
         ACTORS = Gauge Shown "stagedoor_actors" (ACTOR)

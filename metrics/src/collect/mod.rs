@@ -11,6 +11,7 @@ mod listeners;
 mod live;
 mod sessions;
 mod streams;
+mod upstreams;
 mod view;
 
 use std::time::Instant;
@@ -32,6 +33,7 @@ pub(crate) fn gateway(inner: &Inner, now: Instant, out: &mut Families<'_>) {
     sessions::families(&view, out);
     streams::families(&view, out);
     live::families(&view, out);
+    upstreams::families(&view, out);
     actors::families(&view, out);
     gateway::families(&view, out);
 }

@@ -2,11 +2,9 @@
 
 use super::view::View;
 use crate::catalogue;
-use crate::cell::Cell;
 use crate::histogram::Merged;
 use crate::labels::{Method, Outcome, Protocol, WaitOn};
 use crate::series::Families;
-use crate::shard::RouteCells;
 use crate::status;
 
 pub(super) fn families(view: &View<'_>, out: &mut Families<'_>) {
@@ -104,15 +102,16 @@ fn cost_families(view: &View<'_>, out: &mut Families<'_>) {
             }
         }
     });
-    let mut counter = |family, cell: fn(&RouteCells) -> &Cell| {
-        out.family(family, |out| {
-            // Every route that is listed, so that `rate` sees the first event.
-            for route in &view.names {
-                let cells = view.routes.get(route).into_iter().flatten();
-                out.value([&**route], cells.map(|cells| cell(cells).get()).sum::<u64>() as f64);
-            }
-        });
-    };
-    counter(&catalogue::RATE_LIMITED, |cells| &cells.rate_limited);
-    counter(&catalogue::FILE_READ_BYTES, |cells| &cells.file_read_bytes);
+    // Every route that is listed, so that `rate` sees the first event.
+    out.family(&catalogue::RATE_LIMITED, |out| {
+        for route in &view.listed {
+            out.value([&*route.name], route.rate_limited.get() as f64);
+        }
+    });
+    out.family(&catalogue::FILE_READ_BYTES, |out| {
+        for route in &view.listed {
+            let cells = view.routes.get(&route.name).into_iter().flatten();
+            out.value([&*route.name], cells.map(|cells| cells.file_read_bytes.get()).sum::<u64>() as f64);
+        }
+    });
 }

@@ -8,9 +8,10 @@ use std::time::Instant;
 use crate::cell::Cell;
 use crate::labels::{ActorKind, CloseReason, Protocol};
 use crate::live::SessionStats;
-use crate::metrics::Inner;
+use crate::metrics::{Inner, Route};
 use crate::shard::{ActorCounts, ListenerCells, RouteCells, Shard, unpoisoned};
 use crate::tables::{Begun, Shown};
+use crate::upstream::UpstreamCells;
 
 /// The shards as one scrape sees them: handles by listener and route, so that locks are held briefly.
 pub(super) struct View<'a> {
@@ -19,7 +20,9 @@ pub(super) struct View<'a> {
     /// By route name, over all listeners.
     pub(super) routes: BTreeMap<Arc<str>, Vec<Arc<RouteCells>>>,
     /// Every route that is listed.
-    pub(super) names: Vec<Arc<str>>,
+    pub(super) listed: Vec<Route>,
+    /// In the order they were listed.
+    pub(super) upstreams: Vec<UpstreamView>,
     /// By number.
     pub(super) shards: Vec<(u16, Arc<Shard>)>,
     /// Every session that is open.
@@ -52,7 +55,10 @@ impl<'a> View<'a> {
             })
             .collect();
         // What is listed from here on, and its handles, are left to the next scrape.
-        let names = unpoisoned(&inner.routes).clone();
+        let listed = unpoisoned(&inner.routes).clone();
+        let named = unpoisoned(&inner.upstreams).clone();
+        let mut upstreams: Vec<_> =
+            named.into_iter().map(|name| UpstreamView { name, cells: Vec::new() }).collect();
         let mut routes = BTreeMap::<_, Vec<_>>::new();
         for (_, shard) in &shards {
             for (id, cells) in shard.known_listeners() {
@@ -60,9 +66,16 @@ impl<'a> View<'a> {
                     listener.cells.push(cells);
                 }
             }
+            for (id, cells) in shard.known_upstreams() {
+                if let Some(upstream) = upstreams.get_mut(usize::from(id.get())) {
+                    upstream.cells.push(cells);
+                }
+            }
             for ((listener, route), cells) in shard.known_routes() {
                 let listener = listeners.get_mut(usize::from(listener.get()));
-                if let (Some(listener), Some(name)) = (listener, names.get(usize::from(route.get()))) {
+                if let (Some(listener), Some(Route { name, .. })) =
+                    (listener, listed.get(usize::from(route.get())))
+                {
                     routes.entry(Arc::clone(name)).or_default().push(Arc::clone(&cells));
                     listener.routes.entry(Arc::clone(name)).or_default().push(cells);
                 }
@@ -75,12 +88,24 @@ impl<'a> View<'a> {
         let tracked: Vec<_> =
             live.iter().filter(|session| !hidden.contains(session.listener())).cloned().collect();
         let tables = unpoisoned(&inner.tables).look(now, begun, &tracked);
-        Self { inner, listeners, routes, names, shards, live, tables }
+        Self { inner, listeners, routes, listed, upstreams, shards, live, tables }
     }
 
     /// One actor counter of one kind, over all shards.
     pub(super) fn actors(&self, kind: ActorKind, cell: impl Fn(&ActorCounts) -> &Cell) -> f64 {
         self.shards.iter().map(|(_, shard)| cell(&shard.actors()[kind]).get()).sum::<u64>() as f64
+    }
+}
+
+pub(super) struct UpstreamView {
+    pub(super) name: Arc<str>,
+    pub(super) cells: Vec<Arc<UpstreamCells>>,
+}
+
+impl UpstreamView {
+    /// One cell, over all shards.
+    pub(super) fn sum(&self, cell: impl Fn(&UpstreamCells) -> &Cell) -> f64 {
+        self.cells.iter().map(|cells| cell(cells).get()).sum::<u64>() as f64
     }
 }
 

@@ -71,3 +71,48 @@ closed_set! {
         NotRetryable = "not_retryable",
     }
 }
+
+closed_set! {
+    /// Why a try at an upstream came to nothing: the error types of RFC 9209 §2.3 that a gateway meets, under the names
+    /// that `proxy-status` gives them, and `stall`.
+    UpstreamFailure {
+        /// The name server did not answer in time.
+        DnsTimeout = "dns_timeout",
+        /// The name has no address.
+        DnsError = "dns_error",
+        /// No endpoint takes traffic.
+        DestinationUnavailable = "destination_unavailable",
+        /// Nobody listens there.
+        ConnectionRefused = "connection_refused",
+        /// It was closed before the response was whole.
+        ConnectionTerminated = "connection_terminated",
+        /// It did not come up in time.
+        ConnectionTimeout = "connection_timeout",
+        /// As many connections or waiting requests as there may be.
+        ConnectionLimitReached = "connection_limit_reached",
+        /// The TLS handshake failed.
+        TlsProtocolError = "tls_protocol_error",
+        /// The certificate is not to be trusted.
+        TlsCertificateError = "tls_certificate_error",
+        /// The upstream found fault with the request as the gateway sent it.
+        HttpRequestError = "http_request_error",
+        /// The response ended before it was whole.
+        HttpResponseIncomplete = "http_response_incomplete",
+        /// The response broke the protocol.
+        HttpProtocolError = "http_protocol_error",
+        /// No head came in time.
+        HttpResponseTimeout = "http_response_timeout",
+        /// The upgrade was not made.
+        HttpUpgradeFailed = "http_upgrade_failed",
+        /// The body stood still for too long.
+        Stall = "stall",
+    }
+}
+
+impl UpstreamFailure {
+    /// The failure of this name.
+    #[must_use]
+    pub fn from_label(label: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|failure| failure.label() == label)
+    }
+}
