@@ -167,24 +167,51 @@ impl RequestHead {
         self.expects = self.fields.contains("expect");
     }
 
+    /// Makes it fit an HTTP/2 connection of its own: `scheme` is that connection's, and `host` becomes `:authority` where
+    /// nothing else was said (RFC 9113 §8.3.1). A `host` beside `:authority` goes.
+    pub fn pass_on(&mut self, scheme: &str) {
+        if !self.scheme.is_absent() && self.fields.span(self.scheme) != scheme.as_bytes() {
+            self.scheme = self.fields.push_span(scheme.as_bytes());
+        }
+        if self.fields.contains("host") {
+            if self.authority.is_absent()
+                && let Some(host) = self.fields.get("host").map(<[u8]>::to_vec)
+            {
+                self.authority = self.fields.push_span(&host);
+            }
+            self.fields.remove("host");
+        }
+    }
+
     /// Pseudo-header fields in the order they are sent.
     pub(crate) fn pseudo(&self) -> impl Iterator<Item = (&'static str, &[u8])> + '_ {
+        self.pseudo_tokens().map(|(name, _, value)| (name, value))
+    }
+
+    /// The same with the tokens of their names, 0 where the static table has none.
+    pub(crate) fn pseudo_tokens(&self) -> impl Iterator<Item = (&'static str, u8, &[u8])> + '_ {
         [
-            (":method", self.method),
-            (":scheme", self.scheme),
-            (":authority", self.authority),
-            (":path", self.path),
-            (":protocol", self.protocol),
+            (":method", token::METHOD, self.method),
+            (":scheme", token::SCHEME, self.scheme),
+            (":authority", token::AUTHORITY, self.authority),
+            (":path", token::PATH, self.path),
+            (":protocol", 0, self.protocol),
         ]
         .into_iter()
-        .filter(|(_, span)| !span.is_absent())
-        .map(|(name, span)| (name, self.fields.span(span)))
+        .filter(|(_, _, span)| !span.is_absent())
+        .map(|(name, token, span)| (name, token, self.fields.span(span)))
     }
 
     /// Octets of the method. For who compares them: nothing is looked at.
     #[inline]
     pub fn method_octets(&self) -> &[u8] {
         if self.method.is_absent() { &[] } else { self.fields.span(self.method) }
+    }
+
+    /// Octets of `:authority`; none where there is none, whatever `host` says.
+    #[inline]
+    pub fn authority_octets(&self) -> &[u8] {
+        if self.authority.is_absent() { &[] } else { self.fields.span(self.authority) }
     }
 
     /// Octets of the path with its query; none where there is none. For who copies them: nothing is looked at.

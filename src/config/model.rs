@@ -195,7 +195,7 @@ pub struct Certificate {
 }
 
 /// Servers that requests are sent on to.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Upstream {
     /// Label and name in the API.
     pub name: String,

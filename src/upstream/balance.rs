@@ -49,9 +49,7 @@ pub(crate) fn pick(endpoints: &[Arc<Endpoint>], choice: &Choice<'_>) -> Option<A
     let candidates = || endpoints.iter().filter(usable);
     let nth = |n: usize| candidates().nth(n);
     let chosen = match (choice.balance, choice.key) {
-        (Balance::Hash(_), Some(key)) => {
-            candidates().max_by(|a, b| rank(key, a).total_cmp(&rank(key, b)))
-        }
+        (Balance::Hash(_), Some(key)) => candidates().max_by(|a, b| rank(key, a).total_cmp(&rank(key, b))),
         (Balance::RoundRobin, _) => in_turn(candidates, choice.turn),
         (Balance::Least, _) => {
             let count = candidates().count();
@@ -133,7 +131,9 @@ fn rank(key: u64, endpoint: &Endpoint) -> f64 {
 
 /// FNV-1a: the same in every process and on every machine.
 pub(crate) fn hash(octets: &[u8]) -> u64 {
-    octets.iter().fold(0xcbf2_9ce4_8422_2325, |hash, octet| (hash ^ u64::from(*octet)).wrapping_mul(0x100_0000_01b3))
+    octets
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, octet| (hash ^ u64::from(*octet)).wrapping_mul(0x100_0000_01b3))
 }
 
 /// The finaliser of SplitMix64: near keys come far apart.
@@ -164,7 +164,8 @@ mod tests {
     fn endpoints(weights: &[u16]) -> Vec<Arc<Endpoint>> {
         let tcp = |n| EndpointAddress::Tcp { host: format!("10.0.0.{n}"), port: 80 };
         let made = weights.iter().enumerate();
-        made.map(|(n, weight)| Arc::new(Endpoint::new("api", false, tcp(n), *weight))).collect()
+        made.map(|(n, weight)| Arc::new(super::super::endpoint::tests::made(false, tcp(n), *weight)))
+            .collect()
     }
 
     fn place(endpoints: &[Arc<Endpoint>], chosen: Option<Arc<Endpoint>>) -> Option<usize> {
@@ -179,7 +180,8 @@ mod tests {
     #[test]
     fn round_robin_takes_turns() {
         let three = endpoints(&[1, 1, 1]);
-        let order: Vec<_> = (0..6).filter_map(|turn| choose(&three, &Balance::RoundRobin, turn, &[])).collect();
+        let order: Vec<_> =
+            (0..6).filter_map(|turn| choose(&three, &Balance::RoundRobin, turn, &[])).collect();
         assert_eq!(order, [0, 1, 2, 0, 1, 2]);
     }
 
@@ -190,7 +192,8 @@ mod tests {
         assert_eq!(order.iter().filter(|place| **place == 1).count(), 2);
         assert!(order.windows(4).all(|run| run.contains(&1)), "{order:?}");
         let two = endpoints(&[1000, 999]);
-        let order: Vec<_> = (0..1999).filter_map(|turn| choose(&two, &Balance::RoundRobin, turn, &[])).collect();
+        let order: Vec<_> =
+            (0..1999).filter_map(|turn| choose(&two, &Balance::RoundRobin, turn, &[])).collect();
         assert_eq!(order.iter().filter(|place| **place == 1).count(), 999);
         assert!(order.windows(5).all(|run| run.contains(&0) && run.contains(&1)));
     }
@@ -201,7 +204,11 @@ mod tests {
         for (place, active) in [(0, 3), (1, 2), (2, 4)] {
             three[place].active.store(active, Ordering::Relaxed);
         }
-        assert_eq!(choose(&three, &Balance::Least, 0, &[]), Some(2), "four of weight two are fewer than two of one");
+        assert_eq!(
+            choose(&three, &Balance::Least, 0, &[]),
+            Some(2),
+            "four of weight two are fewer than two of one"
+        );
         let two = endpoints(&[1, 1]);
         let order: Vec<_> = (0..4).filter_map(|turn| choose(&two, &Balance::Least, turn, &[])).collect();
         assert_eq!(order, [0, 1, 0, 1], "equals have their turns");
@@ -240,7 +247,8 @@ mod tests {
     #[test]
     fn who_is_out_is_not_asked_unless_all_are() {
         let three = endpoints(&[1, 1, 1]);
-        let check = |ok| super::super::endpoint::Check { ok, detail: String::new(), at: std::time::Instant::now() };
+        let check =
+            |ok| super::super::endpoint::Check { ok, detail: String::new(), at: std::time::Instant::now() };
         three[0].checked(check(false), false);
         three[1].eject(std::time::Duration::from_secs(5), 1);
         for balance in [Balance::RoundRobin, Balance::P2c, Balance::Least] {

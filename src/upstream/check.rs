@@ -14,7 +14,7 @@ use hyper_util::rt::TokioIo;
 use stagedoor_actors::client::{self, Connector, Options, RequestParts};
 use stagedoor_metrics::HealthResult;
 
-use super::{Check, Endpoint, Upstream, dial};
+use super::{Check, Endpoint, Upstream, dial, millis};
 use crate::config::{EndpointAddress, Health};
 
 /// Good or bad ones in a row.
@@ -53,12 +53,14 @@ enum Found {
 
 fn settle(upstream: &Upstream, endpoint: &Endpoint, health: &Health, row: &mut Row, found: Found) {
     let (ok, result, detail) = match found {
-        Found::Status(status) if (200..400).contains(&status) => (true, HealthResult::Ok, format!("status {status}")),
+        Found::Status(status) if (200..400).contains(&status) => {
+            (true, HealthResult::Ok, format!("status {status}"))
+        }
         Found::Status(status) => (false, HealthResult::Failed, format!("status {status}")),
         Found::Timeout => (false, HealthResult::Timeout, format!("no answer within {:?}", health.timeout)),
         Found::Failed(error) => (false, HealthResult::Failed, error),
     };
-    upstream.metrics().endpoint_checked(upstream.metric, &endpoint.label, result);
+    endpoint.cells.checks[result].inc();
     if ok {
         (row.good, row.bad) = (row.good.saturating_add(1), 0);
     } else {
@@ -77,7 +79,7 @@ fn settle(upstream: &Upstream, endpoint: &Endpoint, health: &Health, row: &mut R
             tracing::warn!(upstream, endpoint, detail, "unhealthy");
         }
     }
-    upstream.show(endpoint);
+    endpoint.show(millis(std::time::Instant::now()));
 }
 
 async fn check(upstream: &Upstream, endpoint: &Endpoint, health: &Health) -> Found {
@@ -106,15 +108,17 @@ async fn ask_http2(upstream: &Upstream, endpoint: &Endpoint, health: &Health) ->
     }
     let mut parts = RequestParts::get(&*health.path).with_field("user-agent", "stagedoor-health");
     parts.authority = Some(host(endpoint, health).to_owned());
-    let mut stream = session.request(parts, client::RequestOptions::default()).map_err(|error| error.to_string())?;
+    let mut stream =
+        session.request(parts, client::RequestOptions::default()).map_err(|error| error.to_string())?;
     let head = stream.response().await.map_err(|error| error.to_string())?;
     Ok(head.status)
 }
 
 async fn ask_http1(upstream: &Upstream, endpoint: &Endpoint, health: &Health) -> Result<u16, String> {
     let io = dial(upstream, endpoint).await.map_err(|error| error.to_string())?;
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake::<_, Empty<Bytes>>(TokioIo::new(io)).await.map_err(|error| error.to_string())?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake::<_, Empty<Bytes>>(TokioIo::new(io))
+        .await
+        .map_err(|error| error.to_string())?;
     let request = http::Request::get(&*health.path)
         .header("host", host(endpoint, health))
         .header("user-agent", "stagedoor-health")

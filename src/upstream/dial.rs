@@ -51,13 +51,16 @@ pub(crate) enum DialError {
 pub(crate) async fn dial(upstream: &Upstream, endpoint: &Endpoint) -> Result<Io, DialError> {
     let below = match &endpoint.address {
         EndpointAddress::Tcp { host, port } => {
-            let addresses = tokio::net::lookup_host((host.as_str(), *port)).await.map_err(DialError::Resolve)?;
+            let addresses =
+                tokio::net::lookup_host((host.as_str(), *port)).await.map_err(DialError::Resolve)?;
             let addresses: Vec<_> = addresses.collect();
             let stream = TcpStream::connect(&*addresses).await.map_err(DialError::Connect)?;
             stream.set_nodelay(true).ok();
             Below::Tcp(stream)
         }
-        EndpointAddress::Unix(path) => Below::Unix(UnixStream::connect(path).await.map_err(DialError::Connect)?),
+        EndpointAddress::Unix(path) => {
+            Below::Unix(UnixStream::connect(path).await.map_err(DialError::Connect)?)
+        }
     };
     let trust = upstream.trust().filter(|_| endpoint.tls);
     let Some(trust) = trust else {

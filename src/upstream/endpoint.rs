@@ -5,10 +5,12 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::config::{EndpointAddress, UpstreamProtocol};
+use stagedoor_metrics::EndpointCells;
+
+use crate::config::{self, EndpointAddress, UpstreamProtocol};
 
 /// Milliseconds since the process first asked.
 pub(crate) fn millis(now: Instant) -> u64 {
@@ -53,6 +55,7 @@ pub struct Endpoint {
     /// ALPN has said that it speaks HTTP/1.1 alone.
     http1_only: AtomicBool,
     last_check: Mutex<Option<Check>>,
+    pub(crate) cells: Arc<EndpointCells>,
 }
 
 /// How an active check went.
@@ -94,7 +97,12 @@ impl EndpointState {
 
 impl Endpoint {
     /// An endpoint of `upstream` that nobody has asked yet.
-    pub(crate) fn new(upstream: &str, tls: bool, address: EndpointAddress, weight: u16) -> Self {
+    pub(crate) fn new(
+        upstream: &str,
+        one: config::Endpoint,
+        cells: impl FnOnce(&str) -> Arc<EndpointCells>,
+    ) -> Self {
+        let config::Endpoint { tls, address, weight } = one;
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let scheme = if tls { "https" } else { "http" };
         let (place, authority) = match &address {
@@ -128,6 +136,7 @@ impl Endpoint {
             ejections: AtomicU32::new(0),
             http1_only: AtomicBool::new(false),
             last_check: Mutex::new(None),
+            cells: cells(&place),
         }
     }
 
@@ -151,6 +160,11 @@ impl Endpoint {
 
     pub(crate) fn set_gone(&self) {
         self.gone.store(true, Ordering::Relaxed);
+    }
+
+    /// Tells the metrics whether it takes requests.
+    pub(crate) fn show(&self, now: u64) {
+        self.cells.set_up(self.is_up(now));
     }
 
     /// Whether it is to be asked at `now` ([`millis`]).
@@ -239,11 +253,16 @@ impl fmt::Debug for Endpoint {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
+    /// An endpoint of the upstream `api`.
+    pub(crate) fn made(tls: bool, address: EndpointAddress, weight: u16) -> Endpoint {
+        Endpoint::new("api", config::Endpoint { tls, address, weight }, |_| Arc::default())
+    }
+
     fn tcp(host: &str, port: u16, tls: bool) -> Endpoint {
-        Endpoint::new("api", tls, EndpointAddress::Tcp { host: host.to_owned(), port }, 1)
+        made(tls, EndpointAddress::Tcp { host: host.to_owned(), port }, 1)
     }
 
     #[test]
@@ -255,7 +274,7 @@ mod tests {
         ] {
             assert_eq!((&*endpoint.label, &*endpoint.url, &*endpoint.authority), (label, url, authority));
         }
-        let unix = Endpoint::new("api", false, EndpointAddress::Unix("/run/a.sock".into()), 1);
+        let unix = made(false, EndpointAddress::Unix("/run/a.sock".into()), 1);
         assert_eq!((&*unix.url, &*unix.authority), ("unix:/run/a.sock", "localhost"));
     }
 

@@ -18,16 +18,17 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use rustls::ClientConfig;
-use stagedoor_metrics::{EjectionReason, Metrics, UpstreamId};
+use stagedoor_metrics::{Metrics, UpstreamId};
 
 use crate::config::{self, Endpoints, UpstreamProtocol};
 use crate::tls::{self, TlsError};
 use budget::Budget;
 
 pub(crate) use balance::hash;
+pub(crate) use check::{options, origin};
 pub(crate) use dial::{DialError, Io, dial};
-pub use endpoint::{Check, Endpoint, EndpointState};
 pub(crate) use endpoint::millis;
+pub use endpoint::{Check, Endpoint, EndpointState};
 
 /// An upstream as all workers know it.
 pub struct Upstream {
@@ -112,10 +113,11 @@ pub use resolve::Dns;
 impl Upstream {
     fn new(config: config::Upstream, metrics: &Metrics) -> Result<Self, TlsError> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
-        let listed = match &config.endpoints {
+        let metric = metrics.add_upstream(&config.name);
+        let listed: Vec<_> = match &config.endpoints {
             Endpoints::Listed(listed) => listed
                 .iter()
-                .map(|one| Arc::new(Endpoint::new(&config.name, one.tls, one.address.clone(), one.weight)))
+                .map(|one| Arc::new(endpoint(metrics, metric, &config.name, one.clone())))
                 .collect(),
             Endpoints::Dns { .. } | Endpoints::Srv { .. } => Vec::new(),
         };
@@ -131,7 +133,7 @@ impl Upstream {
         };
         let upstream = Self {
             id: NEXT.fetch_add(1, Ordering::Relaxed),
-            metric: metrics.add_upstream(&config.name),
+            metric,
             metrics: metrics.clone(),
             turn: AtomicUsize::new(0),
             budget: Budget::new(config.retry.budget),
@@ -140,9 +142,6 @@ impl Upstream {
             tasks: Mutex::default(),
             config,
         };
-        for endpoint in &**upstream.endpoints.load() {
-            upstream.show(endpoint);
-        }
         Ok(upstream)
     }
 
@@ -191,32 +190,24 @@ impl Upstream {
         self.budget.retry(now / 1000)
     }
 
-    /// A request to `endpoint` failed, or was answered as if: it may be left alone for a while.
-    pub(crate) fn failed(&self, endpoint: &Endpoint, reason: EjectionReason, now: u64) {
+    /// A request to `endpoint` failed, or was answered as if: it may be left alone for a while; true where it is now.
+    pub(crate) fn failed(&self, endpoint: &Endpoint, now: u64) -> bool {
         let failures = endpoint.failed();
-        let Some(eject) = &self.config.eject else { return };
+        let Some(eject) = &self.config.eject else { return false };
         if failures < eject.consecutive_failures || endpoint.is_ejected(now) {
-            return;
+            return false;
         }
         let endpoints = self.endpoints.load();
         let out = endpoints.iter().filter(|other| other.is_ejected(now)).count() + 1;
         let most = (endpoints.len() as f64 * eject.max_share) as usize;
         if out > most.min(endpoints.len().saturating_sub(1)) {
-            return;
+            return false;
         }
         let time = endpoint.eject(eject.time, now);
-        self.metrics.upstream(self.metric).ejected(reason);
-        self.show(endpoint);
-        tracing::warn!(upstream = self.config.name, endpoint = endpoint.url, failures, for_s = time.as_secs_f64(), "ejected");
-    }
-
-    /// Tells the metrics whether an endpoint takes requests.
-    pub(crate) fn show(&self, endpoint: &Endpoint) {
-        self.metrics.set_endpoint(self.metric, &endpoint.label, endpoint.is_up(millis(Instant::now())));
-    }
-
-    pub(crate) fn metrics(&self) -> &Metrics {
-        &self.metrics
+        endpoint.show(now);
+        let (upstream, endpoint) = (&self.config.name, &endpoint.url);
+        tracing::warn!(upstream, endpoint, failures, for_s = time.as_secs_f64(), "ejected");
+        true
     }
 
     /// Other endpoints than before: those whose address and weight are the same stay what they are.
@@ -231,20 +222,13 @@ impl Upstream {
                 };
                 match left.iter().position(same) {
                     Some(place) => left.swap_remove(place),
-                    None => Arc::new(Endpoint::new(&self.config.name, one.tls, one.address, one.weight)),
+                    None => Arc::new(endpoint(&self.metrics, self.metric, &self.config.name, one)),
                 }
             })
             .collect();
-        for endpoint in &after {
-            self.show(endpoint);
-        }
         self.endpoints.store(Arc::new(after));
         for gone in left {
             gone.set_gone();
-            let again = self.endpoints.load().iter().any(|known| known.label == gone.label);
-            if !again {
-                self.metrics.forget_endpoint(self.metric, &gone.label);
-            }
             tracing::info!(upstream = self.config.name, endpoint = gone.url, "endpoint gone");
         }
     }
@@ -269,7 +253,6 @@ impl Upstream {
         self.stop();
         for endpoint in &**self.endpoints.load() {
             endpoint.set_gone();
-            self.metrics.forget_endpoint(self.metric, &endpoint.label);
         }
     }
 
@@ -286,9 +269,13 @@ async fn show_returns(upstream: std::sync::Weak<Upstream>) {
         tokio::time::sleep(Duration::from_secs(1)).await;
         let Some(upstream) = upstream.upgrade() else { return };
         for endpoint in &**upstream.endpoints.load() {
-            upstream.show(endpoint);
+            endpoint.show(millis(Instant::now()));
         }
     }
+}
+
+fn endpoint(metrics: &Metrics, upstream: UpstreamId, name: &str, one: config::Endpoint) -> Endpoint {
+    Endpoint::new(name, one, |place| metrics.endpoint(upstream, place))
 }
 
 impl Drop for Upstream {

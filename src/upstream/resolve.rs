@@ -78,7 +78,11 @@ pub(super) async fn run(upstream: Weak<Upstream>, dns: Dns) {
             }
             Err(error) => {
                 if !std::mem::replace(&mut failed, true) {
-                    tracing::warn!(upstream = known.config.name, error, "DNS does not answer; endpoints stay as they are");
+                    tracing::warn!(
+                        upstream = known.config.name,
+                        error,
+                        "DNS does not answer; endpoints stay as they are"
+                    );
                 }
                 AGAIN
             }
@@ -113,10 +117,13 @@ async fn ask(wanted: &Endpoints, dns: &Dns) -> Result<(Vec<Endpoint>, Instant), 
             let mut endpoints = Vec::new();
             for srv in records.iter().filter(|srv| srv.priority == first) {
                 let target = srv.target.to_ascii();
-                let addresses = dns.0.lookup_ip(&*target).await.map_err(|error| format!("{target}: {error}"))?;
+                let addresses =
+                    dns.0.lookup_ip(&*target).await.map_err(|error| format!("{target}: {error}"))?;
                 until = until.min(addresses.valid_until());
                 let weight = srv.weight.clamp(1, 1000);
-                endpoints.extend(addresses.iter().map(|address| endpoint(*tls, address.to_string(), srv.port, weight)));
+                endpoints.extend(
+                    addresses.iter().map(|address| endpoint(*tls, address.to_string(), srv.port, weight)),
+                );
             }
             endpoints.sort_by(|a, b| key(a).cmp(&key(b)));
             Ok((endpoints, until))

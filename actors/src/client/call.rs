@@ -47,8 +47,8 @@ struct Inner {
     /// The final head has come, whether it was taken or not.
     answered: bool,
     trailers: Option<Fields>,
-    /// Its origin, where it is not the session's.
-    origin: Option<Box<str>>,
+    /// Its head, where it is for another origin than the session's.
+    elsewhere: Option<Rc<RequestHead>>,
     end_told: bool,
     sending: Sending,
     /// Nobody holds a handle any more.
@@ -102,7 +102,7 @@ impl Call {
                 response: None,
                 answered: false,
                 trailers: None,
-                origin: None,
+                elsewhere: None,
                 end_told: false,
                 sending,
                 abandoned: false,
@@ -197,16 +197,18 @@ impl Call {
     }
 
     /// The request is for another origin than the session's.
-    pub(crate) fn goes_to(&self, head: &RequestHead) {
-        if let (Some(scheme), Some(authority)) = (head.scheme(), head.authority()) {
-            self.inner.borrow_mut().origin = Some(format!("{scheme}://{authority}").into());
-        }
+    pub(crate) fn goes_to(&self, head: &Rc<RequestHead>) {
+        self.inner.borrow_mut().elsewhere = Some(Rc::clone(head));
     }
 
     /// The origin of the request (RFC 6454).
     pub(crate) fn origin(&self) -> String {
         let inner = self.inner.borrow();
-        inner.origin.as_deref().map_or_else(|| self.desk.target.origin(), str::to_owned)
+        let elsewhere = inner.elsewhere.as_ref().and_then(|head| head.scheme().zip(head.authority()));
+        match elsewhere {
+            Some((scheme, authority)) => format!("{scheme}://{authority}"),
+            None => self.desk.target.origin(),
+        }
     }
 
     // What handles ask.

@@ -208,6 +208,12 @@ impl ClientSession {
         std::future::poll_fn(|cx| self.desk().poll_closed(cx)).await
     }
 
+    /// Waits until the session is over without being a handle that keeps it.
+    pub fn ended_apart(&self) -> impl Future<Output = SessionEnd> + use<> {
+        let desk = Rc::clone(self.desk());
+        std::future::poll_fn(move |cx| desk.poll_closed(cx))
+    }
+
     /// Why the session is over, once it is.
     pub fn error(&self) -> Option<SessionEnd> {
         let waker = std::task::Waker::noop();

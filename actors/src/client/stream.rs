@@ -109,9 +109,9 @@ impl ClientStream {
 
     /// [`Self::response`] for hand-written futures.
     pub fn poll_response(&mut self, cx: &Context<'_>) -> Poll<Result<ResponseHead, StreamError>> {
-        self.call().poll_response(cx).map(|head| {
-            head?.ok_or_else(|| StreamError::Gone(self.id().unwrap_or(StreamId::CONNECTION)))
-        })
+        self.call()
+            .poll_response(cx)
+            .map(|head| head?.ok_or_else(|| StreamError::Gone(self.id().unwrap_or(StreamId::CONNECTION))))
     }
 
     /// An informational head that came and was not taken yet.
@@ -123,6 +123,11 @@ impl ClientStream {
     /// is taken then.
     pub fn whole(&mut self) -> Option<Bytes> {
         self.call().inbound()?.take_whole()
+    }
+
+    /// Nothing is left to be read of the response, trailers included.
+    pub fn is_read_out(&self) -> bool {
+        self.call().inbound().is_some_and(|inbound| inbound.is_over())
     }
 
     /// What came next beside the octets of the body; `None` after [`Event::Closed`].

@@ -38,7 +38,14 @@ impl ClientSession {
         if !(200..300).contains(&head.status) {
             return Err(StreamError::TunnelRefused(head.status).into());
         }
-        Ok(Tunnel { stream, head, held: Bytes::new(), read_out: false, ended: false })
+        Ok(stream.into_tunnel(head))
+    }
+}
+
+impl ClientStream {
+    /// The stream of a CONNECT that was answered 2xx, as octets both ways.
+    pub fn into_tunnel(self, head: ResponseHead) -> Tunnel {
+        Tunnel { stream: self, head, held: Bytes::new(), read_out: false, ended: false }
     }
 }
 

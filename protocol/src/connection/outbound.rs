@@ -57,8 +57,11 @@ impl Connection {
         stream.connect = head.method() == "CONNECT";
         self.table.insert(stream);
         self.write_head(kind::HEADERS, id, None, end_stream, |encoder, run| {
-            for (name, value) in head.pseudo() {
-                encoder.field(name.as_bytes(), value, false, run);
+            for (name, token, value) in head.pseudo_tokens() {
+                match token {
+                    0 => encoder.field(name.as_bytes(), value, false, run),
+                    token => encoder.token_field(token, value, false, run),
+                }
             }
             encode_fields(encoder, head.fields(), run);
         });

@@ -92,7 +92,7 @@ impl Http2 {
         now: Instant,
     ) {
         let Waiting { call, head, upload, timeouts } = waiting;
-        if head.authority() != Some(&*call.target().authority) {
+        if head.authority_octets() != call.target().authority.as_bytes() {
             call.goes_to(&head);
         }
         let flow = match &upload {

@@ -1,0 +1,60 @@
+//! What a worker counts of its requests to one upstream.
+//!
+//! Invariant: a [`Ticket`] counts its request once, whatever becomes of it.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use stagedoor_actors::SessionHandle;
+use stagedoor_metrics::{Metrics, Shard, UpstreamCells};
+
+use crate::upstream::Upstream;
+
+/// The cells of one upstream on this worker.
+pub(crate) struct Counts {
+    pub(crate) cells: Arc<UpstreamCells>,
+}
+
+impl Counts {
+    /// Of the shard that this thread writes; a shard of its own where no sessions run here.
+    pub(crate) fn new(upstream: &Upstream, here: Option<&(Metrics, Arc<Shard>)>) -> Self {
+        let cells = match here {
+            Some((_, shard)) => shard.upstream(upstream.metric),
+            None => Arc::default(),
+        };
+        Self { cells }
+    }
+}
+
+/// A request under way.
+pub(crate) struct Ticket {
+    counts: Rc<Counts>,
+    session: SessionHandle,
+    began: Instant,
+    status: u16,
+}
+
+impl Ticket {
+    pub(crate) fn new(counts: &Rc<Counts>, session: &SessionHandle, began: Instant) -> Self {
+        counts.cells.requests_active.inc();
+        Self { counts: Rc::clone(counts), session: session.clone(), began, status: 0 }
+    }
+
+    /// The status that came.
+    pub(crate) fn answered(&mut self, status: u16) {
+        self.status = status;
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        let cells = &self.counts.cells;
+        cells.requests_active.dec();
+        cells.request(self.status);
+        if self.status != 0 {
+            let took = self.session.now().saturating_duration_since(self.began);
+            cells.request_duration.observe_nanos(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
+        }
+    }
+}

@@ -1,0 +1,447 @@
+//! A try over HTTP/1.1: hyper's connection, polled by whoever has the request on it and by nobody else, so that an
+//! exchange is one task and not two.
+//!
+//! Invariant: a connection goes back to its pool only when both messages of its exchange are whole.
+
+use std::collections::VecDeque;
+use std::future::{Future as _, poll_fn};
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Uri};
+use http_body::{Body as _, Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{self, Connection, SendRequest};
+use hyper_util::rt::TokioIo;
+use stagedoor_actors::{Body, Response};
+use stagedoor_metrics::{CloseReason, Protocol, UpstreamFailure};
+use stagedoor_protocol::{Fields, RequestHead, ResponseHead};
+
+use super::body::{Source, Upload};
+use super::count::{Counts, Ticket};
+use super::failure::{Failure, Reach, of_http1};
+use super::hops;
+use super::pool::{Grant, Pool, Slot};
+use super::watch::Watch;
+use crate::upstream::{Io, dial};
+
+/// A body of this many octets at most is waited for with its head, if it is there already.
+const WHOLE: u64 = 64 << 10;
+/// Octets of an answer's head, and its fields.
+const HEAD_OCTETS: usize = 64 << 10;
+const HEAD_FIELDS: usize = 256;
+
+/// A connection without an exchange, or with one.
+pub(crate) struct Live {
+    sender: SendRequest<Upload>,
+    connection: Pin<Box<Connection<TokioIo<Io>, Upload>>>,
+    /// The connection is over; it must not be polled again.
+    over: bool,
+    /// Requests were answered on it.
+    served: bool,
+    /// When a request was made on it last.
+    pub(super) used: Instant,
+    counted: Counted,
+    slot: Slot,
+}
+
+/// Counts the end of a connection.
+struct Counted {
+    counts: Rc<Counts>,
+    reason: CloseReason,
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.counts.cells.connection_closed(Protocol::Http1, self.reason);
+    }
+}
+
+impl Live {
+    /// Polls the connection, if there is something to poll.
+    fn drive(&mut self, cx: &mut Context<'_>) -> Option<hyper::Error> {
+        if self.over {
+            return None;
+        }
+        match self.connection.as_mut().poll(cx) {
+            Poll::Pending => None,
+            Poll::Ready(ended) => {
+                self.over = true;
+                self.counted.reason =
+                    if ended.is_err() { CloseReason::IoError } else { CloseReason::ClientClosed };
+                ended.err()
+            }
+        }
+    }
+
+    /// Another request can be made on it now.
+    fn is_ready(&mut self, cx: &mut Context<'_>) -> bool {
+        // What the other end said meanwhile is heard first: its end, most of all.
+        self.drive(cx);
+        !self.over && matches!(self.sender.poll_ready(cx), Poll::Ready(Ok(())))
+    }
+
+    /// Closes it and gives its place away.
+    pub(super) fn into_slot(self) -> Slot {
+        self.slot
+    }
+
+    /// Nobody has closed it.
+    pub(super) fn is_alive(&mut self) -> bool {
+        self.is_ready(&mut Context::from_waker(Waker::noop()))
+    }
+}
+
+/// A connection: one that waits, a new one, or the next that comes free.
+async fn connect(pool: &Rc<Pool>, watch: &mut Watch) -> Result<Live, Failure> {
+    let slot = loop {
+        while let Some(mut live) = pool.take_idle() {
+            if poll_fn(|cx| Poll::Ready(live.is_ready(cx))).await {
+                return Ok(live);
+            }
+        }
+        match pool.ask()? {
+            Ok(slot) => break slot,
+            Err(waiting) => {
+                let _pending = watch.pending(pool);
+                match waiting.await {
+                    Ok(Grant::Live(mut live)) => {
+                        if poll_fn(|cx| Poll::Ready(live.is_ready(cx))).await {
+                            return Ok(live);
+                        }
+                    }
+                    Ok(Grant::Slot(slot)) => break slot,
+                    // The pool is gone, and with it the endpoint.
+                    Err(_) => {
+                        let what = "the endpoint is gone";
+                        return Err(Failure::new(
+                            UpstreamFailure::DestinationUnavailable,
+                            Reach::Unprocessed,
+                            what,
+                        ));
+                    }
+                }
+            }
+        }
+    };
+    open(pool, slot).await
+}
+
+/// A new connection.
+async fn open(pool: &Rc<Pool>, slot: Slot) -> Result<Live, Failure> {
+    let began = tokio::time::Instant::now();
+    let limit = pool.upstream.config.timeouts.connect;
+    let dialled = dial(&pool.upstream, &pool.endpoint);
+    let io = if limit.is_zero() {
+        dialled.await?
+    } else {
+        let late = || {
+            Failure::new(UpstreamFailure::ConnectionTimeout, Reach::Connect, format!("not within {limit:?}"))
+        };
+        tokio::time::timeout(limit, dialled).await.map_err(|_| late())??
+    };
+    let shaken = http1::Builder::new()
+        .max_buf_size(HEAD_OCTETS)
+        .max_headers(HEAD_FIELDS)
+        .handshake(TokioIo::new(io))
+        .await
+        .map_err(|error| of_http1(&error, true))?;
+    let (sender, connection) = shaken;
+    pool.counts.cells.connection_opened(Protocol::Http1, began.elapsed().as_nanos() as u64);
+    Ok(Live {
+        sender,
+        connection: Box::pin(connection),
+        over: false,
+        served: false,
+        used: began.into_std(),
+        counted: Counted { counts: Rc::clone(&pool.counts), reason: CloseReason::IdleTimeout },
+        slot,
+    })
+}
+
+/// Makes the request and waits for the head of its answer.
+pub(crate) async fn exchange(
+    pool: &Rc<Pool>,
+    head: &RequestHead,
+    source: Option<&Rc<Source>>,
+    watch: &mut Watch,
+) -> Result<Answered, Failure> {
+    let request = request(head, source)?;
+    let mut live = connect(pool, watch).await?;
+    pool.endpoint.active.fetch_add(1, Ordering::Relaxed);
+    let active = Active(Rc::clone(pool));
+    watch.begin();
+    live.used = watch.now();
+    let fresh = !live.served;
+    let mut request = request;
+    let informed = watch.wants_informational().then(|| listen(&mut request));
+    let answer = live.sender.try_send_request(request);
+    let mut answer = pin!(answer);
+    let response = poll_fn(|cx| {
+        loop {
+            let error = live.drive(cx);
+            if let Some(informed) = &informed {
+                for head in take(informed) {
+                    watch.inform(head);
+                }
+            }
+            if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
+                return Poll::Ready(answer.map_err(|mut error| {
+                    // What is given back was never sent.
+                    match error.take_message() {
+                        Some(_) => {
+                            let what = "the connection closed before the request was sent";
+                            Failure::new(UpstreamFailure::ConnectionTerminated, Reach::Unprocessed, what)
+                        }
+                        None => of_http1(error.error(), fresh),
+                    }
+                }));
+            }
+            if let Some(error) = error {
+                return Poll::Ready(Err(of_http1(&error, fresh)));
+            }
+            if live.over {
+                // The answer above says why in its next poll.
+                let what = "the connection ended without an answer";
+                let reach = if fresh { Reach::Reset } else { Reach::Stale };
+                return Poll::Ready(Err(Failure::new(UpstreamFailure::ConnectionTerminated, reach, what)));
+            }
+            if let Some(failure) = watch.is_late(source, cx) {
+                return Poll::Ready(Err(failure));
+            }
+            return Poll::Pending;
+        }
+    })
+    .await?;
+    live.served = true;
+    let (parts, incoming) = response.into_parts();
+    let mut fields = to_fields(&parts.headers);
+    hops::strip_response(&mut fields);
+    Ok(Answered { status: parts.status.as_u16(), fields, live, incoming, source: source.cloned(), active })
+}
+
+/// A head, and the rest to come.
+pub(crate) struct Answered {
+    pub(crate) status: u16,
+    fields: Fields,
+    live: Live,
+    incoming: Incoming,
+    source: Option<Rc<Source>>,
+    active: Active,
+}
+
+/// A request in flight at an endpoint.
+struct Active(Rc<Pool>);
+
+impl Drop for Active {
+    fn drop(&mut self) {
+        self.0.endpoint.active.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Answered {
+    /// The answer for the client; what of its body is here already comes with its head.
+    pub(crate) async fn respond(self, ticket: Ticket, watch: Watch) -> Response {
+        let Self { status, fields, live, incoming, source, active } = self;
+        let mut response = Response::new(status);
+        response.fields = fields;
+        let length = incoming.size_hint().exact();
+        let mut download = Download {
+            live: Some(live),
+            incoming,
+            source,
+            held: VecDeque::new(),
+            over: false,
+            declared: length.is_some(),
+            _ticket: ticket,
+            watch,
+            active,
+        };
+        if length.is_some_and(|length| length <= WHOLE)
+            && poll_fn(|cx| Poll::Ready(download.gather(cx))).await
+        {
+            response.body = match download.held.pop_front().map(Frame::into_data) {
+                Some(Ok(octets)) => Body::full(octets),
+                _ => Body::Empty,
+            };
+            return response;
+        }
+        response.body = Body::Stream(Box::pin(download));
+        response
+    }
+}
+
+/// The body of an answer, and the connection it comes over.
+struct Download {
+    live: Option<Live>,
+    incoming: Incoming,
+    source: Option<Rc<Source>>,
+    /// What was read ahead.
+    held: VecDeque<Frame<Bytes>>,
+    over: bool,
+    /// Its head says how long it is.
+    declared: bool,
+    _ticket: Ticket,
+    watch: Watch,
+    active: Active,
+}
+
+impl Download {
+    /// Reads what is there; true where that is everything, in one piece.
+    fn gather(&mut self, cx: &mut Context<'_>) -> bool {
+        loop {
+            match self.poll_more(cx) {
+                Poll::Ready(Some(Ok(frame))) => {
+                    self.held.push_back(frame);
+                    if self.incoming.is_end_stream() {
+                        self.finish(cx);
+                    }
+                }
+                Poll::Ready(None) => {}
+                Poll::Ready(Some(Err(_))) | Poll::Pending => return false,
+            }
+            if self.over {
+                return self.held.len() <= 1 && self.held.iter().all(Frame::is_data);
+            }
+        }
+    }
+
+    fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
+        if self.over {
+            return Poll::Ready(None);
+        }
+        let mut polled = Pin::new(&mut self.incoming).poll_frame(cx);
+        if polled.is_pending()
+            && let Some(live) = &mut self.live
+        {
+            live.drive(cx);
+            polled = Pin::new(&mut self.incoming).poll_frame(cx);
+        }
+        match polled {
+            Poll::Ready(Some(Ok(frame))) => {
+                self.watch.moved();
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(of_http1(&error, true)))),
+            Poll::Ready(None) => {
+                self.finish(cx);
+                Poll::Ready(None)
+            }
+            Poll::Pending if self.declared => match self.watch.is_stalled(cx) {
+                Some(failure) => Poll::Ready(Some(Err(failure))),
+                None => Poll::Pending,
+            },
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    /// The answer is whole: its connection is free where the request is whole too.
+    fn finish(&mut self, cx: &mut Context<'_>) {
+        self.over = true;
+        let Some(mut live) = self.live.take() else { return };
+        let sent = self.source.as_ref().is_none_or(|source| source.is_ended());
+        if sent && live.is_ready(cx) {
+            self.active.0.give_back(live);
+        }
+    }
+}
+
+impl http_body::Body for Download {
+    type Data = Bytes;
+    type Error = Box<dyn std::error::Error>;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let this = self.get_mut();
+        if let Some(frame) = this.held.pop_front() {
+            return Poll::Ready(Some(Ok(frame)));
+        }
+        this.poll_more(cx).map(|frame| frame.map(|frame| frame.map_err(|failure| failure.detail.into())))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.held.is_empty() && (self.over || self.incoming.is_end_stream())
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::default()
+    }
+}
+
+/// Heads that hyper hears while it waits for the final one.
+type Informed = Arc<Mutex<Vec<ResponseHead>>>;
+
+fn listen(request: &mut http::Request<Upload>) -> Informed {
+    let informed = Informed::default();
+    let told = Arc::clone(&informed);
+    hyper::ext::on_informational(request, move |head| {
+        let mut fields = to_fields(head.headers());
+        hops::strip_response(&mut fields);
+        let status = head.status().as_u16();
+        told.lock().unwrap_or_else(PoisonError::into_inner).push(ResponseHead::new(status, fields));
+    });
+    informed
+}
+
+fn take(informed: &Informed) -> Vec<ResponseHead> {
+    std::mem::take(&mut *informed.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// The request as hyper takes it: origin form, `host` from the authority, the crumbs of a cookie in one field
+/// (RFC 9113 §8.2.3).
+fn request(head: &RequestHead, source: Option<&Rc<Source>>) -> Result<http::Request<Upload>, Failure> {
+    let wrong = |what: &str| Failure::new(UpstreamFailure::HttpRequestError, Reach::Client, what);
+    let mut request = http::Request::new(Upload::of(source));
+    *request.method_mut() = http::Method::from_bytes(head.method_octets())
+        .map_err(|_| wrong("the method cannot be sent over HTTP/1.1"))?;
+    *request.uri_mut() = Uri::try_from(head.path_octets())
+        .ok()
+        .filter(is_origin_form)
+        .ok_or_else(|| wrong("the path cannot be sent over HTTP/1.1"))?;
+    let headers = request.headers_mut();
+    headers.reserve(head.fields().len() + 1);
+    let value = |octets: &[u8]| {
+        HeaderValue::from_bytes(octets).map_err(|_| wrong("a field cannot be sent over HTTP/1.1"))
+    };
+    if let Some(authority) = head.authority() {
+        headers.insert(http::header::HOST, value(authority.as_bytes())?);
+    }
+    for field in head.fields().iter() {
+        if matches!(field.name, b"host" | b"cookie") {
+            continue;
+        }
+        let name =
+            HeaderName::from_bytes(field.name).map_err(|_| wrong("a field cannot be sent over HTTP/1.1"))?;
+        if field.name == b"te" {
+            // What speaks of this connection is named (RFC 9110 §10.1.4).
+            headers.insert(http::header::CONNECTION, HeaderValue::from_static("te"));
+        }
+        headers.append(name, value(field.value)?);
+    }
+    if let Some(cookie) = head.fields().cookie() {
+        headers.insert(http::header::COOKIE, value(&cookie)?);
+    }
+    Ok(request)
+}
+
+/// A path, or `*`: nothing that names a server.
+fn is_origin_form(uri: &Uri) -> bool {
+    uri.authority().is_none() && uri.scheme().is_none()
+}
+
+/// Fields of an answer in the map's order.
+pub(super) fn to_fields(headers: &http::HeaderMap) -> Fields {
+    let octets = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum::<usize>();
+    let mut fields = Fields::with_capacity(headers.len() + 2, octets + 64);
+    for (name, value) in headers {
+        fields.push(name.as_str(), value.as_bytes());
+    }
+    fields
+}

@@ -1,0 +1,132 @@
+//! A try over HTTP/2: a stream of a session of ours, which multiplexes what all clients of this worker ask.
+//!
+//! The session does flow control, deadlines of stall and resets; here its answers become answers to the client.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+use stagedoor_actors::client::{ClientStream, StreamState};
+use stagedoor_actors::{Body, Response, StreamTimeouts};
+use stagedoor_protocol::{RequestHead, ResponseHead};
+
+use super::body::{Boxed, Source, Upload};
+use super::count::Ticket;
+use super::failure::Failure;
+use super::hops;
+use super::pool::{Lease, Pool};
+use super::watch::Watch;
+
+/// Makes the request and waits for the head of its answer.
+pub(crate) async fn exchange(
+    pool: &Rc<Pool>,
+    head: &Rc<RequestHead>,
+    source: Option<&Rc<Source>>,
+    watch: &mut Watch,
+    patient: bool,
+) -> Result<Answered, Failure> {
+    let lease = pool.lease()?;
+    let body = match source {
+        None => Body::Empty,
+        Some(source) => Body::Stream(Box::pin(Boxed(Upload::From(Rc::clone(source))))),
+    };
+    // Silence is how gRPC streams rest.
+    let timeouts =
+        patient.then(|| StreamTimeouts { stall: Some(Duration::ZERO), ..StreamTimeouts::default() });
+    let mut stream = lease.shared.session.pass_on(Rc::clone(head), body, timeouts)?;
+    let mut pending = Some(watch.pending(pool));
+    let head = poll_fn(|cx| {
+        if pending.is_some() && stream.state() != StreamState::Pending {
+            pending = None;
+            watch.begin();
+        }
+        while let Some(head) = stream.informational() {
+            watch.inform(head);
+        }
+        if let Poll::Ready(head) = stream.poll_response(cx) {
+            return Poll::Ready(head.map_err(Failure::from));
+        }
+        // In line it waits for the connection, which has a deadline of its own, or for others.
+        match watch.is_late(source, cx) {
+            Some(failure) => Poll::Ready(Err(failure)),
+            None => Poll::Pending,
+        }
+    })
+    .await?;
+    Ok(Answered { head, stream, lease })
+}
+
+/// A head, and the rest to come.
+pub(crate) struct Answered {
+    pub(crate) head: ResponseHead,
+    stream: ClientStream,
+    lease: Lease,
+}
+
+impl Answered {
+    /// The answer for the client; where all of it is here, in one message.
+    pub(crate) fn respond(self, ticket: Ticket) -> Response {
+        let Self { head, mut stream, lease } = self;
+        let mut response = Response::new(head.status);
+        response.fields = head.fields;
+        hops::strip_response(&mut response.fields);
+        response.body = match stream.whole() {
+            Some(octets) => Body::full(octets),
+            None => Body::Stream(Box::pin(Download { stream, _lease: lease, _ticket: ticket, over: false })),
+        };
+        response
+    }
+}
+
+/// The body of an answer.
+struct Download {
+    stream: ClientStream,
+    over: bool,
+    _lease: Lease,
+    _ticket: Ticket,
+}
+
+impl http_body::Body for Download {
+    type Data = Bytes;
+    type Error = Box<dyn std::error::Error>;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let this = self.get_mut();
+        if this.over {
+            return Poll::Ready(None);
+        }
+        this.stream.poll_chunk(cx).map(|chunk| match chunk {
+            Some(chunk) => Some(chunk.map(Frame::data).map_err(Into::into)),
+            None => {
+                this.over = true;
+                this.stream.trailers().map(|fields| Ok(Frame::trailers(to_headers(&fields))))
+            }
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.over || self.stream.is_read_out()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::default()
+    }
+}
+
+fn to_headers(fields: &stagedoor_protocol::Fields) -> http::HeaderMap {
+    let mut headers = http::HeaderMap::with_capacity(fields.len());
+    for field in fields.iter() {
+        let name = http::HeaderName::from_bytes(field.name);
+        if let (Ok(name), Ok(value)) = (name, http::HeaderValue::from_bytes(field.value)) {
+            headers.append(name, value);
+        }
+    }
+    headers
+}

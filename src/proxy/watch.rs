@@ -1,0 +1,127 @@
+//! What is watched over while a request is under way: its deadlines, what the server says before its answer, and how many
+//! wait in line.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::Context;
+use std::time::{Duration, Instant};
+
+use stagedoor_actors::SessionHandle;
+use stagedoor_metrics::{RouteId, UpstreamFailure};
+use stagedoor_protocol::{ResponseHead, StreamId};
+
+use super::body::Source;
+use super::count::Counts;
+use super::deadlines::Deadline;
+use super::failure::{Failure, Reach};
+use super::pool::Pool;
+use crate::config::UpstreamTimeouts;
+use crate::upstream::Endpoint;
+
+/// See the module.
+pub(crate) struct Watch {
+    deadline: Deadline,
+    client: SessionHandle,
+    stream: StreamId,
+    route: RouteId,
+    timeouts: UpstreamTimeouts,
+    per_try: Option<Duration>,
+    /// When the request was handed over.
+    began: Instant,
+    /// Since when an answer's next octets are waited for.
+    waiting: Option<Instant>,
+}
+
+/// A request that waits in line.
+pub(crate) struct Pending {
+    counts: Rc<Counts>,
+    endpoint: Arc<Endpoint>,
+}
+
+impl Pending {
+    pub(crate) fn new(pool: &Pool) -> Self {
+        pool.counts.cells.requests_pending.inc();
+        pool.endpoint.pending.fetch_add(1, Ordering::Relaxed);
+        Self { counts: Rc::clone(&pool.counts), endpoint: Arc::clone(&pool.endpoint) }
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        self.counts.cells.requests_pending.dec();
+        self.endpoint.pending.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Watch {
+    pub(crate) fn new(
+        deadline: Deadline,
+        client: SessionHandle,
+        (stream, route): (StreamId, RouteId),
+        timeouts: UpstreamTimeouts,
+        per_try: Option<Duration>,
+    ) -> Self {
+        let began = client.now();
+        Self { deadline, client, stream, route, timeouts, per_try, began, waiting: None }
+    }
+
+    /// The time of the client's turn.
+    pub(crate) fn now(&self) -> Instant {
+        self.client.now()
+    }
+
+    /// The request waits in line as long as the result lives.
+    pub(crate) fn pending(&self, pool: &Pool) -> Pending {
+        Pending::new(pool)
+    }
+
+    /// The request is handed over.
+    pub(crate) fn begin(&mut self) {
+        self.began = self.client.now();
+    }
+
+    /// The client can be told what comes before the answer.
+    pub(crate) fn wants_informational(&self) -> bool {
+        self.client.info().is_http2()
+    }
+
+    /// Tells it. 100 is not passed on: it was sent, or will be, when its body is read.
+    pub(crate) fn inform(&self, head: ResponseHead) {
+        if head.status == 100 || !self.wants_informational() {
+            return;
+        }
+        let told = self.client.stream(self.stream, self.route).informational(head.status, head.fields);
+        if let Err(error) = told {
+            tracing::debug!(%error, "an informational head is not passed on");
+        }
+    }
+
+    /// There was no head in time. The time runs from the last octet of the request that went on.
+    pub(crate) fn is_late(&mut self, source: Option<&Rc<Source>>, cx: &Context<'_>) -> Option<Failure> {
+        let moved = source.map_or(self.began, |source| source.moved().max(self.began));
+        let response =
+            Some(self.timeouts.response).filter(|limit| !limit.is_zero()).map(|limit| moved + limit);
+        let per_try = self.per_try.map(|limit| self.began + limit);
+        let due = [response, per_try].into_iter().flatten().min()?;
+        self.deadline.is_over(due, cx).then(|| Failure::timed_out("no head of an answer in time"))
+    }
+
+    /// Octets of the answer came.
+    pub(crate) fn moved(&mut self) {
+        if self.waiting.take().is_some() {
+            self.deadline.rest();
+        }
+    }
+
+    /// Octets of an answer of declared length are waited for, and none came for too long.
+    pub(crate) fn is_stalled(&mut self, cx: &Context<'_>) -> Option<Failure> {
+        if self.timeouts.stall.is_zero() {
+            return None;
+        }
+        let since = *self.waiting.get_or_insert_with(|| self.client.now());
+        let what = "the answer does not go on";
+        let over = self.deadline.is_over(since + self.timeouts.stall, cx);
+        over.then(|| Failure::new(UpstreamFailure::Stall, Reach::Final, what))
+    }
+}
