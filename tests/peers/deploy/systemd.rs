@@ -140,9 +140,10 @@ fn the_user_is_one_that_is_made() {
     assert_eq!(user, Some(value(&service, "User")));
     let Some(sysusers) = find("systemd-sysusers") else { return };
     let root = tempfile::tempdir().unwrap();
+    let line = made.lines().find(|line| line.starts_with("u ")).unwrap();
     let ran = Command::new(sysusers)
         .arg(format!("--root={}", root.path().display()))
-        .arg(at("deploy/systemd/stagedoor.sysusers"))
+        .args(["--inline", line])
         .output()
         .unwrap();
     let made = std::fs::read_to_string(root.path().join("etc/passwd")).unwrap_or_default();
