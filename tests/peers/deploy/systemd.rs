@@ -140,6 +140,7 @@ fn the_user_is_one_that_is_made() {
     assert_eq!(user, Some(value(&service, "User")));
     let Some(sysusers) = find("systemd-sysusers") else { return };
     let root = tempfile::tempdir().unwrap();
+    std::fs::create_dir(root.path().join("etc")).unwrap();
     let line = made.lines().find(|line| line.starts_with("u ")).unwrap();
     let ran = Command::new(sysusers)
         .arg(format!("--root={}", root.path().display()))
