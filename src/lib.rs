@@ -37,6 +37,7 @@ pub mod fault;
 pub mod filter;
 pub mod gateway;
 mod lifecycle;
+pub mod notify;
 #[cfg(feature = "otlp")]
 pub mod otlp;
 pub mod proxy;

@@ -1,6 +1,6 @@
 //! `stagedoor dashboards DIR`: boards for Grafana, rules and alerts for Prometheus, and the files to start both with.
 //!
-//! Boards (`boards/`) and rules (`rules.rs`) are data; `json.rs` and `rules.rs` write them, `check.rs` holds each
+//! Boards (`boards/`) and rules (`rules.rs`) are data; `json.rs`, `rules.rs` and `kubernetes.rs` write them, `check.rs` holds each
 //! expression against the catalogue of `stagedoor_metrics`. The folder `grafana/` of the repository is what this prints,
 //! and a test compares them (`STAGEDOOR_BLESS=1` writes it). Nothing here asks a gateway or a Prometheus.
 
@@ -9,6 +9,7 @@ mod boards;
 #[cfg(test)]
 mod check;
 mod json;
+mod kubernetes;
 #[cfg(test)]
 mod promql;
 mod query;
@@ -49,6 +50,8 @@ fn outputs() -> Vec<Output> {
     let mut outputs = vec![
         printed("rules/stagedoor.rules.yml", rules::recordings_yaml()),
         printed("alerts/stagedoor.alerts.yml", rules::alerts_yaml()),
+        printed("kustomization.yaml", kubernetes::kustomization()),
+        printed("prometheusrule.yaml", kubernetes::prometheus_rule()),
     ];
     for board in boards::all() {
         outputs.push(printed(&format!("dashboards/{}.json", board.uid), json::board(&board)));
