@@ -187,7 +187,7 @@ mod tests {
     fn in_use(plan: &Plan) -> BindError {
         BindError {
             listener: plan.name.to_owned(),
-            address: plan.addresses()[0],
+            address: plan.addresses()[0].into(),
             source: io::ErrorKind::AddrInUse.into(),
         }
     }

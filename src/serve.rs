@@ -254,7 +254,7 @@ impl Gateway {
 
     fn add(&self, builder: ServerBuilder, plan: &Plan) -> Result<ServerBuilder, Failure> {
         let mut config = ListenerConfig::new(plan.name, plan.addresses()[0]);
-        config.bind = plan.addresses();
+        config.bind = plan.addresses().into_iter().map(Into::into).collect();
         config.observed = self.observed;
         config.show_query = self.show_query;
         config.limits = Limits { sessions: self.sessions, sessions_per_address: None, ..Limits::default() };
@@ -279,8 +279,11 @@ impl Gateway {
     fn banner(&self, server: &ServerHandle, plans: &[Plan], ready_in: Duration) -> Banner {
         let bound = server.addresses();
         let of = |name: &str| {
-            let addresses: Vec<_> =
-                bound.iter().filter(|(listener, _)| listener == name).map(|(_, address)| *address).collect();
+            let addresses: Vec<_> = bound
+                .iter()
+                .filter(|(listener, _)| listener == name)
+                .filter_map(|(_, address)| address.tcp())
+                .collect();
             plans.iter().find(|plan| plan.name == name).map(|plan| plan.bound(&addresses))
         };
         Banner {

@@ -2,12 +2,14 @@
 
 mod check;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use stagedoor_protocol::{Budgets, Padding, Window};
 
+use crate::listener::Bind;
 use crate::session::board::Outstanding;
 
 pub use check::{ConfigError, Problem};
@@ -17,8 +19,16 @@ pub use check::{ConfigError, Problem};
 pub struct ListenerConfig {
     /// Metric label and name in the API.
     pub name: String,
-    /// Addresses to bind; port 0 takes a free one.
-    pub bind: Vec<SocketAddr>,
+    /// Sockets to bind, or that were handed over; at least one.
+    pub bind: Vec<Bind>,
+    /// Another process may bind the same TCP addresses beside us (SO_REUSEPORT, both have to want it). Sockets that are bound
+    /// already stay as they are.
+    pub reuse_port: bool,
+    /// Whether a header of the PROXY protocol comes first, before TLS. Who is trusted must send one, others must not:
+    /// either is closed else.
+    pub proxy_protocol: ProxyProtocol,
+    /// Whose PROXY headers are believed. Whoever may connect to a Unix socket is trusted, too.
+    pub trusted_proxies: Vec<IpNet>,
     /// TLS, with ALPN set from `http2` and `http1` by the listener; `None` is cleartext.
     pub tls: Option<Arc<rustls::ServerConfig>>,
     /// Speak HTTP/2 (ALPN `h2`, or the preface on cleartext).
@@ -45,7 +55,10 @@ impl ListenerConfig {
     pub fn new(name: impl Into<String>, bind: SocketAddr) -> Self {
         Self {
             name: name.into(),
-            bind: vec![bind],
+            bind: vec![bind.into()],
+            reuse_port: false,
+            proxy_protocol: ProxyProtocol::Off,
+            trusted_proxies: Vec::new(),
             tls: None,
             http2: true,
             http1: true,
@@ -60,6 +73,12 @@ impl ListenerConfig {
 }
 
 impl ListenerConfig {
+    /// Whether this end of a connection speaks for others by a PROXY header; `None` is that of a Unix socket.
+    pub(crate) fn is_proxy(&self, peer: Option<IpAddr>) -> bool {
+        let trusts = |peer| self.trusted_proxies.iter().any(|block| block.contains(&peer));
+        self.proxy_protocol != ProxyProtocol::Off && peer.is_none_or(trusts)
+    }
+
     /// What the protocol machine of each session is told.
     pub(crate) fn protocol(&self) -> stagedoor_protocol::Config {
         stagedoor_protocol::Config {
@@ -110,6 +129,20 @@ impl ListenerConfig {
         }
         Some(Arc::new(tls))
     }
+}
+
+/// Which headers of the PROXY protocol a listener takes (haproxy.org, `proxy-protocol.txt`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ProxyProtocol {
+    /// None; octets that look like one are taken for what they are.
+    #[default]
+    Off,
+    /// Version 1, a line of text.
+    V1,
+    /// Version 2, binary.
+    V2,
+    /// Either.
+    Any,
 }
 
 /// Ceilings of a listener and of each of its sessions.

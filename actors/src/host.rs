@@ -22,7 +22,7 @@ use crate::clock;
 use crate::close::CloseSession;
 use crate::config::ListenerConfig;
 use crate::envelope::{Watched, Whose};
-use crate::listener::{Ledger, SessionEnded, Supervisor};
+use crate::listener::{Ledger, PostId, SessionEnded, Supervisor};
 use crate::postmortem::PostMortems;
 use crate::service::{Reply, Request, Response, Service};
 use crate::session::{Entrance, Observer, Session};
@@ -31,6 +31,9 @@ use crate::transport::{Io, Raw};
 
 /// The name of the listener through which the process is looked at.
 pub const ADMIN: &str = "admin";
+
+/// The listener of sessions that came through none.
+const NOWHERE: PostId = PostId(u32::MAX);
 
 /// Sessions of one arbiter, over all listeners.
 #[derive(Default)]
@@ -46,7 +49,7 @@ pub(crate) struct Arena {
 /// A session as its arbiter keeps it.
 pub(crate) struct Entry {
     pub(crate) addr: Watched<Session>,
-    pub(crate) listener: ListenerId,
+    pub(crate) post: PostId,
 }
 
 /// Who hears that a session ended.
@@ -173,6 +176,7 @@ pub struct Host {
     pub(crate) service: Rc<dyn Service>,
     pub(crate) observer: RefCell<Option<Rc<dyn Observer>>>,
     pub(crate) listener: ListenerId,
+    pub(crate) post: PostId,
     pub(crate) name: Arc<str>,
     pub(crate) metrics: Metrics,
     pub(crate) shard: Arc<Shard>,
@@ -192,9 +196,16 @@ impl Host {
     /// A host for sessions that come from no listener of ours. Counts in the shard of arbiter `worker`, which
     /// must be the calling thread's own.
     pub fn new(metrics: &Metrics, worker: u16, config: ListenerConfig, service: Rc<dyn Service>) -> Rc<Self> {
-        let address = config.bind.first().map_or_else(String::new, SocketAddr::to_string);
+        let address = config.bind.first().map_or_else(String::new, ToString::to_string);
         let id = metrics.add_listener(&config.name, &address);
-        Self::of_listener(metrics, id, Arc::new(config), (service, None), Arena::new(metrics, worker), None)
+        Self::of_listener(
+            metrics,
+            (id, NOWHERE),
+            Arc::new(config),
+            (service, None),
+            Arena::new(metrics, worker),
+            None,
+        )
     }
 
     /// A host for a session of a client on the calling thread.
@@ -203,7 +214,7 @@ impl Host {
         let (metrics, arena) = Arena::here(options.metrics.as_ref(), "stagedoor");
         let id = metrics.add_listener(&config.name, "-");
         let service: (Rc<dyn Service>, _) = (Rc::new(Nothing), None);
-        let host = Self::of_listener(&metrics, id, config, service, arena, None);
+        let host = Self::of_listener(&metrics, (id, NOWHERE), config, service, arena, None);
         // Not shared yet: the machine of a client is told a little more.
         match Rc::try_unwrap(host) {
             Ok(mut host) => {
@@ -219,7 +230,7 @@ impl Host {
 
     pub(crate) fn of_listener(
         metrics: &Metrics,
-        listener: ListenerId,
+        (listener, post): (ListenerId, PostId),
         config: Arc<ListenerConfig>,
         (service, observer): (Rc<dyn Service>, Option<Rc<dyn Observer>>),
         arena: Rc<Arena>,
@@ -241,6 +252,7 @@ impl Host {
             service,
             observer: RefCell::new(observer),
             listener,
+            post,
             name,
             shard,
             arena,
@@ -262,12 +274,13 @@ impl Host {
     /// Runs a session over `io` on the calling thread: TLS first where the configuration has it, then the
     /// protocol the first octets tell.
     pub fn spawn_session(self: &Rc<Self>, io: impl Io, peer: Option<SocketAddr>) -> Addr<Session> {
-        self.spawn(Raw::Other(Box::new(io)), peer)
+        self.spawn(Raw::Other(Box::new(io)), peer, false)
     }
 
-    pub(crate) fn spawn(self: &Rc<Self>, io: Raw, peer: Option<SocketAddr>) -> Addr<Session> {
+    /// The same for any stream; `booked`: its ledger counted the address of the peer.
+    pub(crate) fn spawn(self: &Rc<Self>, io: Raw, peer: Option<SocketAddr>, booked: bool) -> Addr<Session> {
         let tls = self.tls.is_some();
-        self.enter(Entrance { io, peer, tls, opened: None })
+        self.enter(Entrance { io, peer, booked, tls, opened: None })
     }
 
     pub(crate) fn enter(self: &Rc<Self>, entrance: Entrance) -> Addr<Session> {
@@ -275,7 +288,7 @@ impl Host {
         let session = Session::new(Rc::clone(self), id, entrance);
         let whose = Whose::Session(session.stats());
         let addr = session.start();
-        let entry = Entry { addr: Watched::new(addr.clone(), whose), listener: self.listener };
+        let entry = Entry { addr: Watched::new(addr.clone(), whose), post: self.post };
         self.arena.sessions.borrow_mut().insert(id.number, entry);
         if let Some(oldest) = self.openings.enter(id.number, &addr) {
             // One message a session, from which nothing else will come.
@@ -287,18 +300,29 @@ impl Host {
 
     /// The same host for sessions that begin from now on, with other words to tell them.
     pub(crate) fn with_config(&self, config: Arc<ListenerConfig>) -> Rc<Self> {
+        let speaks = |config: &ListenerConfig| (config.http2, config.http1);
+        let same_tls = match (&self.config.tls, &config.tls) {
+            (Some(old), Some(new)) => Arc::ptr_eq(old, new) && speaks(&self.config) == speaks(&config),
+            (None, None) => true,
+            _ => false,
+        };
+        let tls = match same_tls {
+            true => self.tls.clone(),
+            false => config.tls_with_alpn().map(TlsAcceptor::from),
+        };
         Rc::new(Self {
             protocol: Arc::new(config.protocol()),
             config,
             service: Rc::clone(&self.service),
             observer: RefCell::new(self.observer.borrow().clone()),
             listener: self.listener,
+            post: self.post,
             name: Arc::clone(&self.name),
             metrics: self.metrics.clone(),
             shard: Arc::clone(&self.shard),
             cells: Arc::clone(&self.cells),
             routes: RefCell::new(RouteHandles::new(Arc::clone(&self.shard), self.listener)),
-            tls: self.tls.clone(),
+            tls,
             arena: Rc::clone(&self.arena),
             ledger: self.ledger.clone(),
             on_end: RefCell::new(self.on_end.borrow().clone()),
@@ -314,7 +338,7 @@ impl Host {
         let session = session(id);
         let whose = Whose::Session(session.stats());
         let addr = session.start();
-        let entry = Entry { addr: Watched::new(addr.clone(), whose), listener: self.listener };
+        let entry = Entry { addr: Watched::new(addr.clone(), whose), post: self.post };
         self.arena.sessions.borrow_mut().insert(id.number, entry);
         addr
     }

@@ -40,21 +40,23 @@ pub mod view;
 pub use body::{Body, BodyError, RequestBody};
 pub use close::CloseSession;
 pub use config::{
-    ConfigError, Http2Options, Limits, ListenerConfig, MaxAge, Problem, StreamTimeouts, Timeouts, Windows,
+    ConfigError, Http2Options, Limits, ListenerConfig, MaxAge, Problem, ProxyProtocol, StreamTimeouts,
+    Timeouts, Windows,
 };
 pub use host::{ADMIN, Host, counting_here};
-pub use listener::SessionEnded;
+pub use listener::{Address, Bind, Inherited, SessionEnded};
 pub use overload::OverloadLimits;
 pub use postmortem::PostMortems;
 pub use redact::Redact;
 pub use server::{
-    BindError, DrainProgress, NoTap, ReconfigureError, ServerBuilder, ServerHandle, StartError,
+    BindError, Changes, DrainProgress, NoTap, Prepared, ReconfigureError, ServerBuilder, ServerHandle,
+    StartError,
 };
 pub use service::{Expectation, Reply, Request, Response, Service, ServiceFactory};
 pub use session::{
-    Acknowledged, Answer, EventStream, GoAway, Handshaking, Observer, ObserverFactory, Pong, ResetStream,
-    ServerHandshake, Session, SessionError, SessionEvent, SessionHandle, SessionInfo, SessionSnapshot,
-    SessionStatistics, StreamTimes, TlsFacts, perform_server_handshake,
+    Acknowledged, Answer, Certificate, EventStream, GoAway, Handshaking, Observer, ObserverFactory, Pong,
+    ResetStream, ServerHandshake, Session, SessionError, SessionEvent, SessionHandle, SessionInfo,
+    SessionSnapshot, SessionStatistics, StreamTimes, TlsFacts, perform_server_handshake,
 };
 pub use stagedoor_protocol::{AltSvcTarget, Budgets, ConnectionState, Limit, Padding, Rate, Reaction};
 pub use stream::{CloseStream, Closed, Phase, Pushed, ServerStream, Stream, StreamHandle, StreamMisuse};

@@ -5,8 +5,8 @@
 //! that are kept while draining (admin) are neither stopped nor shed. Invariant: whatever strains is measured
 //! again until it is gone, so that an overload never outlives its cause.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use stagedoor_metrics::{CloseReason, Metrics, Role, SessionId, SessionStats};
@@ -163,8 +163,11 @@ fn resume(most: usize) -> usize {
     most - (most / 16).clamp(1, most.max(1))
 }
 
+/// Names of listeners that answer whatever happens.
+pub(crate) type Kept = Arc<Mutex<Vec<String>>>;
+
 /// Watches over a server until it stops. `kept` names the listeners whose sessions are left alone.
-pub(crate) async fn guard(overload: Arc<Overload>, workers: Arc<[Watched<Worker>]>, kept: Vec<String>) {
+pub(crate) async fn guard(overload: Arc<Overload>, workers: Arc<[Watched<Worker>]>, kept: Kept) {
     loop {
         if overload.is_busy() {
             tokio::time::timeout(PACE, overload.roused.notified()).await.ok();
@@ -177,6 +180,7 @@ pub(crate) async fn guard(overload: Arc<Overload>, workers: Arc<[Watched<Worker>
         overload.measure();
         let excess = overload.excess();
         if excess > 0 {
+            let kept = kept.lock().unwrap_or_else(PoisonError::into_inner).clone();
             shed(&overload.metrics, &workers, &kept, excess).await;
         }
     }

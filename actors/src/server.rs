@@ -1,29 +1,32 @@
 //! Starting and stopping it all: workers on their arbiters, listeners under their supervisors, and the drain
 //! of cli-and-config.md §3.
 
+mod changing;
 mod looking;
+mod posts;
 
-use std::net::SocketAddr;
-use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU32, AtomicUsize};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 use futures_util::future::join_all;
-use stagedoor_metrics::{CloseReason, ListenerId, Metrics, SessionId};
+use stagedoor_metrics::{CloseReason, Metrics, SessionId, Shard};
 use stagedoor_protocol::{Settings, UserError};
 
 use crate::clock;
 use crate::close::CloseSession;
 use crate::config::{ConfigError, ListenerConfig, Timeouts};
 use crate::envelope::{Watched, Whose};
-use crate::listener::{Ledger, Loads, Post, Resume, StopAccepting, Supervisor, bind};
-use crate::overload::{self, Overload, OverloadLimits, Probe};
+use crate::listener::{Address, Bind, Bound, Loads, PostId, Resume, StopAccepting};
+use crate::overload::{self, Kept, Overload, OverloadLimits, Probe};
 use crate::postmortem::PostMortems;
 use crate::service::ServiceFactory;
 use crate::session::{ObserverFactory, ResetStream};
-use crate::worker::{Change, CloseAll, CloseIdle, CloseOne, Reconfigure, ResetOne, Serve, Undrain, Worker};
+use crate::worker::{CloseAll, CloseIdle, CloseOne, ResetOne, Undrain, Worker};
+use posts::{Handle, New};
 
+pub use changing::{Changes, Prepared};
 pub use looking::NoTap;
 
 /// How often a drain says how it goes.
@@ -51,9 +54,15 @@ pub struct BindError {
     /// Its name.
     pub listener: String,
     /// The address.
-    pub address: SocketAddr,
+    pub address: Bind,
     /// What the system said.
     pub source: std::io::Error,
+}
+
+impl BindError {
+    pub(crate) fn new(listener: &str, address: &Bind, source: std::io::Error) -> Self {
+        Self { listener: listener.to_owned(), address: address.clone(), source }
+    }
 }
 
 /// A server could not start.
@@ -77,6 +86,9 @@ pub enum ReconfigureError {
     /// There is no such listener.
     #[error("there is no listener {0:?}")]
     NoListener(String),
+    /// There is one of that name already.
+    #[error("there is a listener {0:?} already")]
+    Exists(String),
     /// The change is out of range.
     #[error(transparent)]
     Config(#[from] ConfigError),
@@ -164,17 +176,15 @@ impl ServerBuilder {
         let mut bound = Vec::new();
         for (config, factory, keep) in self.listeners {
             let mut sockets = Vec::new();
-            for address in &config.bind {
-                let (listener, address) = (config.name.clone(), *address);
-                let socket =
-                    bind(address, &config.bind).map_err(|source| BindError { listener, address, source })?;
-                sockets.push(socket);
+            for bind in &config.bind {
+                let socket = Bound::new(bind, &config.bind, config.reuse_port);
+                sockets.push(socket.map_err(|source| BindError::new(&config.name, bind, source))?);
             }
-            bound.push((config, factory, keep, sockets));
+            bound.push(New { config: Arc::new(config), factory, keep, sockets });
         }
         // Those who look must not wait for a handler that is stuck: listeners that are kept have an arbiter of their own.
-        let apart = usize::from(bound.iter().any(|(_, _, keep, _)| *keep));
-        let arbiters = self.workers + apart;
+        let apart = bound.iter().any(|new| new.keep);
+        let arbiters = self.workers + usize::from(apart);
         let loads: Loads = (0..arbiters).map(|_| AtomicUsize::new(0)).collect();
         let arbiters: Vec<Arbiter> = (0..arbiters).map(|_| Arbiter::new()).collect();
         let post_mortems = Arc::<PostMortems>::default();
@@ -190,88 +200,72 @@ impl ServerBuilder {
                 Watched::new(addr, whose)
             })
             .collect();
-        // The thread that runs the listeners counts in a shard of its own.
-        let shard = self.metrics.shard(u16::MAX);
         let overload = Overload::new(self.overload, self.metrics.clone(), self.probe);
-        let kept: Vec<String> =
-            bound.iter().filter(|(_, _, keep, _)| *keep).map(|(config, ..)| config.name.clone()).collect();
-        actix_rt::spawn(overload::guard(Arc::clone(&overload), Arc::clone(&workers), kept));
-        let mut posts = Vec::new();
-        for (config, factory, keep, sockets) in bound {
-            let addresses: Vec<SocketAddr> =
-                sockets.iter().filter_map(|socket| socket.local_addr().ok()).collect();
-            let shown: Vec<String> = addresses.iter().map(SocketAddr::to_string).collect();
-            let id = self.metrics.add_listener(&config.name, &shown.join(","));
-            let limits = &config.limits;
-            let guarded = (!keep).then(|| Arc::clone(&overload));
-            let (sessions, per_address) = (limits.sessions, limits.sessions_per_address);
-            let among = if keep { self.workers..self.workers + 1 } else { 0..self.workers };
-            let ledger = Ledger::new(sessions, per_address, Arc::clone(&loads), among, guarded.clone());
-            let (linger, drain) = (config.timeouts.linger, config.timeouts.drain);
-            let post = Arc::new(Post {
-                name: config.name.clone(),
-                id,
-                metrics: self.metrics.clone(),
-                shard: Arc::clone(&shard),
-                addresses: addresses.clone(),
-                sockets: Mutex::new(sockets),
-                ledger: Arc::clone(&ledger),
-                workers: Arc::clone(&workers),
-                overload: guarded,
-                fault: self.fault.clone(),
-            });
-            let name = config.name.clone();
-            let config = Arc::new(config);
-            // The supervisor's context first, so that sessions can be told whom to tell; it starts to accept
-            // when this task yields, after the workers were told what to serve.
-            let whose = Whose::Shard(Arc::clone(&shard));
-            let supervisor = Watched::new(Supervisor::new(post).start(), whose);
-            for worker in &*workers {
-                let order = Serve {
-                    listener: id,
-                    config: Arc::clone(&config),
-                    factory: Arc::clone(&factory),
-                    observer: self.observer.clone(),
-                    ledger: Arc::clone(&ledger),
-                    handshakes: config.limits.handshakes.div_ceil(self.workers),
-                    on_end: supervisor.clone(),
-                };
-                if worker.send(order).await.is_err() {
-                    tracing::error!(listener = name, "a worker did not start");
-                }
-            }
-            posts.push(Handle { name, addresses, id, keep, ledger, supervisor, linger, drain });
-        }
-        let arbiters = Mutex::new(arbiters);
-        Ok(ServerHandle(Arc::new(Inner {
+        let kept = Kept::default();
+        actix_rt::spawn(overload::guard(Arc::clone(&overload), Arc::clone(&workers), Arc::clone(&kept)));
+        let server = ServerHandle(Arc::new(Inner {
+            // The thread that runs the listeners counts in a shard of its own.
+            shard: self.metrics.shard(u16::MAX),
             metrics: self.metrics,
             workers,
-            posts,
+            serving: self.workers,
+            apart,
+            loads,
+            home: Arbiter::current(),
+            observer: self.observer,
+            fault: self.fault,
+            posts: Mutex::default(),
+            next: AtomicU32::new(0),
+            changing: Arc::default(),
+            kept,
             overload,
-            arbiters,
+            arbiters: Mutex::new(arbiters),
             post_mortems,
-        })))
+        }));
+        for new in bound {
+            server.0.open(new).await;
+        }
+        Ok(server)
     }
-}
-
-struct Handle {
-    name: String,
-    addresses: Vec<SocketAddr>,
-    id: ListenerId,
-    keep: bool,
-    ledger: Arc<Ledger>,
-    supervisor: Watched<Supervisor>,
-    linger: Duration,
-    drain: Duration,
 }
 
 struct Inner {
     metrics: Metrics,
     workers: Arc<[Watched<Worker>]>,
-    posts: Vec<Handle>,
+    /// Workers that serve listeners which are not kept.
+    serving: usize,
+    /// There is one more, for those that are.
+    apart: bool,
+    loads: Loads,
+    /// Where the listeners run.
+    home: ArbiterHandle,
+    shard: Arc<Shard>,
+    observer: Option<ObserverFactory>,
+    fault: Option<Fault>,
+    posts: Mutex<Vec<Arc<Handle>>>,
+    /// The number of the next listener.
+    next: AtomicU32,
+    /// One set of changes at a time.
+    changing: Arc<tokio::sync::Mutex<()>>,
+    kept: Kept,
     overload: Arc<Overload>,
     arbiters: Mutex<Vec<Arbiter>>,
     post_mortems: Arc<PostMortems>,
+}
+
+impl Inner {
+    fn posts(&self) -> MutexGuard<'_, Vec<Arc<Handle>>> {
+        self.posts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Vec<String>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Listeners, those that are on their way out included; those that are kept where `kept_too`.
+    fn all(&self, kept_too: bool) -> Vec<Arc<Handle>> {
+        self.posts().iter().filter(|handle| kept_too || !handle.keep).cloned().collect()
+    }
 }
 
 /// A running server; cheap to clone, may be sent anywhere.
@@ -279,10 +273,22 @@ struct Inner {
 pub struct ServerHandle(Arc<Inner>);
 
 impl ServerHandle {
-    /// Bound addresses by listener name.
-    pub fn addresses(&self) -> Vec<(String, SocketAddr)> {
-        let posts = self.0.posts.iter();
-        posts.flat_map(|post| post.addresses.iter().map(|address| (post.name.clone(), *address))).collect()
+    /// Where each listener is reached, by its name.
+    pub fn addresses(&self) -> Vec<(String, Address)> {
+        let mut all = Vec::new();
+        for handle in self.0.posts().iter().filter(|handle| !handle.is_leaving()) {
+            let door = handle.post.door();
+            all.extend(door.places.iter().map(|place| (handle.name().to_owned(), place.address.clone())));
+        }
+        all
+    }
+
+    /// The first TCP address of a listener.
+    pub fn address(&self, listener: &str) -> Option<std::net::SocketAddr> {
+        self.addresses()
+            .into_iter()
+            .filter(|(name, _)| name == listener)
+            .find_map(|(_, address)| address.tcp())
     }
 
     /// Sends a session the order to close; false when there is none of that id.
@@ -302,35 +308,30 @@ impl ServerHandle {
     /// # Errors
     /// [`ReconfigureError`]; nothing is changed then.
     pub async fn update_settings(&self, listener: &str, settings: Settings) -> Result<(), ReconfigureError> {
-        self.reconfigure(listener, move |config| Ok(config.take_over(&settings)?)).await
+        self.adjust(listener, move |config| Ok(config.take_over(&settings)?)).await
     }
 
     /// Changes the deadlines of sessions of a listener that begin from now on.
     /// # Errors
     /// [`ReconfigureError`]; nothing is changed then.
     pub async fn set_timeouts(&self, listener: &str, timeouts: Timeouts) -> Result<(), ReconfigureError> {
-        self.reconfigure(listener, move |config| {
+        self.adjust(listener, move |config| {
             config.timeouts.clone_from(&timeouts);
             Ok(())
         })
         .await
     }
 
-    async fn reconfigure(
+    async fn adjust(
         &self,
         listener: &str,
         change: impl Fn(&mut ListenerConfig) -> Result<(), ReconfigureError> + Send + Sync + 'static,
     ) -> Result<(), ReconfigureError> {
-        let Some(post) = self.0.posts.iter().find(|post| post.name == listener) else {
+        let found = self.0.posts().iter().find(|post| post.name() == listener && !post.is_leaving()).cloned();
+        let Some(post) = found else {
             return Err(ReconfigureError::NoListener(listener.to_owned()));
         };
-        let (listener, change): (_, Change) = (post.id, Arc::new(change));
-        let told = self.0.workers.iter().map(|worker| {
-            let change = Arc::clone(&change);
-            worker.send(Reconfigure { listener, change })
-        });
-        // Every worker has the same configuration, and so the same opinion.
-        join_all(told).await.into_iter().flatten().collect()
+        self.0.tell(post.id(), Arc::new(change), None).await
     }
 
     /// Closes the open sessions that carry no stream, gracefully: a request that is on its way is still served.
@@ -347,9 +348,9 @@ impl ServerHandle {
     pub async fn pause(&self, listener: Option<&str>, grace: Duration) -> Result<usize, ReconfigureError> {
         let posts = self.posts(listener)?;
         join_all(posts.iter().map(|post| post.supervisor.send(StopAccepting))).await;
-        let listeners = posts.iter().map(|post| post.id).collect();
-        let close = CloseAll { listeners, order: CloseSession::new(CloseReason::Drain).with_grace(grace) };
-        let sessions = posts.iter().map(|post| post.ledger.sessions()).sum();
+        let ids = posts.iter().map(|post| post.id()).collect();
+        let close = CloseAll { posts: ids, order: CloseSession::new(CloseReason::Drain).with_grace(grace) };
+        let sessions = posts.iter().map(|post| post.sessions()).sum();
         join_all(self.0.workers.iter().map(|worker| worker.send(close.clone()))).await;
         Ok(sessions)
     }
@@ -359,8 +360,8 @@ impl ServerHandle {
     /// [`ReconfigureError::NoListener`]; [`ReconfigureError::Bind`] where an address was taken meanwhile.
     pub async fn resume(&self, listener: Option<&str>) -> Result<(), ReconfigureError> {
         let posts = self.posts(listener)?;
-        let listeners: Vec<ListenerId> = posts.iter().map(|post| post.id).collect();
-        let told = self.0.workers.iter().map(|worker| worker.send(Undrain { listeners: listeners.clone() }));
+        let ids: Vec<PostId> = posts.iter().map(|post| post.id()).collect();
+        let told = self.0.workers.iter().map(|worker| worker.send(Undrain { posts: ids.clone() }));
         join_all(told).await;
         for post in posts {
             if let Ok(Err(error)) = post.supervisor.send(Resume).await {
@@ -371,20 +372,19 @@ impl ServerHandle {
     }
 
     /// The listener of a name, or all that are not kept.
-    fn posts(&self, listener: Option<&str>) -> Result<Vec<&Handle>, ReconfigureError> {
-        let all = self.0.posts.iter().filter(|post| !post.keep);
-        let Some(name) = listener else { return Ok(all.collect()) };
-        match all.into_iter().find(|post| post.name == name) {
-            Some(post) => Ok(vec![post]),
-            None => Err(ReconfigureError::NoListener(name.to_owned())),
-        }
+    fn posts(&self, listener: Option<&str>) -> Result<Vec<Arc<Handle>>, ReconfigureError> {
+        let mut all = self.0.all(false);
+        all.retain(|post| !post.is_leaving());
+        let Some(name) = listener else { return Ok(all) };
+        all.retain(|post| post.name() == name);
+        if all.is_empty() { Err(ReconfigureError::NoListener(name.to_owned())) } else { Ok(all) }
     }
 
     /// Closes the server gracefully: stops accepting at once, drains every session for as long as its listener's
     /// `drain` allows, and waits for the last. [`Self::drain`] is the same with times of its own and progress;
     /// listeners that are kept while draining go on until [`Self::stop`].
     pub async fn close(&self) {
-        let drain = self.0.posts.iter().filter(|post| !post.keep).map(|post| post.drain).max();
+        let drain = self.0.all(false).iter().map(|post| post.drain()).max();
         self.drain(Duration::ZERO, drain.unwrap_or_default(), |_| {}).await;
     }
 
@@ -438,9 +438,8 @@ impl ServerHandle {
             }
             // Numbers may change without a session's end: look again soon.
             let pause = Duration::from_millis(100).min(until - now);
-            let ended =
-                self.0.posts.iter().filter(|post| !post.keep).map(|post| Box::pin(post.ledger.changed()));
-            let ended: Vec<_> = ended.collect();
+            let posts = self.0.all(false);
+            let ended: Vec<_> = posts.iter().map(|post| Box::pin(post.post.ledger.changed())).collect();
             if ended.is_empty() {
                 tokio::time::sleep(pause).await;
             } else {
@@ -450,31 +449,29 @@ impl ServerHandle {
     }
 
     fn left(&self) -> usize {
-        self.0.posts.iter().filter(|post| !post.keep).map(|post| post.ledger.sessions()).sum()
+        self.0.all(false).iter().map(|post| post.sessions()).sum()
     }
 
     fn streams_left(&self) -> usize {
-        let kept: Vec<&str> =
-            self.0.posts.iter().filter(|post| post.keep).map(|post| post.name.as_str()).collect();
+        let kept = self.0.kept().clone();
         let live = self.0.metrics.live().snapshot();
-        let counted = live.iter().filter(|stats| !kept.contains(&&**stats.listener()));
+        let counted = live.iter().filter(|stats| !kept.iter().any(|name| **name == **stats.listener()));
         counted.map(|stats| usize::try_from(stats.streams_open.get()).unwrap_or(0)).sum()
     }
 
     fn last_moments(&self) -> Duration {
-        let linger = self.0.posts.iter().map(|post| post.linger).max().unwrap_or_default();
+        let linger = self.0.all(true).iter().map(|post| post.linger()).max().unwrap_or_default();
         linger + LAST_MOMENTS
     }
 
     async fn stop_accepting(&self, kept_too: bool) {
-        let posts = self.0.posts.iter().filter(|post| kept_too || !post.keep);
-        join_all(posts.map(|post| post.supervisor.send(StopAccepting))).await;
+        let posts = self.0.all(kept_too);
+        join_all(posts.iter().map(|post| post.supervisor.send(StopAccepting))).await;
     }
 
     async fn close_all(&self, kept_too: bool, order: CloseSession) {
-        let posts = self.0.posts.iter().filter(|post| kept_too || !post.keep);
-        let listeners: Vec<ListenerId> = posts.map(|post| post.id).collect();
-        let close = CloseAll { listeners, order };
+        let posts: Vec<PostId> = self.0.all(kept_too).iter().map(|post| post.id()).collect();
+        let close = CloseAll { posts, order };
         join_all(self.0.workers.iter().map(|worker| worker.send(close.clone()))).await;
     }
 
@@ -483,7 +480,7 @@ impl ServerHandle {
         self.stop_accepting(true).await;
         self.close_all(true, CloseSession::new(CloseReason::Shutdown)).await;
         let until = clock::now() + self.last_moments();
-        while self.0.posts.iter().any(|post| post.ledger.sessions() > 0) && clock::now() < until {
+        while self.0.all(true).iter().any(|post| post.sessions() > 0) && clock::now() < until {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         self.0.overload.stop();

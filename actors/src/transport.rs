@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::server::TlsStream;
 
 use crate::client::wire::Watched;
@@ -20,6 +20,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin + 'static> Io for T {}
 /// The stream below TLS.
 pub(crate) enum Raw {
     Tcp(TcpStream),
+    Unix(UnixStream),
     Other(Box<dyn Io>),
 }
 
@@ -28,8 +29,12 @@ impl Raw {
     pub(crate) fn local(&self) -> Option<SocketAddr> {
         match self {
             Self::Tcp(stream) => stream.local_addr().ok(),
-            Self::Other(_) => None,
+            Self::Unix(_) | Self::Other(_) => None,
         }
+    }
+
+    pub(crate) fn is_unix(&self) -> bool {
+        matches!(self, Self::Unix(_))
     }
 }
 
@@ -99,7 +104,7 @@ pub(crate) enum Transport {
 impl Transport {
     /// Octets may stay inside after a write until `poll_flush`.
     pub(crate) fn buffers(&self) -> bool {
-        !matches!(self, Self::Plain(Raw::Tcp(_)))
+        !matches!(self, Self::Plain(Raw::Tcp(_) | Raw::Unix(_)))
     }
 
     /// Octets that went out below TLS, which takes more than it has sent; `None` without TLS.
@@ -121,11 +126,23 @@ impl Transport {
 pub(crate) struct Below {
     io: Raw,
     sent: u64,
+    /// Octets that were read before TLS began.
+    ahead: Bytes,
 }
 
 impl Below {
     pub(crate) fn new(io: Raw) -> Self {
-        Self { io, sent: 0 }
+        Self::with_ahead(io, Bytes::new())
+    }
+
+    /// The same, of which these octets were read already.
+    pub(crate) fn with_ahead(io: Raw, ahead: Bytes) -> Self {
+        Self { io, sent: 0, ahead }
+    }
+
+    /// See [`Raw::is_unix`].
+    pub(crate) fn is_unix(&self) -> bool {
+        self.io.is_unix()
     }
 
     /// See [`Raw::local`].
@@ -147,6 +164,11 @@ impl AsyncRead for Below {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if !self.ahead.is_empty() {
+            let count = self.ahead.len().min(buf.remaining());
+            buf.put_slice(&self.ahead.split_to(count));
+            return Poll::Ready(Ok(()));
+        }
         Pin::new(&mut self.io).poll_read(cx, buf)
     }
 }
@@ -225,5 +247,5 @@ macro_rules! delegate {
     };
 }
 
-delegate!(Raw { Tcp, Other });
+delegate!(Raw { Tcp, Unix, Other });
 delegate!(Transport { Plain, Tls, ClientTls, Watched });

@@ -12,13 +12,13 @@ use futures_util::future::join_all;
 use stagedoor_metrics::{
     ActorKind, CloseReason, ConnectionResult, ListenerId, Metrics, SessionId, SessionState, Shard,
 };
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 
 use crate::close::CloseSession;
 use crate::config::ListenerConfig;
 use crate::envelope::{Counting, Watched, counted};
 use crate::host::{Arena, Ends, Host};
-use crate::listener::{Ledger, Supervisor};
+use crate::listener::{Arrival, Ledger, PostId, Supervisor};
 use crate::postmortem::PostMortems;
 use crate::server::ReconfigureError;
 use crate::service::ServiceFactory;
@@ -38,9 +38,9 @@ pub(crate) struct Worker {
     metrics: Metrics,
     shard: Arc<Shard>,
     arena: Rc<Arena>,
-    hosts: HashMap<ListenerId, Rc<Host>>,
+    hosts: HashMap<PostId, Rc<Host>>,
     /// Listeners whose sessions are drained as soon as they start.
-    draining: HashSet<ListenerId>,
+    draining: HashSet<PostId>,
 }
 
 impl Worker {
@@ -51,9 +51,9 @@ impl Worker {
     }
 
     /// Addresses are cloned first: a session may strike itself out while it is told.
-    fn sessions(&self, matches: impl Fn(ListenerId) -> bool) -> Vec<Watched<Session>> {
+    fn sessions(&self, matches: impl Fn(PostId) -> bool) -> Vec<Watched<Session>> {
         let sessions = self.arena.sessions.borrow();
-        sessions.values().filter(|entry| matches(entry.listener)).map(|entry| entry.addr.clone()).collect()
+        sessions.values().filter(|entry| matches(entry.post)).map(|entry| entry.addr.clone()).collect()
     }
 }
 
@@ -95,6 +95,7 @@ impl Drop for Worker {
 
 counted!(Worker, Worker:
     Serve = WorkerServe,
+    Forget = WorkerServe,
     Conn = WorkerConnection,
     CloseAll = WorkerClose,
     CloseIdle = WorkerClose,
@@ -108,6 +109,7 @@ counted!(Worker, Worker:
 
 /// Order: serve a listener's sessions from now on.
 pub(crate) struct Serve {
+    pub(crate) post: PostId,
     pub(crate) listener: ListenerId,
     pub(crate) config: Arc<ListenerConfig>,
     pub(crate) factory: ServiceFactory,
@@ -128,18 +130,37 @@ impl Handler<Serve> for Worker {
     fn handle(&mut self, order: Serve, _: &mut Self::Context) {
         let service = ((order.factory)(), order.observer.map(|observer| observer()));
         let (arena, ledger) = (Rc::clone(&self.arena), Some(order.ledger));
-        let host = Host::of_listener(&self.metrics, order.listener, order.config, service, arena, ledger);
+        let ids = (order.listener, order.post);
+        let host = Host::of_listener(&self.metrics, ids, order.config, service, arena, ledger);
         host.openings.limit(order.handshakes);
         *host.on_end.borrow_mut() = Some(Ends::Ours(order.on_end));
-        self.hosts.insert(order.listener, host);
+        self.hosts.insert(order.post, host);
+    }
+}
+
+/// Order: a listener is gone, and so are its sessions.
+pub(crate) struct Forget(pub(crate) PostId);
+
+impl Message for Forget {
+    type Result = ();
+}
+
+impl Handler<Forget> for Worker {
+    type Result = ();
+
+    fn handle(&mut self, Forget(post): Forget, _: &mut Self::Context) {
+        self.hosts.remove(&post);
+        self.draining.remove(&post);
     }
 }
 
 /// A connection to run a session on.
 pub(crate) struct Conn {
-    pub(crate) stream: std::net::TcpStream,
-    pub(crate) peer: SocketAddr,
-    pub(crate) listener: ListenerId,
+    pub(crate) arrival: Arrival,
+    pub(crate) peer: Option<SocketAddr>,
+    /// The address of the peer was counted.
+    pub(crate) booked: bool,
+    pub(crate) post: PostId,
 }
 
 impl Message for Conn {
@@ -150,20 +171,25 @@ impl Handler<Conn> for Worker {
     type Result = ();
 
     fn handle(&mut self, conn: Conn, _: &mut Self::Context) {
-        let Some(host) = self.hosts.get(&conn.listener) else { return };
-        let stream = match TcpStream::from_std(conn.stream) {
+        let Some(host) = self.hosts.get(&conn.post) else { return };
+        let stream = match conn.arrival {
+            Arrival::Tcp(stream, _) => TcpStream::from_std(stream).map(Raw::Tcp),
+            Arrival::Unix(stream) => UnixStream::from_std(stream).map(Raw::Unix),
+        };
+        let stream = match stream {
             Ok(stream) => stream,
             Err(error) => {
                 tracing::warn!(%error, "a connection cannot be served");
                 host.cells.connections[ConnectionResult::Error].inc();
                 if let Some(ledger) = &host.ledger {
-                    ledger.release(Some(conn.peer.ip()), self.arena.worker);
+                    let booked = conn.peer.filter(|_| conn.booked);
+                    ledger.release(booked.map(|peer| peer.ip()), self.arena.worker);
                 }
                 return;
             }
         };
-        let session = host.spawn(Raw::Tcp(stream), Some(conn.peer));
-        if self.draining.contains(&conn.listener) {
+        let session = host.spawn(stream, conn.peer, conn.booked);
+        if self.draining.contains(&conn.post) {
             // One message a session, from its own thread.
             #[allow(clippy::disallowed_methods)]
             session.do_send(CloseSession::new(CloseReason::Drain));
@@ -174,7 +200,7 @@ impl Handler<Conn> for Worker {
 /// Order: close every session of these listeners.
 #[derive(Clone)]
 pub(crate) struct CloseAll {
-    pub(crate) listeners: Vec<ListenerId>,
+    pub(crate) posts: Vec<PostId>,
     pub(crate) order: CloseSession,
 }
 
@@ -186,8 +212,8 @@ impl Handler<CloseAll> for Worker {
     type Result = ();
 
     fn handle(&mut self, close: CloseAll, _: &mut Self::Context) {
-        self.draining.extend(&close.listeners);
-        for session in self.sessions(|listener| close.listeners.contains(&listener)) {
+        self.draining.extend(&close.posts);
+        for session in self.sessions(|post| close.posts.contains(&post)) {
             session.tell(close.order.clone());
         }
     }
@@ -195,7 +221,7 @@ impl Handler<CloseAll> for Worker {
 
 /// Order: sessions of these listeners are not drained any more as they start.
 pub(crate) struct Undrain {
-    pub(crate) listeners: Vec<ListenerId>,
+    pub(crate) posts: Vec<PostId>,
 }
 
 impl Message for Undrain {
@@ -206,7 +232,7 @@ impl Handler<Undrain> for Worker {
     type Result = ();
 
     fn handle(&mut self, order: Undrain, _: &mut Self::Context) {
-        self.draining.retain(|listener| !order.listeners.contains(listener));
+        self.draining.retain(|post| !order.posts.contains(post));
     }
 }
 
@@ -245,8 +271,10 @@ pub(crate) type Change = Arc<dyn Fn(&mut ListenerConfig) -> Result<(), Reconfigu
 
 /// Order: tell the sessions of a listener that begin from now on something else.
 pub(crate) struct Reconfigure {
-    pub(crate) listener: ListenerId,
+    pub(crate) post: PostId,
     pub(crate) change: Change,
+    /// As of [`Serve`]; `None` leaves it.
+    pub(crate) handshakes: Option<usize>,
 }
 
 impl Message for Reconfigure {
@@ -257,11 +285,14 @@ impl Handler<Reconfigure> for Worker {
     type Result = Result<(), ReconfigureError>;
 
     fn handle(&mut self, order: Reconfigure, _: &mut Self::Context) -> Self::Result {
-        let Some(host) = self.hosts.get_mut(&order.listener) else { return Ok(()) };
+        let Some(host) = self.hosts.get_mut(&order.post) else { return Ok(()) };
         let mut config = ListenerConfig::clone(&host.config);
         (order.change)(&mut config)?;
         config.check()?;
         *host = host.with_config(Arc::new(config));
+        if let Some(handshakes) = order.handshakes {
+            host.openings.limit(handshakes);
+        }
         Ok(())
     }
 }
@@ -331,7 +362,7 @@ impl Handler<TapSessions> for Worker {
             .iter()
             .filter(|(known, entry)| match number {
                 Some(number) => number == **known,
-                None => hosts.get(&entry.listener).is_some_and(|host| host.is_public()),
+                None => hosts.get(&entry.post).is_some_and(|host| host.is_public()),
             })
             .map(|(_, entry)| entry.addr.clone())
             .collect();

@@ -276,7 +276,7 @@ impl Site {
         let factory: ServiceFactory = Arc::new(pages);
         let builder = ServerBuilder::new(metrics.clone(), 1).listen(config, factory, false);
         let server = builder.start().await.unwrap();
-        Self { address: server.addresses()[0].1, metrics, server }
+        Self { address: server.addresses()[0].1.tcp().unwrap(), metrics, server }
     }
 
     fn closed(&self, reason: CloseReason) -> u64 {

@@ -40,8 +40,9 @@ impl Site {
             .listen(config, Arc::clone(&factory), false)
             .listen(self::config("admin"), factory, true);
         let server = change(builder).start().await.unwrap();
-        let addresses = server.addresses();
-        Self { metrics, address: addresses[0].1, admin: addresses[1].1, server }
+        let addresses: Vec<_> =
+            server.addresses().iter().map(|(_, address)| address.tcp().unwrap()).collect();
+        Self { metrics, address: addresses[0], admin: addresses[1], server }
     }
 
     fn metric(&self, name: &str) -> f64 {

@@ -39,7 +39,7 @@ async fn start(config: ListenerConfig) -> (ServerHandle, Metrics, SocketAddr) {
     let metrics = Metrics::new("stagedoor");
     let server =
         ServerBuilder::new(metrics.clone(), 2).listen(config, factory(site), false).start().await.unwrap();
-    let address = server.addresses()[0].1;
+    let address = server.addresses()[0].1.tcp().unwrap();
     (server, metrics, address)
 }
 
@@ -163,12 +163,12 @@ fn a_taken_port_is_named() {
     run(async {
         let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let mut config = config();
-        config.bind = vec![taken.local_addr().unwrap()];
+        config.bind = vec![taken.local_addr().unwrap().into()];
         let metrics = Metrics::new("stagedoor");
         let error =
             ServerBuilder::new(metrics, 1).listen(config, factory(site), false).start().await.err().unwrap();
         let stagedoor_actors::StartError::Bind(error) = error else { panic!("{error}") };
-        assert_eq!(error.address, taken.local_addr().unwrap());
+        assert_eq!(error.address, taken.local_addr().unwrap().into());
         assert_eq!(error.source.kind(), std::io::ErrorKind::AddrInUse);
     });
 }
@@ -184,7 +184,7 @@ fn supervised(fault: fn(usize) -> std::io::Result<()>, panics: u64) {
             .start()
             .await
             .unwrap();
-        let address = server.addresses()[0].1;
+        let address = server.addresses()[0].1.tcp().unwrap();
         // The first connection is lost with the listener that accepted it, the next are served by another.
         h1_get(address, "/").await;
         eventually("the listener is back", async || h1_get(address, "/").await.ends_with("hello")).await;
@@ -234,7 +234,7 @@ fn errors_of_one_connection_or_of_the_system_do_not_end_the_listener() {
             .start()
             .await
             .unwrap();
-        let address = server.addresses()[0].1;
+        let address = server.addresses()[0].1.tcp().unwrap();
         for _ in 0..2 {
             h1_get(address, "/").await;
         }
@@ -257,7 +257,7 @@ fn a_drain_serves_what_is_open_and_keeps_the_admin_listener() {
             .start()
             .await
             .unwrap();
-        let [(_, public), (_, admin)] = server.addresses()[..] else { panic!("two listeners") };
+        let [public, admin] = ["test", "admin"].map(|name| server.address(name).unwrap());
         let mut send = h2_on(TcpStream::connect(public).await.unwrap()).await;
         let mut idle = h2_on(TcpStream::connect(public).await.unwrap()).await;
         h2_get(&mut idle, "/").await.unwrap();
@@ -443,7 +443,7 @@ mod tls {
             let metrics = Metrics::new("stagedoor");
             let server =
                 ServerBuilder::new(metrics, 1).listen(config, factory(large), false).start().await.unwrap();
-            let io = connect(server.addresses()[0].1, &certificate, &[b"h2"]).await.unwrap();
+            let io = connect(server.addresses()[0].1.tcp().unwrap(), &certificate, &[b"h2"]).await.unwrap();
             let mut send = h2_on(io).await;
             let request = http::Request::post("https://localhost/").body(()).unwrap();
             let (response, mut up) = send.send_request(request, false).unwrap();

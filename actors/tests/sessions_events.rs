@@ -451,7 +451,7 @@ async fn serve(listener: ListenerConfig, seen: Arc<Mutex<Vec<String>>>) -> Serve
 
 /// The SETTINGS a new connection to the server begins with.
 async fn first_settings(server: &ServerHandle) -> (TcpStream, Vec<(u16, u32)>) {
-    let mut socket = TcpStream::connect(server.addresses()[0].1).await.unwrap();
+    let mut socket = TcpStream::connect(server.addresses()[0].1.tcp().unwrap()).await.unwrap();
     socket.write_all(&hello_octets()).await.unwrap();
     let mut head = [0; 9];
     socket.read_exact(&mut head).await.unwrap();

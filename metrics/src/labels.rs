@@ -38,6 +38,8 @@ closed_set! {
         RefusedDraining = "refused_draining",
         /// The process is overloaded.
         RefusedOverload = "refused_overload",
+        /// A PROXY header that is broken, that an untrusted peer sent, or that a trusted one did not send.
+        RefusedProxy = "refused_proxy",
         /// The TLS handshake failed.
         TlsError = "tls_error",
         /// The TLS handshake took too long.

@@ -105,6 +105,8 @@ pub struct SessionStats {
     role: Role,
     listener: Arc<str>,
     peer: Peer,
+    /// For whom a proxy speaks.
+    client: OnceLock<Box<Peer>>,
     opened: Instant,
     opened_at: SystemTime,
     protocol: AtomicU8,
@@ -154,6 +156,7 @@ impl SessionStats {
             role,
             listener,
             peer,
+            client: OnceLock::new(),
             opened,
             opened_at: SystemTime::now(),
             protocol: AtomicU8::new(protocol as u8),
@@ -189,10 +192,15 @@ impl SessionStats {
         &self.listener
     }
 
-    /// The other end.
+    /// The other end: the client, where a proxy said for whom it speaks.
     #[must_use]
     pub fn peer(&self) -> &Peer {
-        &self.peer
+        self.client.get().map_or(&self.peer, |client| client)
+    }
+
+    /// Says for whom the other end speaks; the first word counts.
+    pub fn set_client(&self, client: Peer) {
+        self.client.set(Box::new(client)).ok();
     }
 
     /// When it opened, on the clock that only goes forward.

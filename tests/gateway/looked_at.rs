@@ -69,8 +69,7 @@ impl Server {
             });
         });
         let (handle, metrics) = told.recv().expect("it starts");
-        let addresses = handle.addresses();
-        let of = |name: &str| addresses.iter().find(|(known, _)| known == name).expect("it listens").1;
+        let of = |name: &str| handle.address(name).expect("it listens");
         Self {
             public: of("public"),
             admin: of("admin"),

@@ -85,7 +85,7 @@ fn a_client_of_h2_takes_what_a_handler_pushes() {
             .start()
             .await
             .unwrap();
-        let address = server.addresses()[0].1;
+        let address = server.addresses()[0].1.tcp().unwrap();
         let io = TcpStream::connect(address).await.unwrap();
         let mut builder = h2::client::Builder::new();
         let (mut sender, connection) = builder.enable_push(true).handshake::<_, Bytes>(io).await.unwrap();

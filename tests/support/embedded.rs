@@ -42,7 +42,7 @@ impl Embedded {
                     .start()
                     .await
                     .unwrap();
-                tell.send(server.addresses()[0].1).unwrap();
+                tell.send(server.addresses()[0].1.tcp().unwrap()).unwrap();
                 let _ = stopped.await;
                 server.drain(Duration::ZERO, Duration::ZERO, |_| ()).await;
                 server.stop().await;

@@ -95,7 +95,7 @@ impl Connector {
             }
             Way::Unix(path) => {
                 let stream = UnixStream::connect(&path).await.map_err(failed)?;
-                Ok((Raw::Other(Box::new(stream)), None))
+                Ok((Raw::Unix(stream), None))
             }
             Way::Custom(connect) => {
                 let io = connect(target.clone()).await.map_err(failed)?;

@@ -106,13 +106,18 @@ async fn reach(target: Target, options: Options) -> Result<Established, ConnectE
     let (io, peer) = options.connector.connect(&target).await?;
     match target.scheme {
         Scheme::Http => {
-            let facts = Facts { local: io.local(), ..Facts::default() };
+            let facts = Facts { local: io.local(), unix: io.is_unix(), ..Facts::default() };
             Ok(Established { io: Transport::Plain(io), peer, facts })
         }
         Scheme::Https => {
             let stream = options.tls.shake(io, &target).await?;
             let (io, tls) = stream.get_ref();
-            let facts = Facts { local: io.local(), server_name: Some(target.host), tls: Some(facts_of(tls)) };
+            let facts = Facts {
+                local: io.local(),
+                unix: io.is_unix(),
+                server_name: Some(target.host),
+                tls: Some(facts_of(tls)),
+            };
             Ok(Established { io: Transport::ClientTls(Box::new(stream)), peer, facts })
         }
     }

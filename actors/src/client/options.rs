@@ -14,7 +14,7 @@ use super::target::Scheme;
 use super::tls::Tls;
 use super::wire::WireObserver;
 use crate::body::Body;
-use crate::config::{Http2Options, Limits, ListenerConfig, StreamTimeouts, Timeouts, Windows};
+use crate::config::{Http2Options, Limits, ListenerConfig, ProxyProtocol, StreamTimeouts, Timeouts, Windows};
 
 /// A session of a client.
 #[derive(Clone)]
@@ -90,6 +90,9 @@ impl Options {
         ListenerConfig {
             name: self.name.clone(),
             bind: Vec::new(),
+            reuse_port: false,
+            proxy_protocol: ProxyProtocol::Off,
+            trusted_proxies: Vec::new(),
             tls: None,
             http2: true,
             http1: false,

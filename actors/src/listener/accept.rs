@@ -11,12 +11,12 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use stagedoor_metrics::ConnectionResult;
-use tokio::net::TcpListener;
 use tokio::time::Sleep;
 
 use super::Listener;
 use super::errors::{LONGEST_PAUSE, PAUSE, Verdict, is_out_of_descriptors, sort};
 use super::reserve::Reserve;
+use super::socket::Acceptor;
 use crate::overload::Strain;
 
 /// Connections taken in one poll; then others on the arbiter have their turn.
@@ -26,19 +26,19 @@ const TURNED_AWAY: usize = 64;
 
 /// See the module.
 pub(super) struct Accept {
-    socket: TcpListener,
+    socket: Acceptor,
     reserve: Reserve,
     pause: Option<Pin<Box<Sleep>>>,
     next: Duration,
 }
 
 impl Accept {
-    pub(super) fn new(socket: TcpListener) -> Self {
+    pub(super) fn new(socket: Acceptor) -> Self {
         Self { socket, reserve: Reserve::new(), pause: None, next: PAUSE }
     }
 
     fn pause(&mut self, listener: &Listener, time: Duration) {
-        listener.post.metrics.set_accepting(listener.post.id, false);
+        listener.post.metrics.set_accepting(listener.post.cells, false);
         self.pause = Some(Box::pin(tokio::time::sleep(time)));
     }
 
@@ -83,7 +83,7 @@ impl ActorFuture<Listener> for Accept {
                     return Poll::Pending;
                 }
                 this.pause = None;
-                listener.post.metrics.set_accepting(listener.post.id, true);
+                listener.post.metrics.set_accepting(listener.post.cells, true);
             }
             if listener.post.overload.as_ref().is_some_and(|overload| overload.forbids()) {
                 this.pause(listener, PAUSE);
@@ -97,12 +97,12 @@ impl ActorFuture<Listener> for Accept {
                 Some(fault) => accepted.and_then(|accepted| fault().map(|()| accepted)),
                 None => accepted,
             };
-            let error = match accepted.and_then(|(stream, peer)| Ok((stream.into_std()?, peer))) {
-                Ok((stream, peer)) => {
+            let error = match accepted {
+                Ok(arrival) => {
                     this.next = PAUSE;
                     this.reserve.refill();
                     Self::strain(listener, false);
-                    listener.arrived(stream, peer);
+                    listener.post.arrived(&listener.cells, arrival);
                     continue;
                 }
                 Err(error) => error,

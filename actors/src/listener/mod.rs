@@ -1,5 +1,5 @@
 //! The Listener actor: accepts connections, holds the limits, hands sockets to the worker with the fewest
-//! sessions. Speaks no protocol: the session does TLS and everything after it.
+//! sessions. Speaks no protocol: the session does PROXY headers, TLS and everything after it.
 //!
 //! Supervised (`Supervisor`): an accept loop that failed for good, or panicked, ends its Listener, and a new
 //! one goes on with the same bound sockets and the same ledger.
@@ -7,27 +7,29 @@
 mod accept;
 mod errors;
 mod ledger;
+mod place;
 mod reserve;
 mod socket;
 mod supervisor;
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use actix::prelude::*;
 use stagedoor_metrics::{
     ActorKind, CloseReason, ConnectionResult, ListenerCells, ListenerId, Metrics, SessionId, Shard,
 };
-use tokio::net::TcpListener;
 
+use crate::config::ListenerConfig;
 use crate::envelope::Watched;
 use crate::overload::Overload;
 use crate::worker::{Conn, Worker};
 use accept::Accept;
 
-pub(crate) use ledger::{Ledger, Loads};
-pub(crate) use socket::bind;
-pub(crate) use supervisor::{Resume, StopAccepting, Supervisor};
+pub(crate) use ledger::{Full, Ledger, Loads};
+pub use place::{Address, Bind, Inherited};
+pub(crate) use socket::{Arrival, Bound};
+pub(crate) use supervisor::{Begin, Rebind, Resume, Retire, StopAccepting, Supervisor};
 
 /// Fact: a session is over. Its Listener hears it, or whom [`crate::Host::tell_ends_to`] named.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,22 +46,111 @@ impl Message for SessionEnded {
     type Result = ();
 }
 
+/// A listener of this server, told apart from one of the same name that is on its way out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct PostId(pub(crate) u32);
+
 /// What a Listener and its successors share.
 pub(crate) struct Post {
     pub(crate) name: String,
-    pub(crate) id: ListenerId,
+    pub(crate) id: PostId,
+    /// Whose cells it counts in; that of a name stays.
+    pub(crate) cells: ListenerId,
     pub(crate) metrics: Metrics,
     pub(crate) shard: Arc<Shard>,
-    /// What the sockets are bound to.
-    pub(crate) addresses: Vec<SocketAddr>,
-    /// None while it does not accept.
-    pub(crate) sockets: Mutex<Vec<std::net::TcpListener>>,
+    pub(crate) door: Mutex<Door>,
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) workers: Arc<[Watched<Worker>]>,
     /// The guard of the process; none for a listener that answers whatever happens.
     pub(crate) overload: Option<Arc<Overload>>,
     /// Tests make the accept loop fail with it.
     pub(crate) fault: Option<Arc<dyn Fn() -> std::io::Result<()> + Send + Sync>>,
+}
+
+/// Where connections come in.
+pub(crate) struct Door {
+    pub(crate) config: Arc<ListenerConfig>,
+    /// What it binds again, as asked and as bound, and how that is shown.
+    pub(crate) places: Vec<Place>,
+    /// None while it does not accept.
+    pub(crate) sockets: Vec<Bound>,
+}
+
+/// A socket that a listener has, or has given up for a while.
+#[derive(Clone)]
+pub(crate) struct Place {
+    pub(crate) asked: Bind,
+    pub(crate) bound: Bind,
+    pub(crate) address: Address,
+}
+
+impl Door {
+    pub(crate) fn new(config: Arc<ListenerConfig>, sockets: Vec<Bound>) -> Self {
+        let mut door = Self { config, places: Vec::new(), sockets: Vec::new() };
+        door.open(sockets);
+        door
+    }
+
+    /// Other sockets; gives back those it had.
+    fn open(&mut self, sockets: Vec<Bound>) -> Vec<Bound> {
+        let place = |socket: &Bound| Place {
+            asked: socket.asked.clone(),
+            bound: socket.place.clone(),
+            address: socket.address.clone(),
+        };
+        self.places = sockets.iter().map(place).collect();
+        std::mem::replace(&mut self.sockets, sockets)
+    }
+
+    /// As metrics show it.
+    pub(crate) fn shown(&self) -> String {
+        let shown: Vec<String> = self.places.iter().map(|place| place.address.to_string()).collect();
+        shown.join(",")
+    }
+}
+
+impl Post {
+    pub(crate) fn door(&self) -> MutexGuard<'_, Door> {
+        self.door.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn cells(&self) -> Arc<ListenerCells> {
+        self.shard.listener(self.cells)
+    }
+
+    /// A connection came: it is handed to a worker, or closed where a limit is reached.
+    fn arrived(&self, cells: &ListenerCells, arrival: Arrival) {
+        // An IPv4 client of a `[::]` socket is an IPv4 client.
+        let peer = match &arrival {
+            Arrival::Tcp(_, peer) => Some(SocketAddr::new(peer.ip().to_canonical(), peer.port())),
+            Arrival::Unix(_) => None,
+        };
+        let ip = peer.map(|peer| peer.ip());
+        // A proxy has no limit of its own: those for whom it speaks have.
+        let proxied = self.door().config.is_proxy(ip);
+        let admitted = match self.ledger.admit(ip.filter(|_| !proxied)) {
+            Ok(admitted) => admitted,
+            Err(full) => {
+                cells.connections[full.into()].inc();
+                tracing::debug!(listener = self.name, ?peer, ?full, "connection refused: limit reached");
+                return;
+            }
+        };
+        if let Arrival::Tcp(stream, _) = &arrival {
+            // Small answers should not wait for acknowledgements of earlier ones.
+            stream.set_nodelay(true).ok();
+        }
+        match self.workers.get(admitted.worker) {
+            Some(addr) if addr.is_there() => {
+                // One message a connection, and connections are bounded by the ledger.
+                addr.tell(Conn { arrival, peer, booked: admitted.booked, post: self.id });
+            }
+            _ => {
+                self.ledger.release(ip.filter(|_| admitted.booked), admitted.worker as u16);
+                cells.connections[ConnectionResult::Error].inc();
+            }
+        }
+    }
 }
 
 /// See the module.
@@ -70,35 +161,8 @@ pub struct Listener {
 
 impl Listener {
     pub(crate) fn new(post: Arc<Post>) -> Self {
-        let cells = post.shard.listener(post.id);
+        let cells = post.cells();
         Self { post, cells }
-    }
-
-    fn arrived(&self, stream: std::net::TcpStream, peer: SocketAddr) {
-        // An IPv4 client of a `[::]` socket is an IPv4 client.
-        let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-        let worker = match self.post.ledger.admit(peer.ip()) {
-            Ok(worker) => worker,
-            Err(full) => {
-                self.cells.connections[full.into()].inc();
-                tracing::debug!(listener = self.post.name, %peer, ?full, "connection refused: limit reached");
-                return;
-            }
-        };
-        // Small answers should not wait for acknowledgements of earlier ones.
-        stream.set_nodelay(true).ok();
-        let sent = match self.post.workers.get(worker) {
-            Some(addr) if addr.is_there() => {
-                // One message a connection, and connections are bounded by the ledger.
-                addr.tell(Conn { stream, peer, listener: self.post.id });
-                true
-            }
-            _ => false,
-        };
-        if !sent {
-            self.post.ledger.release(Some(peer.ip()), worker as u16);
-            self.cells.connections[ConnectionResult::Error].inc();
-        }
     }
 }
 
@@ -109,8 +173,8 @@ impl Actor for Listener {
         let counts = &self.post.shard.actors()[ActorKind::Listener];
         counts.started.inc();
         counts.alive.inc();
-        for socket in &*self.post.sockets.lock().unwrap_or_else(PoisonError::into_inner) {
-            match socket.try_clone().and_then(TcpListener::from_std) {
+        for socket in &self.post.door().sockets {
+            match socket.acceptor() {
                 Ok(socket) => drop(ctx.spawn(Accept::new(socket))),
                 Err(error) => {
                     tracing::error!(listener = self.post.name, %error, "a bound socket cannot be used");
@@ -118,13 +182,13 @@ impl Actor for Listener {
                 }
             }
         }
-        self.post.metrics.set_accepting(self.post.id, true);
+        self.post.metrics.set_accepting(self.post.cells, true);
     }
 }
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        self.post.metrics.set_accepting(self.post.id, false);
+        self.post.metrics.set_accepting(self.post.cells, false);
         self.post.shard.actors()[ActorKind::Listener].alive.dec();
     }
 }

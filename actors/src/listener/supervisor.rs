@@ -1,9 +1,11 @@
 //! Keeps a Listener alive: owns its context (`supervise.rs`), and starts another when it ended without being
 //! told to. Its address is stable; the Listener's is not.
+//!
+//! Invariant: a connection that waits in the queue of a socket of ours is taken before the socket closes.
 
 use std::future::Future as _;
 use std::pin::Pin;
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{self, Poll};
 use std::time::Duration;
 
@@ -12,7 +14,9 @@ use futures_util::task::AtomicWaker;
 use stagedoor_metrics::{ActorKind, Shard};
 use tokio::time::Sleep;
 
-use super::{Listener, Post, SessionEnded, bind};
+use super::errors::{Verdict, sort};
+use super::socket::BACKLOG;
+use super::{Bind, Bound, Listener, Post, SessionEnded};
 use crate::envelope::{Counting, counted};
 use crate::server::BindError;
 use crate::supervise::{Brood, hatch};
@@ -25,7 +29,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(5);
 /// See the module.
 pub(crate) struct Supervisor {
     post: Arc<Post>,
-    /// It was not told to stop accepting.
+    /// It was told to begin, and not to stop.
     accepts: bool,
     brood: Brood<Listener, ()>,
     child: Option<Addr<Listener>>,
@@ -39,7 +43,7 @@ impl Supervisor {
     pub(crate) fn new(post: Arc<Post>) -> Self {
         Self {
             post,
-            accepts: true,
+            accepts: false,
             brood: Brood::default(),
             child: None,
             wait: FIRST_WAIT,
@@ -48,8 +52,31 @@ impl Supervisor {
         }
     }
 
-    fn sockets(&self) -> MutexGuard<'_, Vec<std::net::TcpListener>> {
-        self.post.sockets.lock().unwrap_or_else(PoisonError::into_inner)
+    fn stop_child(&mut self) {
+        self.child = None;
+        self.restart = None;
+        self.brood = Brood::default();
+    }
+
+    /// Closes sockets. Who waits in the queue of one that is ours was told by the kernel that it is connected: it is served.
+    fn close(&self, sockets: Vec<Bound>) {
+        let cells = self.post.cells();
+        for socket in sockets {
+            if !socket.is_last() {
+                continue;
+            }
+            for _ in 0..=BACKLOG {
+                match socket.take_waiting() {
+                    Ok(Some(arrival)) => self.post.arrived(&cells, arrival),
+                    Ok(None) => break,
+                    Err(error) if sort(&error) == Verdict::Retry => {}
+                    Err(error) => {
+                        tracing::warn!(listener = self.post.name, %error, "connections that waited are lost");
+                        break;
+                    }
+                }
+            }
+        }
     }
 
     fn start_child(&mut self) {
@@ -89,14 +116,16 @@ impl Actor for Supervisor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        self.start_child();
         ctx.spawn(Watch);
     }
 }
 
 counted!(Supervisor, Listener:
+    Begin = ListenerResume,
+    Rebind = ListenerResume,
     StopAccepting = ListenerStop,
     Resume = ListenerResume,
+    Retire = ListenerStop,
     SessionEnded = ListenerSessionEnded,
 );
 
@@ -118,17 +147,35 @@ impl ActorFuture<Supervisor> for Watch {
     }
 }
 
-/// Order: accept no more; the sockets are closed when this is answered.
-pub(crate) struct StopAccepting;
-
-impl Message for StopAccepting {
-    type Result = ();
-}
-
 impl Counting for Supervisor {
     fn shard(&self) -> Arc<Shard> {
         Arc::clone(&self.post.shard)
     }
+}
+
+/// Order: accept from the sockets of the post; the workers know what to serve.
+pub(crate) struct Begin;
+
+impl Message for Begin {
+    type Result = ();
+}
+
+impl Handler<Begin> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, _: Begin, _: &mut Self::Context) {
+        self.accepts = true;
+        self.start_child();
+        self.roused.wake();
+    }
+}
+
+/// Order: accept no more; the sockets are closed when this is answered. Those that were handed over to us are left to
+/// whoever else holds them, and stay ours for later.
+pub(crate) struct StopAccepting;
+
+impl Message for StopAccepting {
+    type Result = ();
 }
 
 impl Handler<StopAccepting> for Supervisor {
@@ -136,10 +183,34 @@ impl Handler<StopAccepting> for Supervisor {
 
     fn handle(&mut self, _: StopAccepting, _: &mut Self::Context) {
         self.accepts = false;
-        self.child = None;
-        self.restart = None;
-        self.brood = Brood::default();
-        self.sockets().clear();
+        self.stop_child();
+        let sockets = std::mem::take(&mut self.post.door().sockets);
+        self.close(sockets);
+    }
+}
+
+/// Order: accept from these sockets, which are bound, and no more from the others. Said while it does not accept, they are
+/// bound again when it does.
+pub(crate) struct Rebind(pub(crate) Vec<Bound>);
+
+impl Message for Rebind {
+    type Result = ();
+}
+
+impl Handler<Rebind> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, Rebind(sockets): Rebind, _: &mut Self::Context) {
+        self.stop_child();
+        let given_up = self.post.door().open(sockets);
+        self.close(given_up);
+        if self.accepts {
+            self.start_child();
+            self.roused.wake();
+        } else {
+            let sockets = std::mem::take(&mut self.post.door().sockets);
+            self.close(sockets);
+        }
     }
 }
 
@@ -157,18 +228,37 @@ impl Handler<Resume> for Supervisor {
         if self.accepts {
             return Ok(());
         }
-        let (mut sockets, addresses) = (Vec::new(), &self.post.addresses);
-        for address in addresses {
-            let (listener, address) = (self.post.name.clone(), *address);
-            let socket =
-                bind(address, addresses).map_err(|source| BindError { listener, address, source })?;
-            sockets.push(socket);
+        let (places, reuse_port) = {
+            let door = self.post.door();
+            (door.places.clone(), door.config.reuse_port)
+        };
+        let all: Vec<Bind> = places.iter().map(|place| place.bound.clone()).collect();
+        let mut sockets = Vec::new();
+        for place in &places {
+            let socket = Bound::new(&place.bound, &all, reuse_port)
+                .map_err(|source| BindError::new(&self.post.name, &place.bound, source))?;
+            sockets.push(socket.asked_as(&place.asked));
         }
-        *self.sockets() = sockets;
+        self.post.door().open(sockets);
         self.accepts = true;
         self.start_child();
         self.roused.wake();
         Ok(())
+    }
+}
+
+/// Order: the listener is gone, and nobody asks it anything more.
+pub(crate) struct Retire;
+
+impl Message for Retire {
+    type Result = ();
+}
+
+impl Handler<Retire> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, _: Retire, ctx: &mut Self::Context) {
+        ctx.stop();
     }
 }
 

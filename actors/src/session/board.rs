@@ -201,6 +201,7 @@ mod tests {
             protocol: "h2c",
             peer: None,
             local: None,
+            unix: false,
             server_name: None,
             tls: None,
         };

@@ -4,7 +4,7 @@
 //! exactly once, whoever calls it how often.
 
 use std::borrow::Cow;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -26,7 +26,7 @@ use super::turning::{Turning, recorded};
 use crate::close::CloseSession;
 use crate::host::Host;
 use crate::link::Link;
-use crate::listener::SessionEnded;
+use crate::listener::{Full, SessionEnded};
 use crate::postmortem::is_abnormal;
 use crate::tap::{TapSink, Taps};
 use crate::view::{PostMortem, Recorded, SessionView};
@@ -68,8 +68,18 @@ pub(crate) struct Life {
 #[derive(Default)]
 pub(crate) struct Facts {
     pub(crate) local: Option<SocketAddr>,
+    pub(crate) unix: bool,
     pub(crate) server_name: Option<String>,
     pub(crate) tls: Option<TlsFacts>,
+}
+
+/// The other end of a connection, as it came in.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Ends {
+    pub(crate) peer: Option<SocketAddr>,
+    /// The listener counted its address.
+    pub(crate) booked: bool,
+    pub(crate) unix: bool,
 }
 
 /// See the module.
@@ -79,6 +89,8 @@ pub(crate) struct Common {
     pub(crate) span: Span,
     pub(crate) protocol: Protocol,
     peer: Option<SocketAddr>,
+    /// The address of the peer is in the books of the listener.
+    booked: bool,
     opened: Instant,
     /// When it is old enough to be drained.
     retires: Option<Instant>,
@@ -101,17 +113,19 @@ pub(crate) struct Common {
 }
 
 impl Common {
-    pub(crate) fn new(host: Rc<Host>, id: SessionId, peer: Option<SocketAddr>, now: Instant) -> Self {
+    pub(crate) fn new(host: Rc<Host>, id: SessionId, ends: Ends, now: Instant) -> Self {
+        let Ends { peer, booked, unix } = ends;
         let protocol = match (&host.tls, host.config.http2) {
             (_, false) => Protocol::Http1,
             (Some(_), true) => Protocol::H2,
             (None, true) => Protocol::H2c,
         };
-        let other_end = peer.map_or_else(|| Peer::Named("-".into()), Peer::Inet);
+        let unnamed = if unix { "unix" } else { "-" };
+        let other_end = peer.map_or_else(|| Peer::Named(unnamed.into()), Peer::Inet);
         let name = Arc::clone(&host.name);
         let stats = Arc::new(SessionStats::new(id, Role::Server, protocol, name, other_end, now));
         host.live().insert(Arc::clone(&stats));
-        let span = tracing::info_span!("session", %id, listener = &*host.name, peer = %stats.peer());
+        let span = span(&host, &stats);
         let retires = host.config.limits.session_max_age.as_ref().map(|age| {
             let share = (age.jitter.clamp(0.0, 1.0)) * spread(id);
             now + age.after.mul_f64(1.0 + share)
@@ -122,6 +136,7 @@ impl Common {
             span,
             protocol,
             peer,
+            booked,
             opened: now,
             retires,
             ending: None,
@@ -146,7 +161,7 @@ impl Common {
         protocol: Protocol,
         now: Instant,
     ) -> Self {
-        let mut common = Self::new(host, id, None, now);
+        let mut common = Self::new(host, id, Ends::default(), now);
         common.host.live().remove(id);
         let (name, peer) = (Arc::clone(&common.host.name), Peer::Named(authority.into()));
         common.stats = Arc::new(SessionStats::new(id, Role::Client, protocol, name, peer, now));
@@ -159,6 +174,29 @@ impl Common {
     /// The other end, once it is known.
     pub(crate) fn set_peer(&mut self, peer: Option<SocketAddr>) {
         self.peer = peer;
+    }
+
+    /// The address of the other end, as its socket or a proxy tells it.
+    pub(super) fn peer_ip(&self) -> Option<IpAddr> {
+        self.peer.map(|peer| peer.ip())
+    }
+
+    /// The other end speaks for `client`, which is the peer from now on, also for the limit of its address.
+    /// # Errors
+    /// That limit.
+    pub(super) fn speaks_for(&mut self, client: SocketAddr) -> Result<(), Full> {
+        let client = SocketAddr::new(client.ip().to_canonical(), client.port());
+        if let Some(ledger) = &self.host.ledger {
+            ledger.unbook(self.booked.then_some(self.peer).flatten().map(|peer| peer.ip()));
+            self.booked = false;
+        }
+        self.peer = Some(client);
+        self.stats.set_client(Peer::Inet(client));
+        self.span = span(&self.host, &self.stats);
+        if let Some(ledger) = &self.host.ledger {
+            self.booked = ledger.book(client.ip())?;
+        }
+        Ok(())
     }
 
     /// It is known what the session speaks; what its streams need of it.
@@ -235,6 +273,7 @@ impl Common {
             protocol: self.protocol.label(),
             peer: self.peer,
             local: facts.local,
+            unix: facts.unix,
             server_name: facts.server_name,
             tls: facts.tls,
         };
@@ -488,7 +527,7 @@ impl Common {
         }
         // Last: who waits for the end of all sessions finds everything told.
         if let Some(ledger) = &self.host.ledger {
-            ledger.release(self.peer.map(|peer| peer.ip()), id.worker);
+            ledger.release(self.booked.then_some(self.peer).flatten().map(|peer| peer.ip()), id.worker);
         }
         let streams = self.stats.streams_total.get();
         tracing::debug!(parent: &self.span, %reason, age_ms = age.as_millis() as u64, streams,
@@ -513,6 +552,10 @@ impl Common {
     pub(crate) fn view(&self, now: Instant) -> SessionView {
         SessionView::of_stats(&self.stats, now)
     }
+}
+
+fn span(host: &Host, stats: &SessionStats) -> Span {
+    tracing::info_span!("session", id = %stats.id(), listener = &*host.name, peer = %stats.peer())
 }
 
 /// A number from -1 to 1 that differs from session to session (splitmix64 of its id).

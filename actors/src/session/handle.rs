@@ -12,6 +12,7 @@ use std::net::SocketAddr;
 use std::ops::Deref;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -47,8 +48,10 @@ pub struct SessionInfo {
     pub protocol: &'static str,
     /// The other end, where it is known.
     pub peer: Option<SocketAddr>,
-    /// Our end, where it is a socket of ours.
+    /// Our end, where it is a TCP socket of ours.
     pub local: Option<SocketAddr>,
+    /// It runs over a Unix socket.
+    pub unix: bool,
     /// SNI of the TLS handshake.
     pub server_name: Option<String>,
     /// What TLS agreed on; `None` on cleartext.
@@ -77,6 +80,30 @@ pub struct TlsFacts {
     pub cipher: String,
     /// The protocol ALPN agreed on (RFC 7301), if the client offered any.
     pub alpn: Option<String>,
+    /// What the client of a session showed, where it was asked for it and has one.
+    pub client_certificate: Option<Certificate>,
+}
+
+/// A certificate in DER (X.509, RFC 5280). Clones share it; nothing prints it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Certificate(Arc<[u8]>);
+
+impl Certificate {
+    pub(crate) fn new(der: &[u8]) -> Self {
+        Self(der.into())
+    }
+
+    /// Its octets.
+    #[must_use]
+    pub fn der(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Certificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Certificate({} octets)", self.0.len())
+    }
 }
 
 /// The peer's GOAWAY (RFC 9113 §6.8), the latest.

@@ -95,7 +95,7 @@ impl ServerHandshake {
             true => Raw::Other(self.duplex),
             false => Raw::Other(Box::new(Replay::new(self.preread, self.duplex))),
         };
-        let entrance = Entrance { io, peer: self.peer, tls: self.tls, opened: Some(sender) };
+        let entrance = Entrance { io, peer: self.peer, booked: false, tls: self.tls, opened: Some(sender) };
         Handshaking { session: self.host.enter(entrance), opened }
     }
 }

@@ -20,6 +20,7 @@ mod http2;
 mod opening;
 mod pace;
 mod parting;
+mod proxied;
 pub(crate) mod spans;
 mod timer;
 mod turning;
@@ -55,7 +56,7 @@ pub(crate) use common::Facts;
 pub(crate) use connecting::Established;
 pub use events::{EventStream, Observer, ObserverFactory, SessionEvent, SessionStatistics, StreamTimes};
 pub use handle::{
-    Acknowledged, Answer, GoAway, MAX_OPAQUE, Pong, SessionError, SessionHandle, SessionInfo,
+    Acknowledged, Answer, Certificate, GoAway, MAX_OPAQUE, Pong, SessionError, SessionHandle, SessionInfo,
     SessionSnapshot, TlsFacts,
 };
 pub use handshake::{Handshaking, ServerHandshake, perform_server_handshake};
@@ -64,7 +65,7 @@ pub(crate) use opening::facts_of;
 pub use waits::WaitTimes;
 
 use board::Phase;
-use common::Common;
+use common::{Common, Ends};
 use connecting::{Connecting, Establishing};
 use http1::Http1;
 use http2::Http2;
@@ -85,6 +86,8 @@ pub struct Session {
 pub(crate) struct Entrance {
     pub(crate) io: Raw,
     pub(crate) peer: Option<SocketAddr>,
+    /// The listener counted the address of the peer.
+    pub(crate) booked: bool,
     /// TLS first, as the host has it.
     pub(crate) tls: bool,
     /// Who waits to know what it speaks.
@@ -124,8 +127,9 @@ enum Step {
 impl Session {
     pub(crate) fn new(host: Rc<Host>, id: SessionId, entrance: Entrance) -> Self {
         let now = clock::now();
-        let Entrance { io, peer, tls, opened } = entrance;
-        let mut common = Common::new(host, id, peer, now);
+        let Entrance { io, peer, booked, tls, opened } = entrance;
+        let ends = Ends { peer, booked, unix: io.is_unix() };
+        let mut common = Common::new(host, id, ends, now);
         common.await_opening(opened);
         let engine = Engine::Opening(Box::new(Opening::new(io, tls, &common, now)));
         Self { common, engine, timer: Timer::default() }

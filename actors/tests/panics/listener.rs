@@ -46,7 +46,7 @@ fn in_the_accept_loop_it_is_the_loss_of_one_connection() {
             .start()
             .await
             .unwrap();
-        let address = server.addresses()[0].1;
+        let address = server.addresses()[0].1.tcp().unwrap();
         let connect = async || TcpStream::connect(address).await.unwrap();
         let [mut first, mut second] = [connect().await, connect().await];
         assert!(served(&mut first).await && served(&mut second).await);

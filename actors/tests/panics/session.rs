@@ -185,7 +185,7 @@ fn in_the_name_of_a_route_it_is_a_view_without_streams() {
             .start()
             .await
             .unwrap();
-        let mut client = TcpStream::connect(server.addresses()[0].1).await.unwrap();
+        let mut client = TcpStream::connect(server.addresses()[0].1.tcp().unwrap()).await.unwrap();
         let open = [crate::common::hello_octets(), get_x(1)].concat();
         client.write_all(&open).await.unwrap();
         while metrics.live().snapshot().first().is_none_or(|session| session.streams_open.get() == 0) {

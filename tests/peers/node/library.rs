@@ -168,7 +168,7 @@ fn both(scenario: &'static str, check: impl Fn(bool, &Value, &Scrape)) {
                 .start()
                 .await
                 .unwrap();
-            let port = server.addresses()[0].1.port();
+            let port = server.addresses()[0].1.tcp().unwrap().port();
             let (site, ca) = match secure {
                 true => (format!("https://localhost:{port}"), own.paths().0),
                 false => (format!("http://127.0.0.1:{port}"), ""),
