@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 use futures_util::future::join_all;
-use stagedoor_metrics::{CloseReason, ListenerId, Metrics, SessionId};
+use stagedoor_metrics::{CloseReason, ListenerId, Metrics, Role, SessionId};
 use stagedoor_protocol::{Settings, UserError};
 
 use crate::clock;
@@ -457,7 +457,9 @@ impl ServerHandle {
         let kept: Vec<&str> =
             self.0.posts.iter().filter(|post| post.keep).map(|post| post.name.as_str()).collect();
         let live = self.0.metrics.live().snapshot();
-        let counted = live.iter().filter(|stats| !kept.contains(&&**stats.listener()));
+        // Of what we ask of others, it is the exchange that waits for it which is counted.
+        let counted =
+            live.iter().filter(|stats| stats.role() == Role::Server && !kept.contains(&&**stats.listener()));
         counted.map(|stats| usize::try_from(stats.streams_open.get()).unwrap_or(0)).sum()
     }
 
