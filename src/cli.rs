@@ -40,6 +40,10 @@ pub(crate) enum Command {
     Look(Look),
     /// Write boards for Grafana and rules for Prometheus into a directory.
     Dashboards(DashboardsArgs),
+    /// Print what a shell needs to complete the commands.
+    Completions(CompletionsArgs),
+    /// Print the manual page, or write one for every command.
+    Man(ManArgs),
 }
 
 /// What every command that serves is told.
@@ -179,6 +183,24 @@ pub(crate) struct DashboardsArgs {
     /// Write over files that say something else
     #[arg(long)]
     pub(crate) force: bool,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+  bash   stagedoor completions bash > ~/.local/share/bash-completion/completions/stagedoor
+  zsh    stagedoor completions zsh > ~/.zfunc/_stagedoor     (a directory of fpath)
+  fish   stagedoor completions fish > ~/.config/fish/completions/stagedoor.fish")]
+pub(crate) struct CompletionsArgs {
+    /// The shell
+    #[arg(value_name = "SHELL")]
+    pub(crate) shell: clap_complete::Shell,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ManArgs {
+    /// Write stagedoor.1 and a page for every command into a directory, which is made when it is not there
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
 }
 
 /// How long a load lasts.

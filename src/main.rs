@@ -14,6 +14,7 @@ mod get;
 mod listen;
 mod log;
 mod logs;
+mod manual;
 mod output;
 mod reach;
 mod resources;
@@ -63,12 +64,12 @@ fn run(command: Command, started: Instant) -> Result<(), Failure> {
         // It has the terminal to itself.
         Command::Look(Look::Top(_)) => "off",
         // What goes wrong there is said in words of their own.
-        Command::Get(_) | Command::Bench(_) | Command::Look(_) | Command::Dashboards(_) => "error",
+        _ => "error",
     };
     let tracing = Tracing::start(match &command {
         Command::Serve(args) => Some(&args.serving.logs),
         Command::Files(args) => Some(&args.serving.logs),
-        Command::Get(_) | Command::Bench(_) | Command::Look(_) | Command::Dashboards(_) => None,
+        _ => None,
     })?;
     let log = log::start(log, colour == Colour::On, &tracing)?;
     let result = match command {
@@ -78,6 +79,8 @@ fn run(command: Command, started: Instant) -> Result<(), Failure> {
         Command::Bench(args) => bench::run(&args),
         Command::Look(look) => terminal::run(&look),
         Command::Dashboards(args) => dashboards::run(&args),
+        Command::Completions(args) => manual::completions(&args),
+        Command::Man(args) => manual::run(&args),
     };
     tracing.finish();
     result

@@ -212,7 +212,7 @@ impl Host {
     pub(crate) fn of_client(options: &client::Options) -> Rc<Self> {
         let config = options.host_config();
         let (metrics, arena) = Arena::here(options.metrics.as_ref(), "stagedoor");
-        let id = metrics.add_listener(&config.name, "-");
+        let id = metrics.add_client(&config.name);
         let service: (Rc<dyn Service>, _) = (Rc::new(Nothing), None);
         let host = Self::of_listener(&metrics, (id, NOWHERE), config, service, arena, None);
         // Not shared yet: the machine of a client is told a little more.

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 use futures_util::future::join_all;
-use stagedoor_metrics::{CloseReason, Metrics, SessionId, Shard};
+use stagedoor_metrics::{CloseReason, Metrics, Role, SessionId, Shard};
 use stagedoor_protocol::{Settings, UserError};
 
 use crate::clock;
@@ -455,7 +455,10 @@ impl ServerHandle {
     fn streams_left(&self) -> usize {
         let kept = self.0.kept().clone();
         let live = self.0.metrics.live().snapshot();
-        let counted = live.iter().filter(|stats| !kept.iter().any(|name| **name == **stats.listener()));
+        // Of what we ask of others, it is the exchange that waits for it which is counted.
+        let counted = live.iter().filter(|stats| {
+            stats.role() == Role::Server && !kept.iter().any(|name| **name == **stats.listener())
+        });
         counted.map(|stats| usize::try_from(stats.streams_open.get()).unwrap_or(0)).sum()
     }
 

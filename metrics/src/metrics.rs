@@ -66,6 +66,8 @@ pub(crate) struct Listener {
     pub(crate) name: Arc<str>,
     pub(crate) address: Mutex<String>,
     pub(crate) accepting: AtomicBool,
+    /// No socket listens: it is the name of sessions that we open.
+    pub(crate) of_client: AtomicBool,
 }
 
 /// A route, and what is counted of it outside of any shard.
@@ -139,11 +141,25 @@ impl Metrics {
                     name: name.into(),
                     address: Mutex::new(address.to_owned()),
                     accepting: AtomicBool::new(false),
+                    of_client: AtomicBool::new(false),
                 }));
                 listeners.len() - 1
             }
         };
         ListenerId(u16::try_from(place).expect("fewer than 65 536 listeners"))
+    }
+
+    /// Lists the name of sessions that we open ourselves, as a listener without an address: it has every family a
+    /// listener has, and is left out of [`Self::totals`], which would count what is passed on twice.
+    ///
+    /// # Panics
+    /// Past 65 535 listeners.
+    pub fn add_client(&self, name: &str) -> ListenerId {
+        let id = self.add_listener(name, "-");
+        if let Some(listener) = unpoisoned(&self.0.listeners).get(usize::from(id.get())) {
+            listener.of_client.store(true, Ordering::Relaxed);
+        }
+        id
     }
 
     /// Lists a route; a name already listed keeps its id.
@@ -277,6 +293,12 @@ impl Metrics {
     /// A certificate is no longer in use; its series vanishes.
     pub fn forget_certificate(&self, name: &str) {
         unpoisoned(&self.0.certificates).remove(name);
+    }
+
+    /// The certificates in use by name, and when each expires.
+    #[must_use]
+    pub fn certificates(&self) -> Vec<(String, SystemTime)> {
+        unpoisoned(&self.0.certificates).iter().map(|(name, end)| (name.clone(), *end)).collect()
     }
 
     /// Counts a load of a certificate; any thread.

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::histogram::Merged;
@@ -16,7 +17,7 @@ use crate::upstream::{SLOTS, UpstreamCells};
 /// The first shard of a thread that runs clients and no worker; listeners have the very last one.
 const FIRST_OF_CLIENTS: u16 = 0x8000;
 
-/// Sums over every listener that is not hidden, since the start.
+/// Sums over every listener that is not hidden and no client's, since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
     /// Sessions started.
@@ -89,14 +90,17 @@ pub struct UpstreamTotals {
 }
 
 impl Metrics {
-    /// Sums of the listeners that are not hidden.
+    /// Sums of the listeners that are not hidden and no client's.
     #[must_use]
     pub fn totals(&self) -> Totals {
         let inner = self.inner();
         let hidden = unpoisoned(&inner.hidden).clone();
-        let names: Vec<_> =
-            unpoisoned(&inner.listeners).iter().map(|listener| listener.name.clone()).collect();
-        let is_shown = |id: u16| names.get(usize::from(id)).is_some_and(|name| !hidden.contains(&**name));
+        let listeners = unpoisoned(&inner.listeners).clone();
+        let is_shown = |id: u16| {
+            listeners.get(usize::from(id)).is_some_and(|listener| {
+                !hidden.contains(&*listener.name) && !listener.of_client.load(Ordering::Relaxed)
+            })
+        };
         let mut totals = Totals::default();
         for shard in unpoisoned(&inner.shards).values() {
             for (id, cells) in shard.known_listeners() {
@@ -245,11 +249,12 @@ mod tests {
     use crate::labels::{CloseReason, Protocol, UpstreamFailure};
 
     #[test]
-    fn hidden_listeners_are_not_summed() {
+    fn hidden_listeners_and_clients_are_not_summed() {
         let metrics = Metrics::new("stagedoor");
         let (public, admin) = (metrics.add_listener("public", "-"), metrics.add_listener("admin", "-"));
+        let client = metrics.add_client("upstream");
         let shard = metrics.shard(0);
-        for (id, octets) in [(public, 5), (admin, 100)] {
+        for (id, octets) in [(public, 5), (admin, 100), (client, 1_000)] {
             shard.listener(id).network_bytes[Direction::Rx].add(octets);
         }
         assert_eq!(metrics.totals(), Totals { bytes_in: 5, ..Totals::default() });

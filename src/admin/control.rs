@@ -1,5 +1,5 @@
-//! What changes how the process goes on: draining and resuming, the log filter, the configuration; and post-mortems,
-//! which only tell how it went.
+//! What changes how the process goes on: draining and resuming, the log filter; and post-mortems, which only tell how it
+//! went.
 
 use std::time::Duration;
 
@@ -87,16 +87,6 @@ impl Admin {
             tracing::info!(listener, "resumed by order");
             json(200, &Resumed { draining: false })
         })
-    }
-
-    /// `POST /api/reload`.
-    pub(super) fn reload(&self) -> Reply {
-        Problem::conflict("there is no configuration file to read again").into()
-    }
-
-    /// `GET /api/config`.
-    pub(super) fn config(&self) -> Reply {
-        json(200, &serde_json::json!({ "source": &*self.source, "document": {} })).into()
     }
 
     /// `GET /api/log`.

@@ -11,10 +11,12 @@ mod filter;
 mod frames;
 mod guard;
 mod host;
+pub mod operations;
 mod overview;
 mod page;
 mod problem;
 mod query;
+mod running;
 mod scrape;
 mod sessions;
 mod stream;
@@ -22,7 +24,7 @@ mod stream;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use serde::Serialize;
 use stagedoor_actors::{Body, Redact, Reply, Request, Response, Service, ServiceFactory};
@@ -36,6 +38,7 @@ use problem::Problem;
 use query::Query;
 
 pub use guard::Token;
+pub use operations::Operations;
 
 /// What the admin paths tell about.
 #[derive(Clone)]
@@ -49,6 +52,8 @@ pub struct Admin {
     shown: Shown,
     source: Arc<str>,
     started: Instant,
+    started_at: SystemTime,
+    operations: Option<Arc<dyn Operations>>,
 }
 
 impl Admin {
@@ -65,6 +70,8 @@ impl Admin {
             shown: Shown::default(),
             source: "embedded".into(),
             started: Instant::now(),
+            started_at: SystemTime::now(),
+            operations: None,
         }
     }
 
@@ -117,6 +124,7 @@ enum Place<'a> {
     Closed,
     Actors,
     Upstreams,
+    Certificates,
     Drain,
     Resume,
     Reload,
@@ -143,6 +151,7 @@ impl<'a> Place<'a> {
                     ["closed"] => Self::Closed,
                     ["actors"] => Self::Actors,
                     ["upstreams"] => Self::Upstreams,
+                    ["certs"] => Self::Certificates,
                     ["drain"] => Self::Drain,
                     ["resume"] => Self::Resume,
                     ["reload"] => Self::Reload,
@@ -218,8 +227,8 @@ impl Admin {
             Place::AllFrames => self.frames(query),
             Place::Closed => self.closed(),
             Place::Actors => self.actors(),
-            // There are none before routes can name them.
-            Place::Upstreams => json(200, &[(); 0]).into(),
+            Place::Upstreams => self.upstreams(),
+            Place::Certificates => self.certificates(),
             Place::Log => self.log_filter(),
             Place::Config => self.config(),
             Place::Events => self.events(query),

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 use stagedoor_actors::{ADMIN, Reply};
-use stagedoor_metrics::{ActorTotals, MessageTotals, Totals, WorkerTotals};
+use stagedoor_metrics::{ActorTotals, MessageTotals, Role, Totals, WorkerTotals};
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::problem::Problem;
@@ -151,6 +151,11 @@ impl Admin {
             if !self.tell_overview(&events, &wanted).await {
                 return;
             }
+            if let Some(gateway) = self.gateway_seen().await
+                && !events.write("gateway", &gateway).await
+            {
+                return;
+            }
             if let Some(id) = &session
                 && !self.tell_session(&events, id).await
             {
@@ -163,7 +168,8 @@ impl Admin {
         let Page { total, rows, .. } = page(&self.metrics, self.server.get(), wanted.clone()).await;
         let Totals { sessions_opened, requests, bytes_in, bytes_out } = self.metrics.totals();
         let live = self.metrics.live().snapshot();
-        let public = || live.iter().filter(|stats| **stats.listener() != *ADMIN);
+        let public =
+            || live.iter().filter(|stats| stats.role() == Role::Server && **stats.listener() != *ADMIN);
         let overview = Overview {
             at: unix(SystemTime::now()),
             version: env!("CARGO_PKG_VERSION"),

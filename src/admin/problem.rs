@@ -12,6 +12,9 @@ pub(super) struct Problem {
     title: &'static str,
     status: u16,
     detail: String,
+    /// Of a configuration: every error, as it is shown to people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    errors: Option<String>,
     #[serde(skip)]
     allow: Option<&'static str>,
     /// 401 says what is asked for (RFC 9110 §11.6.1).
@@ -21,7 +24,7 @@ pub(super) struct Problem {
 
 impl Problem {
     fn new(status: u16, title: &'static str, detail: String) -> Self {
-        Self { title, status, detail, allow: None, challenge: false }
+        Self { title, status, detail, errors: None, allow: None, challenge: false }
     }
 
     pub(super) fn foreign_host(bound: IpAddr) -> Self {
@@ -87,6 +90,18 @@ impl Problem {
         Self::new(413, "Content Too Large", format!("at most {most} octets are taken here"))
     }
 
+    pub(super) fn refused_configuration(count: usize, errors: String) -> Self {
+        let of = if count == 1 { "an error".to_owned() } else { format!("{count} errors") };
+        let what = format!("the configuration has {of}; the one before stays in force");
+        let mut problem = Self::new(422, "Unprocessable Content", what);
+        problem.errors = Some(errors);
+        problem
+    }
+
+    pub(super) fn too_busy() -> Self {
+        Self::new(503, "Service Unavailable", "the gateway did not say so in time".to_owned())
+    }
+
     pub(super) fn too_slow() -> Self {
         Self::new(503, "Service Unavailable", "rendering took longer than the scraper waits".to_owned())
     }
@@ -127,5 +142,14 @@ mod tests {
         let Body::Full(document) = response.body else { panic!("one message") };
         let shown = std::str::from_utf8(&document).unwrap();
         assert_eq!(shown, r#"{"title":"Method Not Allowed","status":405,"detail":"POST does nothing here"}"#);
+    }
+
+    #[test]
+    fn a_configuration_is_refused_with_all_its_errors() {
+        let response = Problem::refused_configuration(2, "error[a]\nerror[b]\n".to_owned()).into_response();
+        let Body::Full(document) = response.body else { panic!("one message") };
+        let shown: serde_json::Value = serde_json::from_slice(&document).unwrap();
+        assert_eq!((&shown["status"], &shown["errors"]), (&422.into(), &"error[a]\nerror[b]\n".into()));
+        assert_eq!(shown["detail"], "the configuration has 2 errors; the one before stays in force");
     }
 }

@@ -27,6 +27,12 @@ pub(crate) enum Look {
     Drain(DrainArgs),
     /// Let a draining gateway take sessions again.
     Resume(ResumeArgs),
+    /// Let a running gateway load its configuration again, all or nothing.
+    Reload(ReloadArgs),
+    /// List the upstreams of a running gateway and how their endpoints stand.
+    Upstreams(UpstreamsArgs),
+    /// List the certificates of a running gateway and how long they are good for.
+    Certs(CertsArgs),
 }
 
 /// Where the gateway is.
@@ -224,6 +230,38 @@ pub(crate) struct ResumeArgs {
     /// One listener; without it all that serve
     #[arg(long, value_name = "L")]
     pub(crate) listener: Option<String>,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Sessions survive: new streams see the new routes, running streams keep the old ones. What is wrong is told with file, line \
+and column, and nothing changes.
+
+Exit codes:
+  0    the configuration is in force
+  1    it has errors, or there is no file; the one before stays in force
+  3    the gateway could not be reached")]
+pub(crate) struct ReloadArgs {
+    #[command(flatten)]
+    pub(crate) admin: AdminArgs,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct UpstreamsArgs {
+    #[command(flatten)]
+    pub(crate) admin: AdminArgs,
+    /// The upstreams as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct CertsArgs {
+    #[command(flatten)]
+    pub(crate) admin: AdminArgs,
+    /// The certificates as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[cfg(test)]

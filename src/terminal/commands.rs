@@ -14,7 +14,12 @@ use crate::banner::Colour;
 use crate::failure::{Exit, Failure};
 
 /// Asks once, and says good-bye.
-async fn ask(args: &AdminArgs, method: &str, query: &Query, body: Option<String>) -> Result<Answer, Failure> {
+pub(super) async fn ask(
+    args: &AdminArgs,
+    method: &str,
+    query: &Query,
+    body: Option<String>,
+) -> Result<Answer, Failure> {
     let admin = Admin::connect(args).await?;
     let answer = admin.call(method, query.text(), body).await;
     admin.part().await;

@@ -234,7 +234,11 @@ fn refusal(status: u16, document: &[u8]) -> String {
     match (&*problem.title, &*problem.detail) {
         ("", "") => format!("the gateway answered {status}"),
         (title, "") => text::plain(title).into_owned(),
-        (_, detail) => text::plain(detail).into_owned(),
+        (_, detail) if problem.errors.is_empty() => text::plain(detail).into_owned(),
+        (_, detail) => {
+            let lines = std::iter::once(detail).chain(problem.errors.trim_end().lines());
+            lines.map(text::plain).collect::<Vec<_>>().join("\n")
+        }
     }
 }
 
@@ -330,6 +334,9 @@ mod tests {
         let problem = br#"{"title":"Bad filter","status":400,"detail":"no field \u001b[2J at 3"}"#;
         assert_eq!(refusal(400, problem), "no field \\u{1b}[2J at 3");
         assert_eq!(refusal(404, br#"{"title":"Not found"}"#), "Not found");
+        let errors =
+            br#"{"title":"Bad","detail":"2 errors","errors":"error[a]: \u001b\n --> f:1\n\nerror[b]\n"}"#;
+        assert_eq!(refusal(422, errors), "2 errors\nerror[a]: \\u{1b}\n --> f:1\n\nerror[b]");
         assert_eq!(refusal(502, b"<html>"), "the gateway answered 502");
         let code = |status| Failure::from(Trouble::Refused { status, words: String::new() }).exit;
         assert_eq!([400, 401, 404, 409].map(code), [Exit::Input; 4]);

@@ -1,5 +1,5 @@
 //! The commands that look at a running gateway and steer it, over its admin API: `top`, `sessions`, `session`, `close`,
-//! `drain`, `resume`, `tap`, `log`.
+//! `drain`, `resume`, `reload`, `tap`, `log`, `upstreams`, `certs`.
 //!
 //! Only what the API says is shown; nothing is read from the gateway's process. Invariant: whatever reaches a terminal went
 //! through `text.rs`, and a reader of stdout that has enough is no failure.
@@ -7,6 +7,7 @@
 pub(crate) mod args;
 mod commands;
 mod connection;
+mod running;
 mod shapes;
 mod sse;
 mod tables;
@@ -34,6 +35,9 @@ pub(crate) fn run(look: &Look) -> Result<(), Failure> {
             Look::Close(args) => commands::close(args).await,
             Look::Drain(args) => commands::drain(args).await,
             Look::Resume(args) => commands::resume(args).await,
+            Look::Reload(args) => running::reload(args).await,
+            Look::Upstreams(args) => running::upstreams(args).await,
+            Look::Certs(args) => running::certs(args).await,
             Look::Tap(args) => tap::run(args).await,
             Look::Log(args) => commands::log(args).await,
         }

@@ -277,6 +277,8 @@ fn flags<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::E
 pub(super) struct Problem {
     pub(super) title: String,
     pub(super) detail: String,
+    /// Of a configuration: all that is wrong with it, in lines.
+    pub(super) errors: String,
 }
 
 #[cfg(test)]

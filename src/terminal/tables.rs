@@ -32,7 +32,8 @@ pub(super) struct Column<T> {
     cell: fn(&T) -> String,
 }
 
-const fn left<T>(
+/// A column whose cells begin at its left; see [`Column`] for what the arguments are.
+pub(super) const fn left<T>(
     title: &'static str,
     leaves: u8,
     sort: Option<&'static str>,
@@ -41,7 +42,8 @@ const fn left<T>(
     Column { title, side: Side::Left, leaves, narrowest: None, sort, cell }
 }
 
-const fn right<T>(
+/// One whose cells end at its right.
+pub(super) const fn right<T>(
     title: &'static str,
     leaves: u8,
     sort: Option<&'static str>,
@@ -50,7 +52,8 @@ const fn right<T>(
     Column { title, side: Side::Right, leaves, narrowest: None, sort, cell }
 }
 
-const fn shrinking<T>(
+/// One that becomes narrow before others leave.
+pub(super) const fn shrinking<T>(
     title: &'static str,
     narrowest: usize,
     leaves: u8,

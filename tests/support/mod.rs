@@ -10,6 +10,7 @@ pub(crate) mod client;
 pub(crate) mod command;
 pub(crate) mod embedded;
 pub(crate) mod exposition;
+pub(crate) mod observed;
 pub(crate) mod peers;
 pub(crate) mod prometheus;
 pub(crate) mod python;
