@@ -36,6 +36,7 @@ pub mod devca;
 pub mod fault;
 pub mod filter;
 pub mod gateway;
+mod hex;
 mod lifecycle;
 #[cfg(feature = "otlp")]
 pub mod otlp;
