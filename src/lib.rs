@@ -44,6 +44,7 @@ pub mod proxy;
 mod seen;
 pub mod tls;
 pub mod upstream;
+pub mod watch;
 
 pub use lifecycle::{Lifecycle, ServerSlot, Stage};
 pub use stagedoor_actors::client;
