@@ -110,6 +110,11 @@ pub fn authority_in(state_dir: &Path) -> Option<PathBuf> {
     CertificateDer::from_pem_file(&ca_pem).is_ok().then_some(ca_pem)
 }
 
+/// Where the leaf lies under `state_dir`.
+pub(crate) fn leaf_in(state_dir: &Path) -> PathBuf {
+    state_dir.join("dev").join(LEAF_CERT)
+}
+
 /// The certificate under `state_dir`, made where it is missing, broken or about to expire.
 ///
 /// # Errors
@@ -159,6 +164,16 @@ impl DevCertificate {
         config.ticketer = aws_lc_rs::Ticketer::new()?;
         config.session_storage = ServerSessionMemoryCache::new(4096);
         Ok(Arc::new(config))
+    }
+
+    /// The leaf, and whatever stands between it and the authority.
+    pub(crate) fn chain(&self) -> &[CertificateDer<'static>] {
+        &self.chain
+    }
+
+    /// The key of the leaf.
+    pub(crate) fn key(&self) -> PrivateKeyDer<'static> {
+        self.key.clone_key()
     }
 
     /// When it expires; `None` should its octets be no certificate.

@@ -36,6 +36,7 @@ pub mod devca;
 pub mod fault;
 pub mod filter;
 pub mod gateway;
+mod hex;
 mod lifecycle;
 pub mod notify;
 #[cfg(feature = "otlp")]
@@ -45,6 +46,7 @@ mod seen;
 pub mod sockets;
 pub mod tls;
 pub mod upstream;
+pub mod watch;
 
 pub use lifecycle::{Lifecycle, ServerSlot, Stage};
 pub use stagedoor_actors::client;

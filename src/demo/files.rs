@@ -15,7 +15,7 @@ use std::time::{Duration, SystemTime};
 use sha2::{Digest as _, Sha256};
 use stagedoor_actors::files::Directory;
 
-use super::upload::hex;
+use crate::hex::hex;
 
 /// Where the demo has them.
 pub(super) const MOUNT: &str = "/files";

@@ -14,7 +14,7 @@ use stagedoor_actors::{Body, Reply, Request, Response};
 use super::answer;
 use super::octets;
 use super::query::{Query, whole};
-use super::upload::hex;
+use crate::hex::hex;
 
 /// The longest wait of `/delay`, in seconds.
 const LONGEST_DELAY: f64 = 3_600.0;

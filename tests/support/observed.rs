@@ -75,7 +75,6 @@ impl Server {
             });
         });
         let (handle, metrics) = told.recv().expect("it starts");
-        let addresses = handle.addresses();
         let of = |name: &str| handle.address(name).expect("it listens");
         Self {
             public: of("public"),

@@ -38,7 +38,7 @@ pub use request::RequestParts;
 pub use session::ClientSession;
 pub use stream::{ClientStream, CollectError, Event, PushedStream, ResponseBody, StreamState};
 pub use target::{Scheme, Target};
-pub use tls::Tls;
+pub use tls::{Tls, system_roots};
 pub use tunnel::Tunnel;
 pub use wire::WireObserver;
 

@@ -105,7 +105,7 @@ fn is_no_protocol(error: &io::Error) -> bool {
 fn trusted(trust: &Trust) -> io::Result<ClientConfig> {
     let mut roots = match trust {
         Trust::Only(_) | Trust::Config(_) => RootCertStore::empty(),
-        Trust::Native | Trust::NativeAnd(_) => native(),
+        Trust::Native | Trust::NativeAnd(_) => system_roots(),
     };
     if let Trust::Only(path) | Trust::NativeAnd(path) = trust {
         let named = |error| io::Error::other(format!("{}: {error}", path.display()));
@@ -128,8 +128,8 @@ fn trusted(trust: &Trust) -> io::Result<ClientConfig> {
     Ok(config.with_root_certificates(roots).with_no_client_auth())
 }
 
-/// The system's certificates, read once.
-fn native() -> RootCertStore {
+/// The certificates the system trusts, read once from disk: the first call blocks. Empty where it has none.
+pub fn system_roots() -> RootCertStore {
     static NATIVE: OnceLock<RootCertStore> = OnceLock::new();
     let read = || {
         let mut roots = RootCertStore::empty();
