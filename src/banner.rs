@@ -1,4 +1,4 @@
-//! What `serve` and `files` print before they serve: where, with which certificate, and what to try. Names nothing that
+//! What commands that serve print before they serve: where, with which certificate, and what to try. Names nothing that
 //! does not exist. Knows no sockets; `serve` says what was bound.
 
 use std::fmt::{self, Write as _};
@@ -159,6 +159,48 @@ impl Banner {
         }
         let ready = colour.paint(BOLD, format!("ready in {} ms", self.ready_in.as_millis()));
         line(&ready, "   Ctrl-C drains, twice stops");
+        text
+    }
+}
+
+/// What a configured gateway tells: its configuration, and where each listener is.
+pub(crate) struct Front {
+    pub(crate) workers: usize,
+    pub(crate) source: String,
+    pub(crate) rows: Vec<Row>,
+    pub(crate) ready_in: Duration,
+}
+
+/// A listener at one of its places.
+pub(crate) struct Row {
+    name: String,
+    url: String,
+    what: String,
+}
+
+impl Row {
+    pub(crate) fn new(name: &str, scheme: &str, address: &stagedoor::Address, what: &str) -> Self {
+        let url = match address.tcp() {
+            Some(address) => format!("{scheme}://{address}/"),
+            None => address.to_string(),
+        };
+        Self { name: name.to_owned(), url, what: what.to_owned() }
+    }
+}
+
+impl Front {
+    /// The text, line by line.
+    pub(crate) fn text(&self, colour: Colour) -> String {
+        let mut text = String::new();
+        let name = colour.paint(BOLD, concat!("stagedoor ", env!("CARGO_PKG_VERSION")));
+        let plural = if self.workers == 1 { "" } else { "s" };
+        let _ = writeln!(text, "{name}   {} worker{plural}   {}", self.workers, self.source);
+        for Row { name, url, what } in &self.rows {
+            let gap = 29_usize.saturating_sub(url.chars().count()).max(2);
+            let _ = writeln!(text, "  {name:<12}  {}{:gap$}{what}", colour.paint(CYAN, url), "");
+        }
+        let ready = colour.paint(BOLD, format!("ready in {} ms", self.ready_in.as_millis()));
+        let _ = writeln!(text, "{ready}   Ctrl-C drains, twice stops, HUP reloads");
         text
     }
 }

@@ -27,10 +27,12 @@ impl Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Serve the built-in demo.
+    /// Serve what a configuration says; without one, the built-in demo.
     Serve(ServeArgs),
     /// Serve the files of a directory.
     Files(FilesArgs),
+    /// Send requests on to one server.
+    Proxy(ProxyArgs),
     /// Fetch a URL with our own HTTP/2 client.
     Get(GetArgs),
     /// Put load on a URL through our own HTTP/2 client and tell how it answered.
@@ -70,6 +72,12 @@ pub(crate) struct ServingArgs {
 
 #[derive(Args, Debug, Default)]
 pub(crate) struct ServeArgs {
+    /// The configuration (see `stagedoor init`); flags go before what it says
+    #[arg(short, long, value_name = "FILE", env = "STAGEDOOR_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+    /// Read the configuration again when its file changes, or one that it names
+    #[arg(long, requires = "config")]
+    pub(crate) watch: bool,
     /// Where HTTPS is served [default: localhost:8443, or the next free port]
     #[arg(long, value_name = "ADDR")]
     pub(crate) public: Option<Endpoint>,
@@ -78,6 +86,34 @@ pub(crate) struct ServeArgs {
     /// No admin listener, and nothing is counted or recorded of sessions and streams
     #[arg(long, conflicts_with = "admin")]
     pub(crate) no_observe: bool,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+  stagedoor proxy localhost:8080 http://127.0.0.1:3000           HTTP/2 and HTTP/1.1 in front of a server of HTTP/1.1
+  stagedoor proxy https://localhost:8443 h2c://127.0.0.1:50051   TLS in front of a gRPC server
+https takes the development certificate. More than one server, or a certificate of your own: stagedoor init.")]
+pub(crate) struct ProxyArgs {
+    /// Where to listen: ADDR, http://ADDR, https://ADDR or unix:/PATH
+    #[arg(value_name = "FROM")]
+    pub(crate) from: String,
+    /// Where to send to: http://HOST:PORT, https://HOST, h2c://HOST:PORT or unix:/PATH
+    #[arg(value_name = "TO")]
+    pub(crate) to: String,
+    /// Where admin and metrics are served [default: nowhere]
+    #[arg(long, value_name = "ADDR", value_parser = admin)]
+    pub(crate) admin: Option<SocketAddr>,
+    /// A file whose first line everyone who asks the admin address must know
+    #[arg(long, value_name = "FILE")]
+    pub(crate) admin_token: Option<PathBuf>,
+    /// Threads that serve [default: one a core]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) workers: Option<u16>,
+    /// What is logged to stderr: a level or targets with levels [default: info]
+    #[arg(long, value_name = "FILTER")]
+    pub(crate) log: Option<String>,
+    #[command(flatten)]
+    pub(crate) logs: LogArgs,
 }
 
 #[derive(Args, Debug)]

@@ -5,8 +5,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::Args;
-use stagedoor::Metrics;
 use stagedoor::access::{AccessFormat, AccessLog};
+use stagedoor::{Metrics, Redact, config};
 
 use crate::failure::{Exit, Failure};
 use crate::say::say;
@@ -63,14 +63,36 @@ impl LogArgs {
     /// # Errors
     /// A file that cannot be written.
     pub(crate) fn access(&self, metrics: &Metrics) -> Result<Option<AccessLog>, Failure> {
-        let (format, path) = match &self.access_log {
-            None | Some(AccessTo::Off) => return Ok(None),
-            Some(AccessTo::Stdout(format)) => (*format, None),
-            Some(AccessTo::File(format, path)) => (*format, Some(path)),
+        self.access_or(metrics, None, &Redact::default())
+    }
+
+    /// The same; what the flags do not say `configured` does.
+    ///
+    /// # Errors
+    /// As [`Self::access`].
+    pub(crate) fn access_or(
+        &self,
+        metrics: &Metrics,
+        configured: Option<&config::AccessLog>,
+        redact: &Redact,
+    ) -> Result<Option<AccessLog>, Failure> {
+        let (format, path) = match (&self.access_log, configured) {
+            (None, None) | (Some(AccessTo::Off), _) => return Ok(None),
+            (Some(AccessTo::Stdout(format)), _) => (*format, None),
+            (Some(AccessTo::File(format, path)), _) => (*format, Some(path)),
+            (None, Some(told)) => {
+                let format = match told.format {
+                    config::AccessFormat::Json => AccessFormat::Json,
+                    config::AccessFormat::Common => AccessFormat::Common,
+                    config::AccessFormat::Combined => AccessFormat::Combined,
+                };
+                (format, told.path.as_ref())
+            }
         };
         let metrics = metrics.clone();
         let options = AccessLog::new(format)
-            .show_query(self.show_query)
+            .show_query(self.show_query || configured.is_some_and(|told| told.show_query))
+            .redact(redact.clone())
             .on_drop(move |lines| metrics.access_log_dropped().add(lines));
         let opened = match path {
             None => options.to_stdout(),

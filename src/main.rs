@@ -7,6 +7,7 @@ mod allocator;
 mod banner;
 mod bench;
 mod cli;
+mod configured;
 mod dashboards;
 mod failure;
 mod files;
@@ -34,6 +35,7 @@ use cli::{Cli, Command};
 use failure::{Exit, Failure};
 use logs::Tracing;
 use say::say;
+use stagedoor::sockets::Sockets;
 use terminal::args::Look;
 
 #[global_allocator]
@@ -41,8 +43,10 @@ static ALLOCATOR: allocator::Allocator = allocator::Allocator;
 
 fn main() -> ExitCode {
     let started = Instant::now();
+    // Before there is any thread: it changes the environment.
+    let sockets = Sockets::take();
     let cli = Cli::parse();
-    match std::panic::catch_unwind(AssertUnwindSafe(|| run(cli.command(), started))) {
+    match std::panic::catch_unwind(AssertUnwindSafe(|| run(cli.command(), sockets, started))) {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Ok(Err(failure)) => {
             say(&failure);
@@ -55,11 +59,22 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(command: Command, started: Instant) -> Result<(), Failure> {
+fn run(command: Command, sockets: Sockets, started: Instant) -> Result<(), Failure> {
     let colour = Colour::of_stderr();
     log::log_panics();
+    // A configuration says how to log, so it is read before anything is logged.
+    let blueprint = match &command {
+        Command::Serve(args) => {
+            let file = args.config.as_ref();
+            file.map(|file| configured::loaded(args, file, colour == Colour::On)).transpose()?
+        }
+        Command::Proxy(args) => Some(configured::proxied(args)?),
+        _ => None,
+    };
+    let told = blueprint.as_ref().map_or("info", |blueprint| &blueprint.config.log.level);
     let log = match &command {
-        Command::Serve(args) => args.serving.log.as_deref().unwrap_or("info"),
+        Command::Serve(args) => args.serving.log.as_deref().unwrap_or(told),
+        Command::Proxy(args) => args.log.as_deref().unwrap_or(told),
         Command::Files(args) => args.serving.log.as_deref().unwrap_or("info"),
         // It has the terminal to itself.
         Command::Look(Look::Top(_)) => "off",
@@ -68,11 +83,17 @@ fn run(command: Command, started: Instant) -> Result<(), Failure> {
     };
     let tracing = Tracing::start(match &command {
         Command::Serve(args) => Some(&args.serving.logs),
+        Command::Proxy(args) => Some(&args.logs),
         Command::Files(args) => Some(&args.serving.logs),
         _ => None,
     })?;
     let log = log::start(log, colour == Colour::On, &tracing)?;
     let result = match command {
+        Command::Serve(_) | Command::Proxy(_) if blueprint.is_some() => match blueprint {
+            Some(blueprint) => configured::run(blueprint, sockets, &log, colour, started),
+            None => Ok(()),
+        },
+        Command::Proxy(_) => Ok(()),
         Command::Serve(args) => serve::run(serve::demo(&args), &log, colour, started),
         Command::Files(args) => serve::run(files::site(&args)?, &log, colour, started),
         Command::Get(args) => get::run(&args),

@@ -14,7 +14,7 @@ use stagedoor::files::Directory;
 use stagedoor::filter::LogHandle;
 use stagedoor::{
     DrainProgress, Lifecycle, Limits, ListenerConfig, Metrics, OverloadLimits, Redact, ServerBuilder,
-    ServerHandle, ServerSlot, ServiceFactory, Stage, StartError,
+    ServerHandle, ServerSlot, ServiceFactory, Stage, StartError, notify,
 };
 
 use crate::banner::{Banner, Colour, Shown};
@@ -24,13 +24,13 @@ use crate::listen::{self, AdminPlan, Plan, Wanted};
 use crate::logs::{self, LogArgs};
 use crate::resources;
 use crate::say::say;
-use crate::signals::StopSignals;
+use crate::signals::Signals;
 
 /// How long the streams of a drain may go on.
 const DRAIN: Duration = Duration::from_secs(30);
 
 /// Connections to the admin address at once.
-const ADMIN_SESSIONS: usize = 256;
+pub(crate) const ADMIN_SESSIONS: usize = 256;
 
 /// How long an immediate stop may take.
 const STOP: Duration = Duration::from_secs(5);
@@ -146,26 +146,33 @@ pub(crate) fn run(site: Site, log: &LogHandle, colour: Colour, started: Instant)
 /// # Errors
 /// A file that cannot be read or holds none, or an address that others reach and no token for it.
 fn token(site: &Site) -> Result<Option<Token>, Failure> {
-    let Some(file) = &site.token else {
-        return match site.wanted.admin {
-            AdminPlan::At(address) if !address.ip().is_loopback() => Err(Failure::new(
-                Exit::Input,
-                format!("--admin {address} can be reached from other machines, and no token keeps them out"),
-            )
-            .with_way_out(
-                "name a file with a token by --admin-token, or a loopback address such as 127.0.0.1:9901",
-            )),
-            _ => Ok(None),
-        };
-    };
+    match (&site.token, site.wanted.admin) {
+        (Some(file), _) => read_token(file).map(Some),
+        (None, AdminPlan::At(address)) if !address.ip().is_loopback() => Err(no_token("--admin", address)),
+        (None, _) => Ok(None),
+    }
+}
+
+/// Others reach an admin address, and no token keeps them out.
+pub(crate) fn no_token(what: &str, address: std::net::SocketAddr) -> Failure {
+    let message = format!("{what} {address} can be reached from other machines, and no token keeps them out");
+    Failure::new(Exit::Input, message).with_way_out(
+        "name a file with a token by --admin-token, or a loopback address such as 127.0.0.1:9901",
+    )
+}
+
+/// The token in a file.
+///
+/// # Errors
+/// A file that cannot be read or holds none.
+pub(crate) fn read_token(file: &Path) -> Result<Token, Failure> {
     let shown = file.display();
     let text = std::fs::read_to_string(file)
         .map_err(|error| Failure::new(Exit::Input, format!("cannot read the token in {shown}: {error}")))?;
-    let token = Token::read(&text).map_err(|what| {
+    Token::read(&text).map_err(|what| {
         Failure::new(Exit::Input, format!("{shown} holds no token: {what}"))
             .with_way_out("write one with: head -c 24 /dev/urandom | base64 > FILE")
-    })?;
-    Ok(Some(token))
+    })
 }
 
 fn no_certificate(error: devca::Error) -> Failure {
@@ -199,7 +206,7 @@ struct Gateway {
 impl Gateway {
     async fn run(self, wanted: &Wanted, colour: Colour, started: Instant) -> Result<(), Failure> {
         // Before anything is up, so that no signal is lost.
-        let mut signals = StopSignals::take()
+        let mut signals = Signals::take()
             .map_err(|error| Failure::new(Exit::Bug, format!("cannot take signals: {error}")))?;
         let mut plans = listen::plans(wanted);
         let server = self.start(&mut plans).await?;
@@ -210,22 +217,14 @@ impl Gateway {
         let banner = self.banner(&server, &plans, started.elapsed());
         say(banner.text(colour, home.as_deref()));
 
-        let signal = signals.next().await;
-        tracing::info!(signal, "draining");
-        self.lifecycle.advance(Stage::Draining);
-        let began = Instant::now();
-        tokio::select! {
-            () = server.drain(Duration::ZERO, DRAIN, teller()) => {
-                say(format_args!("drained in {:.1} s", began.elapsed().as_secs_f64()));
+        notify::ready(&format!("serving: {}", self.shown.source()));
+        let stop = loop {
+            tokio::select! {
+                stop = signals.next() => break stop,
+                () = signals.reload() => tracing::info!("HUP: there is no configuration file to reload"),
             }
-            signal = signals.next() => {
-                tracing::info!(signal, "stopping now");
-                say("stopped, not drained");
-            }
-        }
-        if tokio::time::timeout(STOP, server.stop()).await.is_err() {
-            tracing::error!("not everything stopped in {} s; leaving it behind", STOP.as_secs());
-        }
+        };
+        see_out(&server, &self.lifecycle, &mut signals, stop, (Duration::ZERO, DRAIN)).await;
         Ok(())
     }
 
@@ -299,6 +298,33 @@ impl Gateway {
     }
 }
 
+/// The way down (cli-and-config.md §3): readiness fails, then the drain; a second signal stops at once. `times` are how long
+/// connections are still accepted, and how long streams may go on then.
+pub(crate) async fn see_out(
+    server: &ServerHandle,
+    lifecycle: &Lifecycle,
+    signals: &mut Signals,
+    signal: &'static str,
+    (min_accept, timeout): (Duration, Duration),
+) {
+    tracing::info!(signal, "draining");
+    lifecycle.advance(Stage::Draining);
+    notify::stopping("draining");
+    let began = Instant::now();
+    tokio::select! {
+        () = server.drain(min_accept, timeout, teller()) => {
+            say(format_args!("drained in {:.1} s", began.elapsed().as_secs_f64()));
+        }
+        signal = signals.next() => {
+            tracing::info!(signal, "stopping now");
+            say("stopped, not drained");
+        }
+    }
+    if tokio::time::timeout(STOP, server.stop()).await.is_err() {
+        tracing::error!("not everything stopped in {} s; leaving it behind", STOP.as_secs());
+    }
+}
+
 /// Tells on stderr what a drain waits for, as often as people read; nothing while nothing is left.
 fn teller() -> impl FnMut(DrainProgress) {
     const PACE: Duration = Duration::from_millis(500);
@@ -306,7 +332,9 @@ fn teller() -> impl FnMut(DrainProgress) {
     move |progress| {
         if progress.sessions > 0 && told.is_none_or(|told| told.elapsed() >= PACE) {
             told = Some(Instant::now());
-            say(left(&progress));
+            let left = left(&progress);
+            notify::status(&format!("draining: {left}"));
+            say(left);
         }
     }
 }

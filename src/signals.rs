@@ -1,35 +1,47 @@
-//! Signals: TERM and INT ask to stop, HUP asks for a reload. Stops nothing itself.
+//! Signals: TERM and INT ask to stop, HUP asks for a reload. Stops and reloads nothing itself.
 
+use std::cell::RefCell;
+use std::future::poll_fn;
 use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// The signals that ask this process to stop.
-pub(crate) struct StopSignals {
-    term: Signal,
-    int: Signal,
+/// The signals this process listens to.
+pub(crate) struct Signals {
+    term: RefCell<Signal>,
+    int: RefCell<Signal>,
+    hup: RefCell<Signal>,
 }
 
-impl StopSignals {
+impl Signals {
     /// Takes the signals over from the system. Must run on a runtime with I/O.
     ///
     /// # Errors
     /// What the system says.
     pub(crate) fn take() -> io::Result<Self> {
-        let mut hup = signal(SignalKind::hangup())?;
-        actix_rt::spawn(async move {
-            while hup.recv().await.is_some() {
-                tracing::info!("HUP: there is no configuration to reload, the demo is built in");
-            }
-        });
-        Ok(Self { term: signal(SignalKind::terminate())?, int: signal(SignalKind::interrupt())? })
+        let taken = |kind| signal(kind).map(RefCell::new);
+        Ok(Self {
+            term: taken(SignalKind::terminate())?,
+            int: taken(SignalKind::interrupt())?,
+            hup: taken(SignalKind::hangup())?,
+        })
     }
 
     /// The next signal to stop, by name.
-    pub(crate) async fn next(&mut self) -> &'static str {
+    pub(crate) async fn next(&self) -> &'static str {
         tokio::select! {
-            _ = self.term.recv() => "TERM",
-            _ = self.int.recv() => "INT",
+            () = came(&self.term) => "TERM",
+            () = came(&self.int) => "INT",
         }
     }
+
+    /// The next order to reload.
+    pub(crate) async fn reload(&self) {
+        came(&self.hup).await;
+    }
+}
+
+async fn came(signal: &RefCell<Signal>) {
+    // A stream of signals does not end.
+    poll_fn(|cx| signal.borrow_mut().poll_recv(cx)).await;
 }

@@ -131,6 +131,13 @@ fn text_of(path: &Path) -> Result<String, (String, String)> {
     })
 }
 
+/// Reads a text that no file holds; `name` is what errors call it.
+/// # Errors
+/// As [`load`].
+pub fn parse(name: &str, text: String, defaults: &Defaults) -> Result<Loaded, Faults> {
+    load_text(Path::new(name), text, std::iter::empty(), defaults, SystemTime::now())
+}
+
 fn load_text(
     path: &Path,
     text: String,

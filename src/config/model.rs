@@ -12,7 +12,7 @@ use stagedoor_metrics::TableOptions;
 use stagedoor_protocol::Fields;
 
 /// Everything one run of the gateway is told.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// `[server]`.
     pub server: Server,
@@ -31,7 +31,7 @@ pub struct Config {
 }
 
 /// What concerns the process.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Server {
     /// Arbiters; `None` is one a core.
     pub workers: Option<u16>,
@@ -53,7 +53,7 @@ pub struct Drain {
 }
 
 /// Where the process is looked at.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Admin {
     /// `None` is no admin listener.
     pub bind: Option<Bind>,
@@ -73,7 +73,7 @@ pub enum Bind {
 }
 
 /// What is written down, and where.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Log {
     /// A level or a filter.
     pub level: String,
@@ -106,7 +106,7 @@ pub enum AccessFormat {
 }
 
 /// One name under which connections are taken.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Listener {
     /// Label and name in the API.
     pub name: String,
@@ -410,7 +410,7 @@ pub struct UpstreamLimits {
 }
 
 /// Where a request goes.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Route {
     /// Label.
     pub name: String,
@@ -443,7 +443,7 @@ pub struct Route {
 }
 
 /// Which requests a route takes. What is empty matches all.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Match {
     /// Exact (`example.org`) or wildcard (`*.example.org`, one label or more), lower case, without port.
     pub hosts: Vec<String>,
@@ -541,7 +541,7 @@ pub struct ErrorBody {
 }
 
 /// What a route does.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Action {
     /// Sends the request on.
     Proxy(ProxyTo),

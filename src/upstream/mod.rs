@@ -12,6 +12,7 @@ mod endpoint;
 mod resolve;
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -92,10 +93,15 @@ impl Upstreams {
     }
 
     /// Starts checks and resolvers of those that do not run yet, on the calling thread's runtime.
-    pub fn start(&self, dns: &resolve::Dns) {
+    /// # Errors
+    /// A name has to be resolved, and the system's configuration of DNS cannot be read.
+    pub fn start(&self, dns_servers: &[SocketAddr]) -> Result<(), DnsError> {
+        let asks = |upstream: &&Arc<Upstream>| !matches!(upstream.config.endpoints, Endpoints::Listed(_));
+        let dns = self.0.iter().find(asks).map(|_| Dns::new(dns_servers)).transpose()?;
         for upstream in &self.0 {
-            upstream.start(dns);
+            upstream.start(dns.as_ref());
         }
+        Ok(())
     }
 
     /// What of `self` is not in `others` ends: its endpoints take no new requests, its tasks stop.
@@ -108,7 +114,7 @@ impl Upstreams {
     }
 }
 
-pub use resolve::Dns;
+pub use resolve::{Dns, DnsError};
 
 impl Upstream {
     fn new(config: config::Upstream, metrics: &Metrics) -> Result<Self, TlsError> {
@@ -233,7 +239,7 @@ impl Upstream {
         }
     }
 
-    fn start(self: &Arc<Self>, dns: &Dns) {
+    fn start(self: &Arc<Self>, dns: Option<&Dns>) {
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         if !tasks.is_empty() {
             return;
@@ -241,7 +247,9 @@ impl Upstream {
         if self.config.health.is_some() {
             tasks.push(actix_rt::spawn(check::run(Arc::downgrade(self))).abort_handle());
         }
-        if !matches!(self.config.endpoints, Endpoints::Listed(_)) {
+        if let Some(dns) = dns
+            && !matches!(self.config.endpoints, Endpoints::Listed(_))
+        {
             tasks.push(actix_rt::spawn(resolve::run(Arc::downgrade(self), dns.clone())).abort_handle());
         }
         if self.config.eject.is_some() {

@@ -15,7 +15,7 @@ use super::ServerHandle;
 use crate::clock;
 use crate::tap::{TapItem, tap};
 use crate::view::{PostMortem, SessionView};
-use crate::worker::{Sessions, TapSessions};
+use crate::worker::{Sessions, TapSessions, Undrain};
 
 /// How long an arbiter may take to answer.
 const PATIENCE: Duration = Duration::from_millis(1500);
@@ -35,6 +35,11 @@ pub enum NoTap {
 }
 
 impl ServerHandle {
+    /// Resolves when every arbiter has answered: none is stuck.
+    pub async fn answers(&self) {
+        join_all(self.0.workers.iter().map(|worker| worker.send(Undrain { posts: Vec::new() }))).await;
+    }
+
     /// Every session of every listener, with its streams, in the order of their ids.
     pub async fn sessions(&self) -> Vec<SessionView> {
         self.views(self.0.metrics.live().snapshot(), false).await
