@@ -55,9 +55,9 @@ pub use stagedoor_actors::files;
 pub use stagedoor_actors::redact::Redact;
 pub use stagedoor_actors::trace::{self, TraceContext};
 pub use stagedoor_actors::{
-    Address, Bind, BindError, Body, BodyError, Budgets, Changes, Closed, DrainProgress, Expectation,
-    Http2Options, Inherited, Limit, Limits, ListenerConfig, MaxAge, OverloadLimits, Phase, Prepared,
-    ProxyProtocol, Rate, ReconfigureError, Reply, Request, RequestBody, Response, ServerBuilder,
+    Address, Bind, BindError, Body, BodyError, BodyLimit, Budgets, Changes, Closed, DrainProgress,
+    Expectation, Http2Options, Inherited, Limit, Limits, ListenerConfig, MaxAge, OverloadLimits, Phase,
+    Prepared, ProxyProtocol, Rate, ReconfigureError, Reply, Request, RequestBody, Response, ServerBuilder,
     ServerHandle, ServerStream, Service, ServiceFactory, SessionHandle, SessionInfo, StartError,
     StreamHandle, StreamMisuse, Timeouts, Tunnel, TunnelTo, Windows,
 };
