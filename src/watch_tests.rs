@@ -40,13 +40,13 @@ async fn a_file_that_is_written_or_replaced_has_changed() {
     fs::write(&b, "1").unwrap();
     for mut watcher in [by_events([a.clone(), b.clone()]), by_the_clock([a.clone(), b.clone()])] {
         fs::write(&a, "2").unwrap();
-        assert_eq!(changed(&mut watcher).await, [a.clone()]);
+        assert_eq!(changed(&mut watcher).await, [a.as_path()]);
         // Written with what it holds, or read: nothing changed.
         fs::write(&a, "2").unwrap();
         replace(&a, "2");
         fs::read(&a).unwrap();
         replace(&b, "2");
-        assert_eq!(changed(&mut watcher).await, [b.clone()]);
+        assert_eq!(changed(&mut watcher).await, [b.as_path()]);
         replace(&a, "1");
         replace(&b, "1");
         let mut both = changed(&mut watcher).await;
@@ -112,11 +112,11 @@ async fn a_file_may_come_and_go() {
     let mut watcher = by_events([path.clone()]);
     fs::create_dir(dir.path().join("later")).unwrap();
     fs::write(&path, "1").unwrap();
-    assert_eq!(changed(&mut watcher).await, [path.clone()]);
+    assert_eq!(changed(&mut watcher).await, [path.as_path()]);
     fs::remove_file(&path).unwrap();
-    assert_eq!(changed(&mut watcher).await, [path.clone()]);
+    assert_eq!(changed(&mut watcher).await, [path.as_path()]);
     fs::write(&path, "1").unwrap();
-    assert_eq!(changed(&mut watcher).await, [path.clone()]);
+    assert_eq!(changed(&mut watcher).await, [path.as_path()]);
 }
 
 #[tokio::test]
@@ -128,12 +128,12 @@ async fn a_directory_that_takes_the_place_of_another_is_watched() {
     fs::write(&path, "1").unwrap();
     let mut watcher = by_events([path.clone()]);
     fs::rename(&now, old).unwrap();
-    assert_eq!(changed(&mut watcher).await, [path.clone()]);
+    assert_eq!(changed(&mut watcher).await, [path.as_path()]);
     fs::create_dir(&now).unwrap();
     fs::write(&path, "2").unwrap();
-    assert_eq!(changed(&mut watcher).await, [path.clone()]);
+    assert_eq!(changed(&mut watcher).await, [path.as_path()]);
     fs::write(&path, "3").unwrap();
-    assert_eq!(changed(&mut watcher).await, [path.clone()]);
+    assert_eq!(changed(&mut watcher).await, [path.as_path()]);
 }
 
 #[tokio::test]
@@ -147,7 +147,7 @@ async fn other_paths_are_measured_from_when_they_are_set() {
     fs::write(&a, "2").unwrap();
     // It was watched before, so its change is still to be told.
     watcher.set_paths([a.clone(), b.clone()]);
-    assert_eq!(changed(&mut watcher).await, [a.clone()]);
+    assert_eq!(changed(&mut watcher).await, [a.as_path()]);
     watcher.set_paths([b.clone()]);
     fs::write(&a, "3").unwrap();
     fs::write(&b, "3").unwrap();
