@@ -7,6 +7,7 @@ mod allocator;
 mod banner;
 mod bench;
 mod cli;
+mod configure;
 mod dashboards;
 mod failure;
 mod files;
@@ -64,11 +65,13 @@ fn run(command: Command, started: Instant) -> Result<(), Failure> {
         Command::Look(Look::Top(_)) => "off",
         // What goes wrong there is said in words of their own.
         Command::Get(_) | Command::Bench(_) | Command::Look(_) | Command::Dashboards(_) => "error",
+        Command::Init(_) | Command::Check(_) | Command::Schema => "error",
     };
     let tracing = Tracing::start(match &command {
         Command::Serve(args) => Some(&args.serving.logs),
         Command::Files(args) => Some(&args.serving.logs),
         Command::Get(_) | Command::Bench(_) | Command::Look(_) | Command::Dashboards(_) => None,
+        Command::Init(_) | Command::Check(_) | Command::Schema => None,
     })?;
     let log = log::start(log, colour == Colour::On, &tracing)?;
     let result = match command {
@@ -78,6 +81,9 @@ fn run(command: Command, started: Instant) -> Result<(), Failure> {
         Command::Bench(args) => bench::run(&args),
         Command::Look(look) => terminal::run(&look),
         Command::Dashboards(args) => dashboards::run(&args),
+        Command::Init(args) => configure::init(&args),
+        Command::Check(args) => configure::check(&args, colour),
+        Command::Schema => configure::schema(),
     };
     tracing.finish();
     result

@@ -80,7 +80,7 @@ impl Check<'_> {
         told.windows = windows(written);
         told.timeouts = timeouts(written);
         told.timeouts.drain = file.server.drain.timeout.0;
-        self.fits(&whose, written, told.clone());
+        self.fits(index, &whose, written, told.clone());
         Listener {
             name,
             bind: written.bind.0.iter().map(|bind| bind.value.0.clone()).collect(),
@@ -96,9 +96,12 @@ impl Check<'_> {
     }
 
     /// What the engine would refuse. It says one thing at a time, so what it said is mended in the copy.
-    fn fits(&mut self, whose: &str, written: &file::Listener, mut told: ListenerConfig) {
+    fn fits(&mut self, index: usize, whose: &str, written: &file::Listener, mut told: ListenerConfig) {
         while let Err(error) = told.check() {
             let (key, span) = mend(&mut told, error.option, written);
+            if error.problem == Unfit::Mute && !self.is_whole("listener", index) {
+                continue;
+            }
             let label = error.problem.to_string();
             let (code, help) = match error.problem {
                 Unfit::Mute => (Code::MissingKey, Some("protocols = [\"h2\", \"http/1.1\"]")),

@@ -307,7 +307,7 @@ impl Check<'_> {
 
     fn edits(&mut self, whose: &str, edits: &file::HeaderEdits) -> HeaderEdits {
         for name in &edits.remove.0 {
-            self.may_edit(whose, &name.value, &name.span);
+            self.may_edit(&format!("{whose}.remove"), &name.value, &name.span);
         }
         HeaderEdits {
             set: self.fields(&format!("{whose}.set"), &edits.set),
