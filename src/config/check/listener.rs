@@ -25,7 +25,7 @@ impl Check<'_> {
         let mut listeners = Vec::new();
         for (index, written) in file.listener.iter().enumerate() {
             let name = self.name("listener", index, &written.span, written.name.as_ref(), &mut names);
-            let whose = format!("listener {name:?}");
+            let whose = super::whose("listener", index, written.name.as_ref());
             if written.bind.0.is_empty() {
                 let help = "say where: bind = \"[::]:8443\"";
                 self.missing("listener", index, &written.span, &whose, "bind", help);
@@ -37,7 +37,7 @@ impl Check<'_> {
                     let message = format!("{whose} cannot be at {}", bind.value);
                     self.error(&bind.span, message, Problem::new(Code::DuplicateBind, "", label));
                 }
-                binds.push((bind.value.0.clone(), format!("listener {name:?}")));
+                binds.push((bind.value.0.clone(), whose.clone()));
             }
             listeners.push(self.listener(index, name, written, file));
         }
@@ -57,7 +57,7 @@ impl Check<'_> {
         written: &At<file::Listener>,
         file: &File,
     ) -> Listener {
-        let whose = format!("listener {name:?}");
+        let whose = super::whose("listener", index, written.name.as_ref());
         let speaks = |protocol| written.protocols.iter().any(|one| one.value == protocol);
         let proxy_protocol = match written.proxy_protocol.value {
             file::ProxyHeader::Off => ProxyProtocol::Off,
@@ -102,18 +102,31 @@ impl Check<'_> {
             if error.problem == Unfit::Mute && !self.is_whole("listener", index) {
                 continue;
             }
-            let label = error.problem.to_string();
-            let (code, help) = match error.problem {
-                Unfit::Mute => (Code::MissingKey, Some("protocols = [\"h2\", \"http/1.1\"]")),
-                Unfit::Shrinks(_) => (Code::BadWindow, None),
-                _ => (Code::OutOfRange, None),
-            };
-            let (message, label) = match error.problem {
-                Unfit::Mute => (format!("{whose} speaks nothing"), "no protocol is left".to_owned()),
-                _ => (format!("{whose}: {key} does not fit"), format!("{key} {label}")),
+            let (code, message, label) = match error.problem {
+                Unfit::Mute => {
+                    (Code::MissingKey, format!("{whose} speaks nothing"), "no protocol is left".to_owned())
+                }
+                Unfit::Shrinks(_) => {
+                    (Code::BadWindow, format!("{whose}: {key} does not fit"), error.problem.to_string())
+                }
+                Unfit::Zero => (
+                    Code::OutOfRange,
+                    format!("{whose}: {key} is out of range"),
+                    "must be more than 0".to_owned(),
+                ),
+                Unfit::OutOfRange { least, most, .. } => {
+                    let label = match u32::try_from(most) {
+                        Ok(most) => format!("must be between {least} and {most}"),
+                        Err(_) => format!("must be {least} or more"),
+                    };
+                    (Code::OutOfRange, format!("{whose}: {key} is out of range"), label)
+                }
+                problem => (Code::OutOfRange, format!("{whose}: {key} does not fit"), problem.to_string()),
             };
             let mut problem = Problem::new(code, "", label);
-            problem.help = help.map(str::to_owned);
+            if code == Code::MissingKey {
+                problem = problem.help("protocols = [\"h2\", \"http/1.1\"]");
+            }
             self.error(&span, message, problem);
             if key.is_empty() {
                 return;

@@ -197,6 +197,14 @@ fn tables(file: &File) -> TableOptions {
     }
 }
 
+/// How a table of a list is called: by its name, else by its number.
+fn whose(table: &str, index: usize, name: Option<&At<Label>>) -> String {
+    match name {
+        Some(name) => format!("{table} {:?}", name.0),
+        None => format!("{table} {}", index + 1),
+    }
+}
+
 /// The first place somebody wrote.
 fn first_written<'s>(spans: impl IntoIterator<Item = &'s Span>) -> Span {
     spans.into_iter().find(|span| **span != NOWHERE).cloned().unwrap_or(NOWHERE)

@@ -84,7 +84,7 @@ impl Check<'_> {
     }
 
     fn route(&mut self, index: usize, name: String, written: &At<file::Route>, file: &File) -> Route {
-        let whose = format!("route {name:?}");
+        let whose = super::whose("route", index, written.name.as_ref());
         let action = self.action(index, &whose, written, file);
         if let (Some(strip), Some(rewrite)) = (&written.strip_prefix, &written.rewrite) {
             let later = if strip.span.start > rewrite.span.start { &strip.span } else { &rewrite.span };

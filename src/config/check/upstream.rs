@@ -37,7 +37,7 @@ impl Check<'_> {
     }
 
     fn upstream(&mut self, index: usize, name: String, written: &At<file::Upstream>) -> Upstream {
-        let whose = format!("upstream {name:?}");
+        let whose = super::whose("upstream", index, written.name.as_ref());
         let endpoints = self.endpoints(index, &whose, written);
         self.zero(&whose, "health.every", written.health.as_ref().map(|health| &health.every));
         self.zero(&whose, "health.timeout", written.health.as_ref().map(|health| &health.timeout));
