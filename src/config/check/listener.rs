@@ -1,6 +1,6 @@
 //! Listeners: addresses that do not meet, limits that fit.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use stagedoor_actors::{Limits, ListenerConfig, MaxAge, Problem as Unfit, Timeouts, Windows};
@@ -17,7 +17,7 @@ use super::Check;
 
 impl Check<'_> {
     pub(super) fn listeners(&mut self, file: &File) -> Vec<Listener> {
-        let mut names = BTreeMap::new();
+        let mut names = BTreeSet::new();
         let mut binds: Vec<(Bind, String)> = Vec::new();
         if let Some(bind) = &file.admin.bind.0 {
             binds.push((bind.clone(), "admin".to_owned()));

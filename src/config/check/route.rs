@@ -26,7 +26,7 @@ const ACTIONS: &str = "proxy, files, redirect, respond, demo";
 
 impl Check<'_> {
     pub(super) fn routes(&mut self, file: &File) -> Vec<Route> {
-        let mut names = BTreeMap::new();
+        let mut names = BTreeSet::new();
         let mut routes: Vec<Route> = Vec::new();
         for (index, written) in file.route.iter().enumerate() {
             let name = self.name("route", index, &written.span, written.name.as_ref(), &mut names);
