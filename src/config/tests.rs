@@ -13,13 +13,8 @@ mod schema;
 
 /// Reads a text as if it were the file of a directory.
 fn load_in(dir: &Path, text: &str, env: &[(&str, &str)]) -> Result<Loaded, Faults> {
-    let path = dir.join(FILE);
-    fs::write(&path, text).unwrap();
-    load(
-        &path,
-        env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())),
-        &Defaults::default(),
-    )
+    let env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    load_text(&dir.join(FILE), text.to_owned(), env, &Defaults::default(), SystemTime::now())
 }
 
 /// `tests/config/*.toml` with the messages of each in `*.stderr`. `STAGEDOOR_BLESS=1` writes them.

@@ -147,7 +147,7 @@ impl Word for SizePerSecond {
 impl fmt::Display for SizePerSecond {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let units = [("G", 1_000_000_000), ("M", 1_000_000), ("k", 1000)];
-        match units.iter().find(|(_, factor)| self.0 != 0 && self.0 % factor == 0) {
+        match units.iter().find(|(_, factor)| self.0 != 0 && self.0.is_multiple_of(*factor)) {
             Some((unit, factor)) => write!(f, "{}{unit}", self.0 / factor),
             None => write!(f, "{}", self.0),
         }
