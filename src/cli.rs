@@ -42,6 +42,12 @@ pub(crate) enum Command {
     Look(Look),
     /// Write boards for Grafana and rules for Prometheus into a directory.
     Dashboards(DashboardsArgs),
+    /// Write a commented configuration to begin with.
+    Init(InitArgs),
+    /// Say what is wrong with a configuration, with lines.
+    Check(CheckArgs),
+    /// Print the JSON Schema of the configuration.
+    Schema,
     /// Print what a shell needs to complete the commands.
     Completions(CompletionsArgs),
     /// Print the manual page, or write one for every command.
@@ -222,6 +228,29 @@ pub(crate) struct DashboardsArgs {
 }
 
 #[derive(Args, Debug)]
+pub(crate) struct InitArgs {
+    /// The directory; it is made when it is not there
+    #[arg(value_name = "DIR", default_value = ".")]
+    pub(crate) dir: PathBuf,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Variables of the environment win over the file, as in STAGEDOOR__SERVER__WORKERS=2.
+
+Exit codes:
+  0    it can be run; there may be warnings
+  1    it cannot: every error is shown")]
+pub(crate) struct CheckArgs {
+    /// The configuration
+    #[arg(value_name = "FILE", default_value = stagedoor::config::FILE)]
+    pub(crate) file: PathBuf,
+    /// Print what is in force, and where each value came from
+    #[arg(long)]
+    pub(crate) show: bool,
+}
+
+#[derive(Args, Debug)]
 #[command(after_help = "\
   bash   stagedoor completions bash > ~/.local/share/bash-completion/completions/stagedoor
   zsh    stagedoor completions zsh > ~/.zfunc/_stagedoor     (a directory of fpath)
@@ -363,6 +392,19 @@ mod tests {
             assert!(bench(&flags).is_err(), "{flags:?}");
         }
         assert!(bench(&["-n", "1", "-d", "1s"]).unwrap_err().contains("cannot be used with"));
+    }
+
+    #[test]
+    fn a_configuration_is_looked_for_in_the_working_directory() {
+        let check = |flags: &[&str]| {
+            let cli = Cli::try_parse_from(["stagedoor", "check"].iter().chain(flags)).unwrap();
+            let Command::Check(args) = cli.command() else { panic!("check") };
+            (args.file, args.show)
+        };
+        assert_eq!(check(&[]), (PathBuf::from("stagedoor.toml"), false));
+        assert_eq!(check(&["a.toml", "--show"]), (PathBuf::from("a.toml"), true));
+        let cli = Cli::try_parse_from(["stagedoor", "init"]).unwrap();
+        assert!(matches!(cli.command(), Command::Init(InitArgs { dir }) if dir.as_os_str() == "."));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! process, and the parts the `stagedoor` command is made of ([`admin`], [`demo`], [`devca`]).
 //!
 //! Holds no engine: connections live in `stagedoor-actors`, HTTP/2 in `stagedoor-protocol`, the figures in
-//! `stagedoor-metrics`. Starts nothing by itself and reads no configuration.
+//! `stagedoor-metrics`. Starts nothing by itself, and reads no configuration but where [`config::load`] is asked to.
 //!
 //! ```no_run
 //! use std::time::Duration;

@@ -7,6 +7,7 @@ mod allocator;
 mod banner;
 mod bench;
 mod cli;
+mod configure;
 mod configured;
 mod dashboards;
 mod failure;
@@ -100,6 +101,9 @@ fn run(command: Command, sockets: Sockets, started: Instant) -> Result<(), Failu
         Command::Bench(args) => bench::run(&args),
         Command::Look(look) => terminal::run(&look),
         Command::Dashboards(args) => dashboards::run(&args),
+        Command::Init(args) => configure::init(&args),
+        Command::Check(args) => configure::check(&args, colour),
+        Command::Schema => configure::schema(),
         Command::Completions(args) => manual::completions(&args),
         Command::Man(args) => manual::run(&args),
     };

@@ -170,6 +170,11 @@ fn load_text(
     let mut check = Check::new(dir, &read.broken, now);
     let config = check.all(&read.file);
     findings.append(&mut check.findings);
+    // An upstream that a route means and does not name is not unused.
+    let lost = |finding: &Finding| finding.problem.code == Code::UnknownUpstream;
+    if findings.iter().any(lost) || !read.broken.is_empty() {
+        findings.retain(|finding| finding.problem.code != Code::UnusedUpstream);
+    }
     let mut files = vec![path.to_owned()];
     files.append(&mut check.files);
     let failed = findings.iter().any(|finding| finding.severity == Severity::Error);

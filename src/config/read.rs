@@ -71,7 +71,10 @@ pub(super) fn read(sources: &Sources, variables: &[(String, Span)]) -> Read {
     loop {
         let document = toml::Deserializer::from(Spanned::new(0..0, root.clone()));
         let error = match File::deserialize(document) {
-            Ok(file) => return Read { file, findings, broken, given_up: false, places },
+            Ok(file) => {
+                lists_for_tables(&file, &root, &whole, &mut findings);
+                return Read { file, findings, broken, given_up: false, places };
+            }
             Err(error) => error,
         };
         let span = error.span().unwrap_or(NOWHERE);
@@ -83,7 +86,12 @@ pub(super) fn read(sources: &Sources, variables: &[(String, Span)]) -> Read {
         }
         // Numbers in lists are those of the file, whatever was taken out since.
         let written = tree::find(&whole, &span);
-        findings.push(finding(&whole, written.as_deref(), span, error.message()));
+        // A choice whose only key was taken out has been spoken of.
+        let emptied =
+            |path: &Path| broken.iter().any(|gone: &Path| gone.len() > path.len() && gone.starts_with(path));
+        if !(error.message().contains("found 0 elements") && path.as_ref().is_some_and(emptied)) {
+            findings.push(finding(&whole, written.as_deref(), span, error.message()));
+        }
         let gone = path.is_some_and(|path| {
             let gone = tree::remove(&mut root, &path);
             broken.insert(path);
@@ -121,6 +129,37 @@ fn as_text<'i>(
         *value = before;
     }
     better
+}
+
+/// Serde takes a list for a table, its items for the values of the keys in their order. Nobody means that.
+fn lists_for_tables(file: &File, root: &DeTable<'_>, whole: &DeTable<'_>, findings: &mut Vec<Finding>) {
+    fn look(meant: &toml::Value, written: &Spanned<DeValue<'_>>, found: &mut Vec<Span>) {
+        match (meant, written.get_ref()) {
+            (toml::Value::Table(_), DeValue::Array(_)) => found.push(written.span()),
+            (toml::Value::Table(meant), DeValue::Table(written)) => {
+                for (key, written) in written {
+                    if let Some(meant) = meant.get(key.get_ref().as_ref()) {
+                        look(meant, written, found);
+                    }
+                }
+            }
+            (toml::Value::Array(meant), DeValue::Array(written)) => {
+                meant.iter().zip(written.iter()).for_each(|(meant, written)| look(meant, written, found));
+            }
+            _ => {}
+        }
+    }
+    let mut found = Vec::new();
+    let meant = toml::Table::try_from(file).unwrap_or_default();
+    for (key, written) in root {
+        if let Some(meant) = meant.get(key.get_ref().as_ref()) {
+            look(meant, written, &mut found);
+        }
+    }
+    for span in found {
+        let path = tree::find(whole, &span);
+        findings.push(finding(whole, path.as_deref(), span, "invalid type: sequence, expected struct"));
+    }
 }
 
 /// What serde said, in our words.
@@ -176,13 +215,12 @@ fn names(text: &str) -> (String, Vec<String>) {
 /// Words of serde without their backticks, and without the names of our types.
 fn plain(text: &str) -> String {
     let text = text.replace('`', "");
-    match text.strip_prefix("struct ").or_else(|| text.strip_prefix("enum ")) {
-        Some(_) => "a table".to_owned(),
-        None if text.starts_with("wanted string or table") => "a string or a table is wanted".to_owned(),
-        None => match text.as_str() {
-            "map" | "a map" => "a table".to_owned(),
-            "sequence" | "a sequence" => "a list".to_owned(),
-            _ => text,
-        },
+    match text.as_str() {
+        "map" | "a map" => "a table".to_owned(),
+        "sequence" | "a sequence" => "a list".to_owned(),
+        _ if text.starts_with("struct") => "a table".to_owned(),
+        _ if text.starts_with("wanted string or table") => "a string or a table is wanted".to_owned(),
+        _ if text.starts_with("wanted exactly 1 element") => "a table with one key is wanted".to_owned(),
+        _ => text,
     }
 }

@@ -1,6 +1,6 @@
 //! Listeners: addresses that do not meet, limits that fit.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use stagedoor_actors::{Limits, ListenerConfig, MaxAge, Problem as Unfit, Timeouts, Windows};
@@ -17,7 +17,7 @@ use super::Check;
 
 impl Check<'_> {
     pub(super) fn listeners(&mut self, file: &File) -> Vec<Listener> {
-        let mut names = BTreeMap::new();
+        let mut names = BTreeSet::new();
         let mut binds: Vec<(Bind, String)> = Vec::new();
         if let Some(bind) = &file.admin.bind.0 {
             binds.push((bind.clone(), "admin".to_owned()));
@@ -25,7 +25,7 @@ impl Check<'_> {
         let mut listeners = Vec::new();
         for (index, written) in file.listener.iter().enumerate() {
             let name = self.name("listener", index, &written.span, written.name.as_ref(), &mut names);
-            let whose = format!("listener {name:?}");
+            let whose = super::whose("listener", index, written.name.as_ref());
             if written.bind.0.is_empty() {
                 let help = "say where: bind = \"[::]:8443\"";
                 self.missing("listener", index, &written.span, &whose, "bind", help);
@@ -37,7 +37,7 @@ impl Check<'_> {
                     let message = format!("{whose} cannot be at {}", bind.value);
                     self.error(&bind.span, message, Problem::new(Code::DuplicateBind, "", label));
                 }
-                binds.push((bind.value.0.clone(), format!("listener {name:?}")));
+                binds.push((bind.value.0.clone(), whose.clone()));
             }
             listeners.push(self.listener(index, name, written, file));
         }
@@ -57,7 +57,7 @@ impl Check<'_> {
         written: &At<file::Listener>,
         file: &File,
     ) -> Listener {
-        let whose = format!("listener {name:?}");
+        let whose = super::whose("listener", index, written.name.as_ref());
         let speaks = |protocol| written.protocols.iter().any(|one| one.value == protocol);
         let proxy_protocol = match written.proxy_protocol.value {
             file::ProxyHeader::Off => ProxyProtocol::Off,
@@ -80,7 +80,7 @@ impl Check<'_> {
         told.windows = windows(written);
         told.timeouts = timeouts(written);
         told.timeouts.drain = file.server.drain.timeout.0;
-        self.fits(&whose, written, told.clone());
+        self.fits(index, &whose, written, told.clone());
         Listener {
             name,
             bind: written.bind.0.iter().map(|bind| bind.value.0.clone()).collect(),
@@ -96,21 +96,37 @@ impl Check<'_> {
     }
 
     /// What the engine would refuse. It says one thing at a time, so what it said is mended in the copy.
-    fn fits(&mut self, whose: &str, written: &file::Listener, mut told: ListenerConfig) {
+    fn fits(&mut self, index: usize, whose: &str, written: &file::Listener, mut told: ListenerConfig) {
         while let Err(error) = told.check() {
             let (key, span) = mend(&mut told, error.option, written);
-            let label = error.problem.to_string();
-            let (code, help) = match error.problem {
-                Unfit::Mute => (Code::MissingKey, Some("protocols = [\"h2\", \"http/1.1\"]")),
-                Unfit::Shrinks(_) => (Code::BadWindow, None),
-                _ => (Code::OutOfRange, None),
-            };
-            let (message, label) = match error.problem {
-                Unfit::Mute => (format!("{whose} speaks nothing"), "no protocol is left".to_owned()),
-                _ => (format!("{whose}: {key} does not fit"), format!("{key} {label}")),
+            if error.problem == Unfit::Mute && !self.is_whole("listener", index) {
+                continue;
+            }
+            let (code, message, label) = match error.problem {
+                Unfit::Mute => {
+                    (Code::MissingKey, format!("{whose} speaks nothing"), "no protocol is left".to_owned())
+                }
+                Unfit::Shrinks(_) => {
+                    (Code::BadWindow, format!("{whose}: {key} does not fit"), error.problem.to_string())
+                }
+                Unfit::Zero => (
+                    Code::OutOfRange,
+                    format!("{whose}: {key} is out of range"),
+                    "must be more than 0".to_owned(),
+                ),
+                Unfit::OutOfRange { least, most, .. } => {
+                    let label = match u32::try_from(most) {
+                        Ok(most) => format!("must be between {least} and {most}"),
+                        Err(_) => format!("must be {least} or more"),
+                    };
+                    (Code::OutOfRange, format!("{whose}: {key} is out of range"), label)
+                }
+                problem => (Code::OutOfRange, format!("{whose}: {key} does not fit"), problem.to_string()),
             };
             let mut problem = Problem::new(code, "", label);
-            problem.help = help.map(str::to_owned);
+            if code == Code::MissingKey {
+                problem = problem.help("protocols = [\"h2\", \"http/1.1\"]");
+            }
             self.error(&span, message, problem);
             if key.is_empty() {
                 return;

@@ -7,7 +7,7 @@ mod route;
 mod tls;
 mod upstream;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -122,7 +122,7 @@ impl<'a> Check<'a> {
         index: usize,
         span: &Span,
         name: Option<&At<Label>>,
-        seen: &mut BTreeMap<String, ()>,
+        seen: &mut BTreeSet<String>,
     ) -> String {
         let Some(name) = name else {
             if self.is_whole(table, index) {
@@ -132,7 +132,7 @@ impl<'a> Check<'a> {
             }
             return format!("{table} {}", index + 1);
         };
-        if seen.insert(name.0.clone(), ()).is_some() {
+        if !seen.insert(name.0.clone()) {
             let problem = Problem::new(Code::DuplicateName, "", "this name is taken")
                 .help("names are told apart by case, and each is used once");
             self.error(&name.span, format!("there are two {table}s with the name {:?}", name.0), problem);
@@ -194,6 +194,14 @@ fn tables(file: &File) -> TableOptions {
             new_per_minute: streams.new_per_minute.0 as usize,
         },
         ..TableOptions::default()
+    }
+}
+
+/// How a table of a list is called: by its name, else by its number.
+fn whose(table: &str, index: usize, name: Option<&At<Label>>) -> String {
+    match name {
+        Some(name) => format!("{table} {:?}", name.0),
+        None => format!("{table} {}", index + 1),
     }
 }
 

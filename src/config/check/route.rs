@@ -26,7 +26,7 @@ const ACTIONS: &str = "proxy, files, redirect, respond, demo";
 
 impl Check<'_> {
     pub(super) fn routes(&mut self, file: &File) -> Vec<Route> {
-        let mut names = BTreeMap::new();
+        let mut names = BTreeSet::new();
         let mut routes: Vec<Route> = Vec::new();
         for (index, written) in file.route.iter().enumerate() {
             let name = self.name("route", index, &written.span, written.name.as_ref(), &mut names);
@@ -84,7 +84,7 @@ impl Check<'_> {
     }
 
     fn route(&mut self, index: usize, name: String, written: &At<file::Route>, file: &File) -> Route {
-        let whose = format!("route {name:?}");
+        let whose = super::whose("route", index, written.name.as_ref());
         let action = self.action(index, &whose, written, file);
         if let (Some(strip), Some(rewrite)) = (&written.strip_prefix, &written.rewrite) {
             let later = if strip.span.start > rewrite.span.start { &strip.span } else { &rewrite.span };
@@ -307,7 +307,7 @@ impl Check<'_> {
 
     fn edits(&mut self, whose: &str, edits: &file::HeaderEdits) -> HeaderEdits {
         for name in &edits.remove.0 {
-            self.may_edit(whose, &name.value, &name.span);
+            self.may_edit(&format!("{whose}.remove"), &name.value, &name.span);
         }
         HeaderEdits {
             set: self.fields(&format!("{whose}.set"), &edits.set),

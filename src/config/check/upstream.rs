@@ -1,6 +1,6 @@
 //! Upstreams: where they are, and that what is spoken can be spoken there.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::super::at::At;
@@ -17,7 +17,7 @@ use super::Check;
 
 impl Check<'_> {
     pub(super) fn upstreams(&mut self, file: &File) -> Vec<Upstream> {
-        let mut names = BTreeMap::new();
+        let mut names = BTreeSet::new();
         let mut upstreams = Vec::new();
         for (index, written) in file.upstream.iter().enumerate() {
             let name = self.name("upstream", index, &written.span, written.name.as_ref(), &mut names);
@@ -37,7 +37,7 @@ impl Check<'_> {
     }
 
     fn upstream(&mut self, index: usize, name: String, written: &At<file::Upstream>) -> Upstream {
-        let whose = format!("upstream {name:?}");
+        let whose = super::whose("upstream", index, written.name.as_ref());
         let endpoints = self.endpoints(index, &whose, written);
         self.zero(&whose, "health.every", written.health.as_ref().map(|health| &health.every));
         self.zero(&whose, "health.timeout", written.health.as_ref().map(|health| &health.timeout));

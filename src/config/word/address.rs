@@ -460,7 +460,8 @@ mod tests {
     #[test]
     fn sockets() {
         ["127.0.0.1:80", "[::]:443", "unix:/run/x.sock", "fd:public", "fd:3", "0.0.0.0:0"]
-            .map(same::<BindTo>);
+            .iter()
+            .for_each(|text| same::<BindTo>(text));
         let bad = [
             "",
             "80",
@@ -481,7 +482,9 @@ mod tests {
 
     #[test]
     fn blocks() {
-        ["10.0.0.0/8", "::1/128", "0.0.0.0/0", "192.0.2.1", "fd00::/8"].map(same::<Block>);
+        ["10.0.0.0/8", "::1/128", "0.0.0.0/0", "192.0.2.1", "fd00::/8"]
+            .iter()
+            .for_each(|text| same::<Block>(text));
         refused::<Block>(
             &["", "ten", "10.0.0.0/33", "::/129", "10.0.0.0/x", "10.0.0.1/8", "/8"],
             Code::BadCidr,
@@ -491,7 +494,8 @@ mod tests {
     #[test]
     fn endpoints() {
         ["http://10.0.0.7:8080", "https://api.internal", "http://[::1]:80", "unix:/run/a", "http://a/"]
-            .map(same::<EndpointUrl>);
+            .iter()
+            .for_each(|text| same::<EndpointUrl>(text));
         let tcp = |host: &str, port| EndpointAddress::Tcp { host: host.to_owned(), port };
         assert_eq!(EndpointUrl::read("https://API.internal/").unwrap().address, tcp("api.internal", 443));
         assert_eq!(EndpointUrl::read("http://[2001:DB8::1]").unwrap().address, tcp("2001:db8::1", 80));
@@ -519,7 +523,8 @@ mod tests {
             "srv:_api._tcp.internal",
             "srv:https://_api._tcp.internal",
         ]
-        .map(same::<Lookup>);
+        .iter()
+        .for_each(|text| same::<Lookup>(text));
         refused::<Lookup>(
             &["", "api", "srv:_a._tcp.b:80", "srv:api", "10.0.0.1:80", "x://a:1"],
             Code::BadUrl,
@@ -528,7 +533,9 @@ mod tests {
 
     #[test]
     fn hosts() {
-        ["example.org", "*.example.org", "localhost", "192.0.2.1", "[::1]"].map(same::<Host>);
+        ["example.org", "*.example.org", "localhost", "192.0.2.1", "[::1]"]
+            .iter()
+            .for_each(|text| same::<Host>(text));
         assert_eq!(Host::read("*.EXAMPLE.org").unwrap().0, "*.example.org");
         let bad = [
             "",
@@ -550,7 +557,7 @@ mod tests {
 
     #[test]
     fn names() {
-        ["public", "api-v2", "a.b_c", "0"].map(same::<Label>);
+        ["public", "api-v2", "a.b_c", "0"].iter().for_each(|text| same::<Label>(text));
         refused::<Label>(&["", "-a", "a b", "ä", "a/b", &"a".repeat(65)], Code::BadName);
         same::<Label>(&"a".repeat(64));
     }

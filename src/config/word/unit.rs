@@ -39,6 +39,7 @@ const RATE_HELP: &str =
 impl Word for Time {
     const NAME: &'static str = "Duration";
     const WHAT: &'static str = "a duration such as \"10s\"";
+    const NUMBERS: bool = true;
 
     fn read(text: &str) -> Result<Self, Problem> {
         let bad = |label: String| Problem::new(Code::BadDuration, "is not a duration", label).help(TIME_HELP);
@@ -60,7 +61,7 @@ impl Word for Time {
     }
 
     fn schema() -> Schema {
-        json_schema!({ "type": "string", "description": "A duration: a number with a unit.", "pattern": "^\\s*(0|[0-9.]+\\s*[a-zµ]+(\\s*[0-9.]+\\s*[a-zµ]+)*)\\s*$", "examples": ["500ms", "10s", "2m"] })
+        json_schema!({ "type": ["string", "integer"], "maximum": 0, "minimum": 0, "description": "A duration: a number with a unit, or 0.", "pattern": "^\\s*(0|[0-9.]+\\s*[a-zµ]+(\\s*[0-9.]+\\s*[a-zµ]+)*)\\s*$", "examples": ["500ms", "10s", "2m"] })
     }
 }
 
@@ -146,7 +147,7 @@ impl Word for SizePerSecond {
 impl fmt::Display for SizePerSecond {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let units = [("G", 1_000_000_000), ("M", 1_000_000), ("k", 1000)];
-        match units.iter().find(|(_, factor)| self.0 != 0 && self.0 % factor == 0) {
+        match units.iter().find(|(_, factor)| self.0 != 0 && self.0.is_multiple_of(*factor)) {
             Some((unit, factor)) => write!(f, "{}{unit}", self.0 / factor),
             None => write!(f, "{}", self.0),
         }
