@@ -51,8 +51,8 @@ pub use stagedoor_actors::files;
 pub use stagedoor_actors::redact::Redact;
 pub use stagedoor_actors::trace::{self, TraceContext};
 pub use stagedoor_actors::{
-    BindError, Body, BodyError, Budgets, Closed, DrainProgress, Expectation, Http2Options, Limit, Limits,
-    ListenerConfig, MaxAge, OverloadLimits, Phase, Rate, Reply, Request, RequestBody, Response,
+    BindError, Body, BodyError, BodyLimit, Budgets, Closed, DrainProgress, Expectation, Http2Options, Limit,
+    Limits, ListenerConfig, MaxAge, OverloadLimits, Phase, Rate, Reply, Request, RequestBody, Response,
     ServerBuilder, ServerHandle, ServerStream, Service, ServiceFactory, SessionHandle, SessionInfo,
     StartError, StreamHandle, StreamMisuse, Timeouts, Tunnel, TunnelTo, Windows,
 };

@@ -33,6 +33,9 @@ pub enum BodyError {
     /// The connection broke, or the message was malformed.
     #[error("the body is broken: {0}")]
     Broken(String),
+    /// It has more octets than were allowed ([`RequestBody::limit`]).
+    #[error("the body is larger than allowed")]
+    TooLarge,
 }
 
 /// A response body that is produced while it is sent.
@@ -104,6 +107,25 @@ pub struct RequestBody {
     source: Source,
     content_length: Option<u64>,
     trailers: Option<Fields>,
+    limit: Option<BodyLimit>,
+}
+
+/// How much of a request body may still come, see [`RequestBody::limit`].
+#[derive(Clone, Debug)]
+pub struct BodyLimit(Rc<Cell<Option<u64>>>);
+
+impl BodyLimit {
+    /// More came than was allowed.
+    #[must_use]
+    pub fn is_crossed(&self) -> bool {
+        self.0.get().is_none()
+    }
+
+    /// Counts a chunk; false when it is too much.
+    fn pass(&self, octets: usize) -> bool {
+        self.0.set(self.0.get().and_then(|left| left.checked_sub(octets as u64)));
+        !self.is_crossed()
+    }
 }
 
 enum Source {
@@ -115,15 +137,15 @@ enum Source {
 impl RequestBody {
     /// No body at all.
     pub(crate) fn nothing() -> Self {
-        Self { source: Source::Nothing, content_length: None, trailers: None }
+        Self { source: Source::Nothing, content_length: None, trailers: None, limit: None }
     }
 
     pub(crate) fn http2(inbound: Rc<Inbound>, content_length: Option<u64>) -> Self {
-        Self { source: Source::Http2(inbound), content_length, trailers: None }
+        Self { source: Source::Http2(inbound), content_length, trailers: None, limit: None }
     }
 
     pub(crate) fn http1(incoming: Incoming, content_length: Option<u64>) -> Self {
-        Self { source: Source::Http1(Box::new(incoming)), content_length, trailers: None }
+        Self { source: Source::Http1(Box::new(incoming)), content_length, trailers: None, limit: None }
     }
 
     /// Nothing to read, now and later: no octets and no trailers.
@@ -149,11 +171,31 @@ impl RequestBody {
 
     /// [`Self::chunk`] for hand-written futures.
     pub fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
-        match &mut self.source {
+        if self.limit.as_ref().is_some_and(BodyLimit::is_crossed) {
+            return Poll::Ready(Some(Err(BodyError::TooLarge)));
+        }
+        let chunk = match &mut self.source {
             Source::Nothing => Poll::Ready(None),
             Source::Http2(inbound) => inbound.poll_chunk(cx),
             Source::Http1(incoming) => incoming.poll_chunk(cx, &mut self.trailers),
+        };
+        match (&self.limit, chunk) {
+            (Some(limit), Poll::Ready(Some(Ok(octets)))) => {
+                Poll::Ready(Some(match limit.pass(octets.len()) {
+                    true => Ok(octets),
+                    false => Err(BodyError::TooLarge),
+                }))
+            }
+            (_, chunk) => chunk,
         }
+    }
+
+    /// Lets at most `octets` octets through from now on. The chunk that would cross it, and every one after it, is
+    /// [`BodyError::TooLarge`]; what is returned tells so to whoever gave the body away.
+    pub fn limit(&mut self, octets: u64) -> BodyLimit {
+        let limit = BodyLimit(Rc::new(Cell::new(Some(octets))));
+        self.limit = Some(limit.clone());
+        limit
     }
 
     /// Trailers, once `chunk` has said `None`.

@@ -37,7 +37,7 @@ pub mod transport;
 pub mod tunnel;
 pub mod view;
 
-pub use body::{Body, BodyError, RequestBody};
+pub use body::{Body, BodyError, BodyLimit, RequestBody};
 pub use close::CloseSession;
 pub use config::{
     ConfigError, Http2Options, Limits, ListenerConfig, MaxAge, Problem, StreamTimeouts, Timeouts, Windows,

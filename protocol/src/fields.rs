@@ -22,6 +22,12 @@ impl Span {
     pub(crate) fn is_absent(self) -> bool {
         self.start == u32::MAX
     }
+
+    /// The same without its first octets, of which it has at least so many.
+    pub(crate) fn skip(self, octets: usize) -> Self {
+        let octets = (octets as u32).min(self.len);
+        Self { start: self.start + octets, len: self.len - octets }
+    }
 }
 
 impl Default for Span {
@@ -194,6 +200,13 @@ impl Fields {
         self.index.len() != before
     }
 
+    /// Keeps the fields of which `keep` says so, in order. The octets of the others stay in the arena.
+    pub fn retain(&mut self, mut keep: impl FnMut(Field<'_>) -> bool) {
+        let mut index = std::mem::take(&mut self.index);
+        index.retain(|entry| keep(self.field(entry)));
+        self.index = index;
+    }
+
     /// Replaces every field with this name by one.
     pub fn set(&mut self, name: &str, value: impl AsRef<[u8]>) {
         self.remove(name);
@@ -288,6 +301,15 @@ mod tests {
         assert!(!fields.remove("a"));
         fields.set("b", "4");
         assert_eq!(fields.iter().map(|f| (f.name, f.value)).collect::<Vec<_>>(), [(&b"b"[..], &b"4"[..])]);
+    }
+
+    #[test]
+    fn fields_are_kept_by_what_is_said_of_them() {
+        let mut fields: Fields = [("a", "1"), ("b", "2"), ("a", "3"), ("c", "")].into_iter().collect();
+        fields.retain(|field| field.name != b"a" || field.value == b"3");
+        fields.push("d", "4");
+        let left: Vec<_> = fields.iter().map(|field| (field.name, field.value)).collect();
+        assert_eq!(left, [(&b"b"[..], &b"2"[..]), (b"a", b"3"), (b"c", b""), (b"d", b"4")]);
     }
 
     #[test]

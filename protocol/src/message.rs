@@ -147,6 +147,32 @@ impl RequestHead {
         self.expects
     }
 
+    /// Sends the request to another path, its query with it. What may stand in a path is looked at when the head is
+    /// sent.
+    pub fn set_path(&mut self, path: &str) {
+        self.path = self.fields.push_span(path.as_bytes());
+    }
+
+    /// Takes octets off the beginning of the path, without a copy where a slash follows; otherwise one is put there.
+    /// A path that is not so long stays as it is.
+    pub fn strip_path(&mut self, octets: usize) {
+        let Some(left) = self.path_octets().get(octets..) else { return };
+        self.path = match left {
+            _ if self.path.is_absent() => return,
+            [b'/', ..] => self.path.skip(octets),
+            _ => {
+                let whole = [b"/", left].concat();
+                self.fields.push_span(&whole)
+            }
+        };
+    }
+
+    /// Sends the request to another authority; `host` fields, which would contradict it, go.
+    pub fn set_authority(&mut self, authority: &str) {
+        self.fields.remove("host");
+        self.authority = self.fields.push_span(authority.as_bytes());
+    }
+
     /// Regular fields in order.
     pub fn fields(&self) -> &Fields {
         &self.fields
@@ -542,6 +568,24 @@ mod tests {
         assert_eq!((head.content_length(), head.authority()), (Some(12), Some("a.example")));
         assert_eq!(head.priority(), Some(Priority { urgency: 1, incremental: false }));
         assert_eq!(head.fields().len(), 2);
+    }
+
+    #[test]
+    fn a_request_is_sent_elsewhere() {
+        let mut head = with(&[("host", "a.example"), ("x", "1")]).unwrap();
+        head.set_authority("b.example:81");
+        assert_eq!((head.authority(), head.fields().get("host")), (Some("b.example:81"), None));
+        head.set_path("/api/v1?q");
+        head.strip_path(4);
+        assert_eq!(head.path(), Some("/v1?q"));
+        head.strip_path(3);
+        assert_eq!(head.path(), Some("/?q"), "a path begins with a slash");
+        head.strip_path(4);
+        assert_eq!(head.path(), Some("/?q"), "it is not so long");
+        assert_eq!((head.method(), head.fields().get("x")), ("GET", Some(&b"1"[..])));
+        let mut connect = RequestHead::connect("a:1");
+        connect.strip_path(0);
+        assert_eq!(connect.path(), None);
     }
 
     #[test]

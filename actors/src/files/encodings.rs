@@ -1,8 +1,9 @@
-//! Which precompressed sibling of a file a client takes (`accept-encoding`, RFC 9110 §12.5.3).
+//! Which content codings a client takes (`accept-encoding`, RFC 9110 §12.5.3): of the precompressed siblings of a file, or
+//! of what an answer could be compressed with.
 
 use stagedoor_protocol::Fields;
 
-/// A content coding whose result lies beside a file.
+/// A content coding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Encoding {
     /// `.br`
@@ -38,7 +39,7 @@ impl Encoding {
 
 /// The codings of `offered` that a client takes and likes at least as much as none, best first. A client that
 /// takes not even the plain file gets it all the same.
-pub(super) fn accepted(fields: &Fields, offered: &[Encoding]) -> Vec<Encoding> {
+pub fn accepted(fields: &Fields, offered: &[Encoding]) -> Vec<Encoding> {
     if !fields.contains("accept-encoding") {
         return Vec::new();
     }

@@ -38,7 +38,7 @@ pub(crate) fn take_read() -> u64 {
 
 pub use body::FileBodyError;
 pub use directory::{Directory, Files};
-pub use encodings::Encoding;
+pub use encodings::{Encoding, accepted};
 pub use open::Symlinks;
 pub use ranges::Asked;
 pub use response::{FileError, FileRange, FileResponse, FileSource, Verdict};

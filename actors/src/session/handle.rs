@@ -256,6 +256,12 @@ impl SessionHandle {
         Self(link)
     }
 
+    /// A handle of one of its streams, whose requests count under `route`: for those who gave the
+    /// [`Request`](crate::Request) itself away.
+    pub fn stream(&self, id: StreamId, route: RouteId) -> crate::stream::StreamHandle {
+        crate::stream::StreamHandle::new(&self.0, id, route)
+    }
+
     pub(crate) fn link(&self) -> &Rc<Link> {
         &self.0
     }
