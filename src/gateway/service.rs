@@ -29,7 +29,8 @@ use super::router::{Found, METHODS};
 use super::site::{Do, Door, Route, Site};
 use crate::fault::Fault;
 
-/// See the module.
+/// The service of one worker and listener: finds the route of a request in the [`Site`] that is there when it comes, and
+/// does what the route says.
 pub struct Gateway {
     site: RefCell<Cache<Arc<ArcSwap<Site>>, Arc<Site>>>,
     listener: Arc<str>,
@@ -272,11 +273,16 @@ impl Local {
     fn is_misdirected(&self, request: &Request) -> bool {
         let Some(sni) = request.session.server_name.as_deref() else { return false };
         let authority = request.head.authority().unwrap_or_default();
+        !matches!(request.tunnel(), Some(TunnelTo::Authority(_))) && self.is_for_another(sni, authority)
+    }
+
+    /// Whether what is asked of `authority` may not be answered over a connection with this SNI.
+    fn is_for_another(&self, sni: &str, authority: &str) -> bool {
         // Nearly always they are the same, but for a port.
         let same = authority.split_at_checked(sni.len()).is_some_and(|(host, port)| {
             host.eq_ignore_ascii_case(sni) && (port.is_empty() || port.starts_with(':'))
         });
-        if same || matches!(request.tunnel(), Some(TunnelTo::Authority(_))) {
+        if same {
             return false;
         }
         let Some(host) = host::of(authority) else { return false };

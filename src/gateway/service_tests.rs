@@ -307,6 +307,33 @@ fn a_listener_serves_its_own_routes() {
     }
 }
 
+#[test]
+fn a_connection_is_for_the_host_it_was_made_for() {
+    let metrics = Metrics::new("stagedoor");
+    let tls =
+        |client_auth| Some(config::Tls { min_version: TlsMin::Tls12, client_auth, certificates: Vec::new() });
+    let mut config = config_of(vec![respond("any", "/x", "any")]);
+    let asked = ClientAuth::Optional { ca: "ca.pem".into() };
+    config.listeners = vec![listener("strict", tls(asked)), listener("usual", tls(ClientAuth::None))];
+    let covers: crate::gateway::Covers = Arc::new(|listener, sni, host| {
+        assert_eq!((listener, sni), ("usual", "a.example"));
+        host == "b.example"
+    });
+    let hooks = Hooks { covers: Some(covers), ..Hooks::default() };
+    let site = Arc::new(site_of(&config, &metrics, hooks, None));
+    let local = |name: &str| Local::new(Arc::clone(&site), &name.into());
+    for authority in ["a.example", "A.example:8443", "a.example.", ""] {
+        assert!(!local("strict").is_for_another("a.example", authority), "{authority}");
+    }
+    for authority in ["b.example", "a.example.org", "a.example@b", "[::1]"] {
+        // What is no authority is refused elsewhere.
+        let refused = authority != "a.example@b";
+        assert_eq!(local("strict").is_for_another("a.example", authority), refused, "{authority}");
+    }
+    assert!(!local("usual").is_for_another("a.example", "b.example:1"));
+    assert!(local("usual").is_for_another("a.example", "c.example"));
+}
+
 fn listener(name: &str, tls: Option<config::Tls>) -> config::Listener {
     config::Listener {
         name: name.to_owned(),

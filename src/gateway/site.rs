@@ -111,7 +111,8 @@ pub enum SiteError {
     TooMany(usize),
 }
 
-/// See the module.
+/// The routes of one configuration, made ready: shared by all workers, never changed, replaced whole by a reload. Only
+/// the counts of rate limits that stayed as they were go on in the next one.
 pub struct Site {
     pub(super) routes: Vec<Route>,
     /// Places in `doors` by the names of listeners.
