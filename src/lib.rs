@@ -55,10 +55,11 @@ pub use stagedoor_actors::files;
 pub use stagedoor_actors::redact::Redact;
 pub use stagedoor_actors::trace::{self, TraceContext};
 pub use stagedoor_actors::{
-    BindError, Body, BodyError, BodyLimit, Budgets, Closed, DrainProgress, Expectation, Http2Options, Limit,
-    Limits, ListenerConfig, MaxAge, OverloadLimits, Phase, Rate, Reply, Request, RequestBody, Response,
-    ServerBuilder, ServerHandle, ServerStream, Service, ServiceFactory, SessionHandle, SessionInfo,
-    StartError, StreamHandle, StreamMisuse, Timeouts, Tunnel, TunnelTo, Windows,
+    Address, Bind, BindError, Body, BodyError, BodyLimit, Budgets, Changes, Closed, DrainProgress,
+    Expectation, Http2Options, Inherited, Limit, Limits, ListenerConfig, MaxAge, OverloadLimits, Phase,
+    Prepared, ProxyProtocol, Rate, ReconfigureError, Reply, Request, RequestBody, Response, ServerBuilder,
+    ServerHandle, ServerStream, Service, ServiceFactory, SessionHandle, SessionInfo, StartError,
+    StreamHandle, StreamMisuse, Timeouts, Tunnel, TunnelTo, Windows,
 };
 pub use stagedoor_metrics::{Metrics, RouteId};
 pub use stagedoor_protocol::{Fields, RequestHead, StreamId, Window};

@@ -289,6 +289,11 @@ impl SessionHandle {
         crate::stream::StreamHandle::new(&self.0, id, route)
     }
 
+    /// The time of the session's turn: the clock is read once for all that happens in it.
+    pub fn now(&self) -> Instant {
+        self.0.now()
+    }
+
     pub(crate) fn link(&self) -> &Rc<Link> {
         &self.0
     }
