@@ -149,8 +149,8 @@ impl Metrics {
         ListenerId(u16::try_from(place).expect("fewer than 65 536 listeners"))
     }
 
-    /// Lists the name of sessions that we open ourselves, as a listener without an address: it has every family a
-    /// listener has, and is left out of [`Self::totals`], which would count what is passed on twice.
+    /// Lists the name of sessions that we open ourselves: it has the families of sessions and streams as a listener has,
+    /// and none of sockets, handshakes, routes and [`Self::totals`], where what is passed on would be counted twice.
     ///
     /// # Panics
     /// Past 65 535 listeners.

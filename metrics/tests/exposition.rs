@@ -269,6 +269,32 @@ fn mailboxes_messages_and_ticks_are_told_by_actor_message_and_worker() {
 }
 
 #[test]
+fn sessions_of_our_own_have_no_socket_and_no_route() {
+    let metrics = Metrics::new("stagedoor");
+    let (public, client) = (metrics.add_listener("public", "[::]:8443"), metrics.add_client("upstream:api"));
+    let shard = metrics.shard(0);
+    for listener in [public, client] {
+        shard.listener(listener).session_opened(Protocol::H2c);
+        shard.route(listener, RouteId::UNMATCHED).request(Method::Get, 503);
+        shard.route(listener, RouteId::UNMATCHED).request_body_bytes.observe_value(1);
+    }
+    let families = rendered(&metrics);
+    let of = |sample, listener| value(&families, sample, &[("listener", listener)]);
+    for (sample, listener, wanted) in [
+        ("stagedoor_sessions_opened_total", "public", true),
+        ("stagedoor_sessions_opened_total", "upstream:api", true),
+        ("stagedoor_listener_info", "public", true),
+        ("stagedoor_listener_info", "upstream:api", false),
+        ("stagedoor_listener_accepting", "upstream:api", false),
+        ("stagedoor_requests_total", "public", true),
+        ("stagedoor_requests_total", "upstream:api", false),
+    ] {
+        assert_eq!(of(sample, listener).is_some(), wanted, "{sample} {listener}");
+    }
+    assert_eq!(value(&families, "stagedoor_request_body_bytes_count", &[]), Some(1.0));
+}
+
+#[test]
 fn a_certificate_no_longer_in_use_vanishes() {
     let metrics = busy();
     metrics.forget_certificate("dev");

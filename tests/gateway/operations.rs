@@ -2,8 +2,8 @@
 //! are played; and sessions that the gateway opens itself.
 
 use std::convert::Infallible;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -11,11 +11,7 @@ use futures_util::future::join_all;
 use http_body::Frame;
 use http_body_util::StreamBody;
 use serde_json::{Value, json};
-use stagedoor::admin::Operations;
-use stagedoor::admin::operations::{
-    Certificate, Check, Document, Endpoint, EndpointState, LastError, NotReloaded, Reloaded, RetryBudget,
-    Standing, Told, Upstream,
-};
+use stagedoor::admin::operations::{NotReloaded, Reloaded};
 use stagedoor::client::{self, ClientSession, Options, RequestOptions, RequestParts};
 use stagedoor::{Body, Reply, Request, Response};
 use stagedoor_metrics::{CloseReason, Protocol, Role, UpstreamFailure};
@@ -27,106 +23,9 @@ use crate::support::command::{Ran, stagedoor};
 use crate::support::embedded::Embedded;
 use crate::support::exposition::Scrape;
 use crate::support::observed::Server;
+use crate::support::played::Played;
 use crate::support::raw::{RST_STREAM, Raw};
 use crate::support::run;
-
-/// Operations that say what they are told to.
-#[derive(Default)]
-struct Played {
-    /// What the next loads come to; without one they change nothing.
-    loads: Mutex<Vec<Result<Reloaded, NotReloaded>>>,
-    /// A load waits for this first.
-    held: Option<Arc<Notify>>,
-    loaded: Arc<AtomicUsize>,
-    /// Questions are not answered.
-    silent: bool,
-}
-
-impl Played {
-    fn say<T: Send + 'static>(&self, said: T) -> Told<T> {
-        let silent = self.silent;
-        Box::pin(async move {
-            if silent {
-                std::future::pending::<()>().await;
-            }
-            said
-        })
-    }
-}
-
-fn endpoint(url: &str, state: EndpointState) -> Endpoint {
-    Endpoint {
-        url: url.into(),
-        up: state == EndpointState::Healthy,
-        state,
-        weight: 1,
-        active: 2,
-        pending: 0,
-        connections: 1,
-        consecutive_failures: 0,
-        ejected_for: (state == EndpointState::Ejected).then_some(Duration::from_secs(12)),
-        last_check: Some(Check { ok: true, detail: "200".into(), age: Duration::from_secs(3) }),
-    }
-}
-
-impl Operations for Played {
-    fn upstreams(&self) -> Told<Vec<Upstream>> {
-        let endpoints = vec![
-            endpoint("http://10.0.0.7:8080", EndpointState::Healthy),
-            endpoint("http://10.0.0.8:8080", EndpointState::Ejected),
-        ];
-        let retry = RetryBudget { share: 0.2, available: 3 };
-        self.say(vec![Upstream {
-            name: "api".into(),
-            protocol: "h2c".into(),
-            balance: "p2c".into(),
-            endpoints,
-            retry,
-        }])
-    }
-
-    fn certificates(&self) -> Told<Option<Vec<Certificate>>> {
-        self.say(Some(vec![Certificate {
-            name: "example.org".into(),
-            names: vec!["example.org".into(), "*.example.org".into()],
-            listeners: vec!["public".into()],
-            not_after: UNIX_EPOCH + Duration::from_secs(7_000_000_000),
-            issuer: Some("Test CA".into()),
-            serial: Some("0a".into()),
-            fingerprint: None,
-            path: Some("/etc/stagedoor/example.pem".into()),
-            error: None,
-        }]))
-    }
-
-    fn standing(&self) -> Told<Standing> {
-        self.say(Standing {
-            source: "/etc/stagedoor/stagedoor.toml".into(),
-            loaded_at: UNIX_EPOCH + Duration::from_secs(1_700_000_000),
-            last_error: Some(LastError {
-                at: UNIX_EPOCH + Duration::from_secs(1_800_000_000),
-                errors: "error[config::syntax]: no".into(),
-            }),
-        })
-    }
-
-    fn document(&self) -> Told<Document> {
-        let origins = [("server.workers".to_owned(), "stagedoor.toml:3:11".to_owned())];
-        self.say(Document { document: json!({ "server": { "workers": 2 } }), origins: origins.into() })
-    }
-
-    fn reload(&self) -> Told<Result<Reloaded, NotReloaded>> {
-        let load = self.loads.lock().unwrap().pop().unwrap_or_else(|| Ok(Reloaded::default()));
-        let (held, loaded) = (self.held.clone(), Arc::clone(&self.loaded));
-        Box::pin(async move {
-            if let Some(held) = held {
-                held.notified().await;
-            }
-            loaded.fetch_add(1, Ordering::SeqCst);
-            load
-        })
-    }
-}
 
 fn hello(_: Request) -> Reply {
     Response::text("hello").into()
@@ -211,7 +110,7 @@ fn the_configuration_is_told_with_where_it_came_from() {
         let wanted = json!({
             "source": "/etc/stagedoor/stagedoor.toml",
             "loaded_at": 1_700_000_000.0,
-            "last_error": { "at": 1_800_000_000.0, "errors": "error[config::syntax]: no" },
+            "last_error": { "at": 1_800_000_000.0, "errors": "error[config::syntax]: no <b>bold</b>" },
             "document": { "server": { "workers": 2 } },
             "origins": { "server.workers": "stagedoor.toml:3:11" },
         });
@@ -328,7 +227,7 @@ fn whoever_follows_hears_of_upstreams_certificates_and_the_configuration() {
         let gateway = event(&mut io, "gateway").await;
         assert_eq!(gateway["upstreams"][0]["name"], "api");
         assert_eq!(gateway["certificates"][0]["name"], "example.org");
-        assert_eq!(gateway["config"]["last_error"]["errors"], "error[config::syntax]: no");
+        assert_eq!(gateway["config"]["last_error"]["errors"], "error[config::syntax]: no <b>bold</b>");
         assert!(gateway["config"]["document"].is_null(), "that is asked for: {gateway}");
     });
 }

@@ -2,13 +2,18 @@
 //!
 //! The rules of the API are tested in `tests/gateway/`; here only what needs a browser.
 
+use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 
 use serde_json::Value;
+use stagedoor::Response;
 
 use crate::support::browser::Browser;
 use crate::support::client::{Client, Failed, Speaks, next_octets, nothing};
+use crate::support::observed::Server;
 use crate::support::peers::find;
+use crate::support::played::Played;
 use crate::support::raw::{DATA, GOAWAY, HEADERS, RST_STREAM, Raw};
 use crate::support::{Gateway, run};
 
@@ -18,9 +23,14 @@ const ROW: &str = "[...document.querySelectorAll('#rows tr')]\
 
 /// Opens the page in a browser as wide as a desk's.
 async fn open(gateway: &Gateway, chromium: &Path) -> Browser {
+    open_at(gateway.admin, "", chromium).await
+}
+
+/// The same at an address, and at a place of the page.
+async fn open_at(admin: SocketAddr, place: &str, chromium: &Path) -> Browser {
     let mut browser = Browser::start(chromium).await;
     browser.size(1440, 900, false).await;
-    browser.open(&format!("http://{}/", gateway.admin)).await;
+    browser.open(&format!("http://{admin}/{place}")).await;
     browser.sees("document.documentElement.dataset.live === 'live'").await;
     browser
 }
@@ -166,6 +176,34 @@ fn a_filter_is_the_servers_and_a_bad_one_is_explained_beside_its_box() {
         // A reload comes back to the filter that held.
         browser.reload().await;
         browser.sees("document.querySelector('#filter').value === 'listener = plain'").await;
+        browser.close().await;
+    });
+}
+
+#[test]
+fn what_runs_behind_is_seen_with_its_troubles_and_fits_a_phone() {
+    let Some(chromium) = find("chromium") else { return };
+    let server = Server::start_with(Some(Arc::new(Played::default())), |_| Response::text("hello").into());
+    run(async {
+        let mut browser = open_at(server.admin, "#view=gateway", &chromium).await;
+        browser.sees(&one_says("#gateway td", "http://10.0.0.7:8080")).await;
+        browser.sees(&one_says("#gateway td.down", "ejected, 12 s more")).await;
+        browser.sees(&one_says("#gateway td", "example.org, *.example.org")).await;
+        browser.sees(&one_says("#gateway .errors", "error[config::syntax]: no <b>bold</b>")).await;
+        // An endpoint that is ejected, and a load that failed.
+        browser.sees(&one_says("nav a.alarm", "Gateway (2)")).await;
+        browser.sees(&one_says("#gateway dd", "/etc/stagedoor/stagedoor.toml")).await;
+        if let Some(dir) = std::env::var_os("STAGEDOOR_LOOK") {
+            browser.picture(&Path::new(&dir).join("gateway.png")).await;
+        }
+        browser.dark(true).await;
+        browser.size(390, 844, true).await;
+        browser.sees("document.documentElement.scrollWidth <= innerWidth").await;
+        browser.sees("getComputedStyle(document.querySelector('#gateway .minor')).display === 'none'").await;
+        if let Some(dir) = std::env::var_os("STAGEDOOR_LOOK") {
+            browser.picture(&Path::new(&dir).join("gateway-phone.png")).await;
+        }
+        assert!(browser.complaints().is_empty(), "{:#?}", browser.complaints());
         browser.close().await;
     });
 }

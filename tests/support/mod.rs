@@ -12,6 +12,7 @@ pub(crate) mod embedded;
 pub(crate) mod exposition;
 pub(crate) mod observed;
 pub(crate) mod peers;
+pub(crate) mod played;
 pub(crate) mod prometheus;
 pub(crate) mod python;
 pub(crate) mod raw;

@@ -10,17 +10,17 @@ use crate::shard::unpoisoned;
 
 pub(super) fn families(view: &View<'_>, out: &mut Families<'_>) {
     out.family(&catalogue::LISTENER_INFO, |out| {
-        for listener in &view.listeners {
+        for listener in view.listening() {
             out.value([&listener.name, &listener.address], 1.0);
         }
     });
     out.family(&catalogue::LISTENER_ACCEPTING, |out| {
-        for listener in &view.listeners {
+        for listener in view.listening() {
             out.value([&listener.name], f64::from(u8::from(listener.accepting)));
         }
     });
     out.family(&catalogue::LISTENER_CONNECTIONS, |out| {
-        for listener in &view.listeners {
+        for listener in view.listening() {
             for result in ConnectionResult::ALL {
                 let labels = [&listener.name, result.label()];
                 out.value(labels, listener.sum(|cells| &cells.connections[*result]));
@@ -28,7 +28,7 @@ pub(super) fn families(view: &View<'_>, out: &mut Families<'_>) {
         }
     });
     out.family(&catalogue::TLS_HANDSHAKES, |out| {
-        for listener in &view.listeners {
+        for listener in view.listening() {
             for result in TlsResult::ALL {
                 for version in TlsVersion::ALL {
                     let labels = [&listener.name, result.label(), version.label()];
@@ -38,7 +38,7 @@ pub(super) fn families(view: &View<'_>, out: &mut Families<'_>) {
         }
     });
     out.family(&catalogue::TLS_HANDSHAKE_DURATION, |out| {
-        for listener in &view.listeners {
+        for listener in view.listening() {
             let parts = listener.cells.iter().map(|cells| &cells.tls_handshake_duration);
             out.histogram([&*listener.name], &Merged::of(parts));
         }

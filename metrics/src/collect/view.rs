@@ -35,6 +35,8 @@ pub(super) struct ListenerView {
     pub(super) name: Arc<str>,
     pub(super) address: String,
     pub(super) accepting: bool,
+    /// Its sessions are ours to others: no socket listens, and what they ask is counted of upstreams.
+    pub(super) of_client: bool,
     pub(super) cells: Vec<Arc<ListenerCells>>,
     pub(super) routes: BTreeMap<Arc<str>, Vec<Arc<RouteCells>>>,
 }
@@ -50,6 +52,7 @@ impl<'a> View<'a> {
                 name: Arc::clone(&listener.name),
                 address: unpoisoned(&listener.address).clone(),
                 accepting: listener.accepting.load(Ordering::Relaxed),
+                of_client: listener.of_client.load(Ordering::Relaxed),
                 cells: Vec::new(),
                 routes: BTreeMap::new(),
             })
@@ -72,7 +75,8 @@ impl<'a> View<'a> {
                 }
             }
             for ((listener, route), cells) in shard.known_routes() {
-                let listener = listeners.get_mut(usize::from(listener.get()));
+                let listener =
+                    listeners.get_mut(usize::from(listener.get())).filter(|listener| !listener.of_client);
                 if let (Some(listener), Some(Route { name, .. })) =
                     (listener, listed.get(usize::from(route.get())))
                 {
@@ -106,6 +110,13 @@ impl UpstreamView {
     /// One cell, over all shards.
     pub(super) fn sum(&self, cell: impl Fn(&UpstreamCells) -> &Cell) -> f64 {
         self.cells.iter().map(|cells| cell(cells).get()).sum::<u64>() as f64
+    }
+}
+
+impl View<'_> {
+    /// Those that have a socket.
+    pub(super) fn listening(&self) -> impl Iterator<Item = &ListenerView> {
+        self.listeners.iter().filter(|listener| !listener.of_client)
     }
 }
 

@@ -64,6 +64,13 @@ fn requests() -> Vec<Panel> {
         )
         .query("{{upstream}} in flight", sum("upstream", &all(&c::UPSTREAM_REQUESTS_ACTIVE)))
         .query("{{upstream}} waiting", sum("upstream", &all(&c::UPSTREAM_REQUESTS_PENDING))),
+        Panel::lines(
+            "Failures",
+            Unit::Events,
+            "Tries that came to nothing a second, retried or not, by the error types of RFC 9209. The route's clients \
+             saw those that no retry made good, as 502, 503 or 504.",
+        )
+        .query("{{upstream}} {{reason}}", sum("upstream, reason", &rate(&c::UPSTREAM_FAILURES))),
         Panel::lines("Retries", Unit::Events, "Decisions about a second attempt, by outcome.")
             .query("{{upstream}} {{result}}", sum("upstream, result", &rate(&c::UPSTREAM_RETRIES))),
     ]
