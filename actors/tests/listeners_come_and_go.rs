@@ -79,16 +79,17 @@ fn what_is_left_after_the_grace_is_cut_off() {
     run(async {
         let served = Served::start([listener("first"), listener("second")]).await;
         let mut io = session(served.tcp("second")).await;
-        // A stream that is never ended.
-        io.write_all(&frame(1, 0x4, 1, &[0x83, 0x86, 0x84, 0x41, 1, b'a'])).await.unwrap();
+        let path: &[u8] = b"\x82\x86\x04\x08/forever\x41\x01a";
+        io.write_all(&frame(1, 0x5, 1, path)).await.unwrap();
         eventually("it is open", async || {
             served.handle.sessions().await.iter().any(|view| !view.streams.is_empty())
-                || served.handle.sessions().await.iter().any(|view| view.streams_total > 0)
         })
         .await;
+        let began = std::time::Instant::now();
         served.handle.remove_listener("second", Duration::from_millis(50)).await.unwrap();
         let mut rest = Vec::new();
         io.read_to_end(&mut rest).await.ok();
+        assert!(began.elapsed() >= Duration::from_millis(50), "it has its grace");
         eventually("it is over", async || served.closed("second", CloseReason::Drain) == 1).await;
         served.handle.stop().await;
     });

@@ -61,7 +61,7 @@ impl Served {
     }
 }
 
-/// `/peer` says who asks, `/hold` answers when [`let_go`] is called, all else is `hello`.
+/// `/peer` says who asks, `/tls` how, `/hold` answers when [`let_go`] is called, `/forever` never, all else is `hello`.
 pub fn site() -> ServiceFactory {
     named("hello")
 }
@@ -79,6 +79,7 @@ pub fn named(word: &'static str) -> ServiceFactory {
                 held().subscribe().wait_for(|go| *go).await.ok();
                 Response::text("held")
             }),
+            Some("/forever") => Reply::later(std::future::pending()),
             _ => Response::text(word).into(),
         })
     })
