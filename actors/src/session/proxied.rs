@@ -119,9 +119,9 @@ fn version_1(octets: &[u8]) -> Found {
 
 /// The first of two ends, where both are what they should be.
 fn ends<T: FromStr + Into<IpAddr>>(addresses: [&str; 2], ports: [&str; 2]) -> Option<SocketAddr> {
-    let [from, _to] = addresses.map(|text| text.parse::<T>().ok());
+    let [from, to] = addresses.map(|text| text.parse::<T>().ok());
     let [from_port, to_port] = ports.map(port);
-    (_to?, to_port?);
+    to.and(to_port)?;
     Some(SocketAddr::new(from?.into(), from_port?))
 }
 
