@@ -10,6 +10,7 @@
 mod support;
 
 mod access_log;
+mod admin_socket;
 mod bench;
 mod bodies;
 mod dashboards;

@@ -62,7 +62,8 @@ impl Supervisor {
     fn close(&self, sockets: Vec<Bound>) {
         let cells = self.post.cells();
         for socket in sockets {
-            if !socket.is_last() {
+            let overloaded = self.post.overload.as_ref().is_some_and(|overload| overload.forbids());
+            if overloaded || !socket.is_last() {
                 continue;
             }
             for _ in 0..=BACKLOG {

@@ -180,6 +180,12 @@ async fn forget(server: ServerHandle, handle: Arc<Handle>) {
     let told = server.0.workers.iter().map(|worker| worker.send(Forget(handle.id())));
     join_all(told).await;
     server.0.posts().retain(|known| known.id() != handle.id());
+    if handle.keep {
+        let mut kept = server.0.kept();
+        if let Some(place) = kept.iter().position(|name| name == handle.name()) {
+            kept.swap_remove(place);
+        }
+    }
     handle.supervisor.send(Retire).await.ok();
     tracing::info!(listener = handle.name(), "the listener is gone");
 }

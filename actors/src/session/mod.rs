@@ -256,7 +256,7 @@ impl Session {
     fn drain_engine(&mut self, now: Instant) {
         match &mut self.engine {
             Engine::Http2(http2) => http2.drain(&self.common, now),
-            Engine::Http1(http1) => http1.drain(),
+            Engine::Http1(http1) => http1.drain(now),
             Engine::Opening(opening) => opening.hurry(now),
             Engine::Connecting(connecting) => connecting.give_up(),
             // A tunnel has the time of the drain.

@@ -119,9 +119,9 @@ fn version_1(octets: &[u8]) -> Found {
 
 /// The first of two ends, where both are what they should be.
 fn ends<T: FromStr + Into<IpAddr>>(addresses: [&str; 2], ports: [&str; 2]) -> Option<SocketAddr> {
-    let [from, _to] = addresses.map(|text| text.parse::<T>().ok());
+    let [from, to] = addresses.map(|text| text.parse::<T>().ok());
     let [from_port, to_port] = ports.map(port);
-    (_to?, to_port?);
+    to.and(to_port)?;
     Some(SocketAddr::new(from?.into(), from_port?))
 }
 
@@ -293,6 +293,33 @@ mod tests {
                 let (found, _) = told(ProxyProtocol::Any, &header, pieces);
                 assert!(matches!(found, Found::Broken(_)), "{header:?}: {found:?}");
             }
+        }
+    }
+
+    #[test]
+    fn whatever_follows_a_signature_is_judged_within_bounds_however_it_is_cut() {
+        let mut x = 0x9e37_79b9_7f4a_7c15_u64;
+        let mut dice = || {
+            x ^= x << 13;
+            x ^= x >> 7;
+            x ^= x << 17;
+            x
+        };
+        const LINE: &[u8] = b"PROXY TCP4 UNKNOWN 192.0.2.1 ::1 80\r\n";
+        for _ in 0..5_000 {
+            let mut octets = Vec::new();
+            if dice() % 2 == 0 {
+                octets.extend_from_slice(V2);
+                octets.extend([0x20 + (dice() % 3) as u8, (dice() % 0x40) as u8, (dice() % 18) as u8]);
+                octets.extend((0..dice() % 5000).map(|_| dice() as u8));
+            } else {
+                octets.extend_from_slice(V1);
+                octets.extend((0..dice() % 130).map(|_| LINE[dice() as usize % LINE.len()]));
+            }
+            let (whole, taken) = told(ProxyProtocol::Any, &octets, usize::MAX);
+            assert!(taken <= LONGEST);
+            let pieces = 1 + dice() as usize % 40;
+            assert_eq!(told(ProxyProtocol::Any, &octets, pieces), (whole, taken), "{octets:?}");
         }
     }
 }

@@ -4,6 +4,7 @@
 pub mod dice;
 pub mod faulty;
 pub mod peer;
+pub mod sockets;
 pub mod throttle;
 pub mod tls;
 

@@ -53,6 +53,9 @@ const ROUNDS: usize = 16;
 /// hyper's own smallest buffer.
 const LEAST_BUFFER: usize = 8192;
 
+/// Number of the first exchange.
+const FIRST: u32 = 1;
+
 /// See the module.
 pub(crate) struct Http1 {
     conn: Option<Box<Connection<Metered, Front>>>,
@@ -62,6 +65,8 @@ pub(crate) struct Http1 {
     slots: Vec<(StreamId, Rc<Slot>)>,
     brood: Brood<Stream, StreamId>,
     next: u32,
+    /// A drain began before the first request.
+    hurried: bool,
     panics: u32,
     /// Octets of the meter that are counted already: received, sent.
     counted: (u64, u64),
@@ -105,7 +110,8 @@ impl Http1 {
             streams: Streams::default(),
             slots: Vec::new(),
             brood: Brood::default(),
-            next: 1,
+            next: FIRST,
+            hurried: false,
             panics: 0,
             counted: (0, 0),
             at_rest: 0,
@@ -138,8 +144,10 @@ impl Http1 {
         loop {
             self.stirred = false;
             self.children(common, cx, now);
-            if self.slots.iter().any(|(_, slot)| slot.take_last()) {
-                self.drain();
+            let begun = self.hurried && self.next != FIRST;
+            if self.slots.iter().any(|(_, slot)| slot.take_last()) || begun {
+                self.hurried = false;
+                self.last();
             }
             let Some(conn) = &mut self.conn else { return Step::Gone };
             let over = conn.poll_without_shutdown(cx);
@@ -293,8 +301,18 @@ impl Http1 {
         self.tell_all(common, now);
     }
 
-    /// No request after this one.
-    pub(crate) fn drain(&mut self) {
+    /// A drain: no request after this one. A client that has asked nothing yet has a moment for its first: it knows of no
+    /// drain, and its request may be on its way.
+    pub(crate) fn drain(&mut self, now: Instant) {
+        if self.next == FIRST {
+            self.hurried = true;
+            self.head_since.get_or_insert(now);
+        } else {
+            self.last();
+        }
+    }
+
+    fn last(&mut self) {
         if let Some(conn) = &mut self.conn {
             Pin::new(conn.as_mut()).graceful_shutdown();
         }
@@ -389,6 +407,9 @@ impl Http1 {
         let timeouts = &common.host.config.timeouts;
         let over = |since: Option<Instant>, time| since.is_some_and(|since| now >= since + time);
         if over(self.head_since, self.head_time(common)) {
+            if self.hurried {
+                return Some(common.cut_off_order());
+            }
             return Some(CloseSession::new(CloseReason::HeaderTimeout));
         }
         if over(self.half_closed(), timeouts.drain) {
