@@ -91,6 +91,38 @@ fn connect_and_extended_connect_carry_octets_both_ways_and_end_each_by_itself() 
 }
 
 #[test]
+fn what_came_last_is_read_though_our_side_had_ended_before() {
+    run(async {
+        let (tell, told) = tokio::sync::oneshot::channel();
+        let tell = std::rc::Rc::new(std::cell::RefCell::new(Some(tell)));
+        let stage = Stage::new(local_handler(move |request: HttpRequest| {
+            let tell = std::rc::Rc::clone(&tell);
+            async move {
+                request.into_body().tunnel(|mut tunnel| async move {
+                    tunnel.shutdown().await.unwrap();
+                    let mut read = Vec::new();
+                    while let Some(chunk) = tunnel.chunk().await {
+                        // It is slow: the stream is over long before.
+                        settle().await;
+                        read.extend(chunk.unwrap());
+                    }
+                    tell.borrow_mut().take().unwrap().send(read).unwrap();
+                })
+            }
+        }));
+        let mut peer = shaken(&stage).await;
+        let id = peer.request(&RequestHead::connect("b:99"), false);
+        assert_eq!(peer.response(id).await.status, 200);
+        peer.data(id, b"first ", false);
+        settle().await;
+        peer.data(id, b"last", true);
+        assert_eq!(told.await.unwrap(), b"first last");
+        settle().await;
+        assert_eq!(stage.outcome(Outcome::Complete), 1);
+    });
+}
+
+#[test]
 fn a_request_that_asks_for_none_gets_none() {
     run(async {
         let stage = Stage::new(service(|request| {

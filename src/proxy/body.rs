@@ -19,7 +19,6 @@ pub(crate) struct Source {
     body: RefCell<RequestBody>,
     session: SessionHandle,
     touched: Cell<bool>,
-    ended: Cell<bool>,
     /// When octets of it went on last.
     moved: Cell<Instant>,
     failed: RefCell<Option<BodyError>>,
@@ -32,7 +31,6 @@ impl Source {
             body: RefCell::new(body),
             session,
             touched: Cell::new(false),
-            ended: Cell::new(false),
             moved,
             failed: RefCell::default(),
         })
@@ -41,11 +39,6 @@ impl Source {
     /// Octets were read of it: it cannot be sent a second time.
     pub(crate) fn is_touched(&self) -> bool {
         self.touched.get()
-    }
-
-    /// All of it went on.
-    pub(crate) fn is_ended(&self) -> bool {
-        self.ended.get()
     }
 
     pub(crate) fn moved(&self) -> Instant {
@@ -70,10 +63,7 @@ impl Source {
                 self.touched.set(true);
                 *self.failed.borrow_mut() = Some(error.clone());
             }
-            Poll::Ready(None) => {
-                self.ended.set(true);
-                self.moved.set(self.session.now());
-            }
+            Poll::Ready(None) => self.moved.set(self.session.now()),
         }
         polled
     }

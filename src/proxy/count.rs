@@ -3,27 +3,39 @@
 //! Invariant: a [`Ticket`] counts its request once, whatever becomes of it.
 
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use stagedoor_actors::SessionHandle;
 use stagedoor_metrics::{Metrics, Shard, UpstreamCells};
 
+use super::failure::Failure;
 use crate::upstream::Upstream;
 
-/// The cells of one upstream on this worker.
+/// The cells of one upstream on this worker, which is one of the upstream's as long as they live.
 pub(crate) struct Counts {
     pub(crate) cells: Arc<UpstreamCells>,
+    upstream: Weak<Upstream>,
+}
+
+impl Drop for Counts {
+    fn drop(&mut self) {
+        if let Some(upstream) = self.upstream.upgrade() {
+            upstream.workers.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
 }
 
 impl Counts {
     /// Of the shard that this thread writes; a shard of its own where no sessions run here.
-    pub(crate) fn new(upstream: &Upstream, here: Option<&(Metrics, Arc<Shard>)>) -> Self {
+    pub(crate) fn new(upstream: &Arc<Upstream>, here: Option<&(Metrics, Arc<Shard>)>) -> Self {
         let cells = match here {
             Some((_, shard)) => shard.upstream(upstream.metric),
             None => Arc::default(),
         };
-        Self { cells }
+        upstream.workers.fetch_add(1, Ordering::Relaxed);
+        Self { cells, upstream: Arc::downgrade(upstream) }
     }
 }
 
@@ -39,6 +51,13 @@ impl Ticket {
     pub(crate) fn new(counts: &Rc<Counts>, session: &SessionHandle, began: Instant) -> Self {
         counts.cells.requests_active.inc();
         Self { counts: Rc::clone(counts), session: session.clone(), began, status: 0 }
+    }
+
+    /// The answer broke off after its head.
+    pub(crate) fn broke(&self, failure: &Failure) {
+        if let Some(cause) = failure.after_head() {
+            self.counts.cells.failures[cause].inc();
+        }
     }
 
     /// The status that came.

@@ -34,6 +34,8 @@ pub(crate) enum Reach {
     Reset,
     /// In time there was no head.
     Timeout,
+    /// One try of several had no head in its time.
+    SlowTry,
     /// The answer was no HTTP, or asking again would not help.
     Final,
     /// The client's own body failed; nobody's fault upstream.
@@ -50,6 +52,26 @@ impl Failure {
         Self::new(UpstreamFailure::HttpResponseTimeout, Reach::Timeout, what)
     }
 
+    /// No head in the time of one try.
+    pub(crate) fn slow_try() -> Self {
+        Self::new(
+            UpstreamFailure::HttpResponseTimeout,
+            Reach::SlowTry,
+            "no head of an answer in time for a try",
+        )
+    }
+
+    /// What it is called where the head had come already; nothing where the client is its cause.
+    pub(crate) fn after_head(&self) -> Option<UpstreamFailure> {
+        use UpstreamFailure as Cause;
+        match (self.reach, self.cause) {
+            (Reach::Client, _) => None,
+            (_, Cause::Stall) => Some(Cause::Stall),
+            (_, Cause::HttpProtocolError) => Some(Cause::HttpProtocolError),
+            _ => Some(Cause::HttpResponseIncomplete),
+        }
+    }
+
     /// Whether the same request may be made again.
     pub(crate) fn may_be_retried(&self, on: &RetryOn, idempotent: bool) -> bool {
         match self.reach {
@@ -58,7 +80,8 @@ impl Failure {
             Reach::Unprocessed => on.unprocessed,
             // Nobody chose the connection: another is taken without being asked for it.
             Reach::Stale => idempotent,
-            Reach::Reset => on.reset && idempotent,
+            // A try that is given up is reset by us.
+            Reach::Reset | Reach::SlowTry => on.reset && idempotent,
             Reach::Timeout | Reach::Final | Reach::Client => false,
         }
     }
@@ -68,7 +91,7 @@ impl Failure {
         match self.reach {
             Reach::Connect => Some(EjectionReason::ConsecutiveConnectErrors),
             Reach::Reset | Reach::Final | Reach::Refused => Some(EjectionReason::ConsecutiveResets),
-            Reach::Timeout => Some(EjectionReason::Consecutive5xx),
+            Reach::Timeout | Reach::SlowTry => Some(EjectionReason::Consecutive5xx),
             Reach::Unprocessed | Reach::Stale | Reach::Client => None,
         }
     }
@@ -246,6 +269,19 @@ mod tests {
             assert!(!failure.may_be_retried(&RetryOn::default(), true), "{failure:?}");
         }
         assert!(!Failure::timed_out("no head").may_be_retried(&all(), true));
+        assert!(Failure::slow_try().may_be_retried(&all(), true), "that is what the time of a try is for");
+        assert!(!Failure::slow_try().may_be_retried(&all(), false));
+    }
+
+    #[test]
+    fn what_breaks_off_after_the_head_is_incomplete_unless_it_is_known_better() {
+        let cause = |error: StreamError| Failure::from(error).after_head();
+        let reset = StreamError::Reset(ErrorCode::INTERNAL_ERROR);
+        assert_eq!(cause(reset), Some(UpstreamFailure::HttpResponseIncomplete));
+        assert_eq!(cause(StreamError::TimedOut), Some(UpstreamFailure::Stall));
+        let malformed = StreamError::Malformed(ErrorCode::PROTOCOL_ERROR);
+        assert_eq!(cause(malformed), Some(UpstreamFailure::HttpProtocolError));
+        assert_eq!(cause(StreamError::Aborted), None, "the client gave up");
     }
 
     #[test]

@@ -107,9 +107,15 @@ async fn connect(pool: &Rc<Pool>, watch: &mut Watch) -> Result<Live, Failure> {
         }
         match pool.ask()? {
             Ok(slot) => break slot,
-            Err(waiting) => {
+            Err(mut waiting) => {
                 let _pending = watch.pending(pool);
-                match waiting.await {
+                let granted = poll_fn(|cx| match Pin::new(&mut waiting).poll(cx) {
+                    Poll::Ready(granted) => Poll::Ready(Ok(granted)),
+                    Poll::Pending => {
+                        watch.is_late(None, cx).map_or(Poll::Pending, |late| Poll::Ready(Err(late)))
+                    }
+                });
+                match granted.await? {
                     Ok(Grant::Live(mut live)) => {
                         if poll_fn(|cx| Poll::Ready(live.is_ready(cx))).await {
                             return Ok(live);
@@ -171,7 +177,7 @@ pub(crate) async fn exchange(
     source: Option<&Rc<Source>>,
     watch: &mut Watch,
 ) -> Result<Answered, Failure> {
-    let request = request(head, source)?;
+    let request = request(head, source, &pool.endpoint.authority)?;
     let mut live = connect(pool, watch).await?;
     pool.endpoint.active.fetch_add(1, Ordering::Relaxed);
     let active = Active(Rc::clone(pool));
@@ -221,6 +227,10 @@ pub(crate) async fn exchange(
     live.served = true;
     let (parts, incoming) = response.into_parts();
     let mut fields = to_fields(&parts.headers);
+    if fields.contains("transfer-encoding") {
+        // The coding says where it ends; a length beside it is to be taken off (RFC 9112 §6.3).
+        fields.remove("content-length");
+    }
     hops::strip_response(&mut fields);
     Ok(Answered { status: parts.status.as_u16(), fields, live, incoming, source: source.cloned(), active })
 }
@@ -256,9 +266,10 @@ impl Answered {
             incoming,
             source,
             held: VecDeque::new(),
+            failed: None,
             over: false,
             declared: length.is_some(),
-            _ticket: ticket,
+            ticket,
             watch,
             active,
         };
@@ -281,12 +292,13 @@ struct Download {
     live: Option<Live>,
     incoming: Incoming,
     source: Option<Rc<Source>>,
-    /// What was read ahead.
+    /// What was read ahead, and why no more was.
     held: VecDeque<Frame<Bytes>>,
+    failed: Option<Failure>,
     over: bool,
     /// Its head says how long it is.
     declared: bool,
-    _ticket: Ticket,
+    ticket: Ticket,
     watch: Watch,
     active: Active,
 }
@@ -303,7 +315,12 @@ impl Download {
                     }
                 }
                 Poll::Ready(None) => {}
-                Poll::Ready(Some(Err(_))) | Poll::Pending => return false,
+                Poll::Ready(Some(Err(failure))) => {
+                    // It is told after what came before it: hyper would say next that all is well.
+                    self.failed = Some(failure);
+                    return false;
+                }
+                Poll::Pending => return false,
             }
             if self.over {
                 return self.held.len() <= 1 && self.held.iter().all(Frame::is_data);
@@ -327,25 +344,36 @@ impl Download {
                 self.watch.moved();
                 Poll::Ready(Some(Ok(frame)))
             }
-            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(of_http1(&error, true)))),
+            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(self.broke(of_http1(&error, true))))),
             Poll::Ready(None) => {
                 self.finish(cx);
                 Poll::Ready(None)
             }
             Poll::Pending if self.declared => match self.watch.is_stalled(cx) {
-                Some(failure) => Poll::Ready(Some(Err(failure))),
+                Some(failure) => Poll::Ready(Some(Err(self.broke(failure)))),
                 None => Poll::Pending,
             },
             Poll::Pending => Poll::Pending,
         }
     }
 
+    /// It does not go on; that is counted unless the request's own body is why.
+    fn broke(&mut self, failure: Failure) -> Failure {
+        self.over = true;
+        self.live = None;
+        if self.source.as_ref().is_none_or(|source| source.failed().is_none()) {
+            self.ticket.broke(&failure);
+        }
+        failure
+    }
+
     /// The answer is whole: its connection is free where the request is whole too.
     fn finish(&mut self, cx: &mut Context<'_>) {
         self.over = true;
         let Some(mut live) = self.live.take() else { return };
-        let sent = self.source.as_ref().is_none_or(|source| source.is_ended());
-        if sent && live.is_ready(cx) {
+        // Ready for another it is only where this request is on its way whole.
+        if live.is_ready(cx) {
+            live.used = self.watch.now();
             self.active.0.give_back(live);
         }
     }
@@ -363,11 +391,16 @@ impl http_body::Body for Download {
         if let Some(frame) = this.held.pop_front() {
             return Poll::Ready(Some(Ok(frame)));
         }
-        this.poll_more(cx).map(|frame| frame.map(|frame| frame.map_err(|failure| failure.detail.into())))
+        let more = match this.failed.take() {
+            Some(failure) => Poll::Ready(Some(Err(failure))),
+            None => this.poll_more(cx),
+        };
+        more.map(|frame| frame.map(|frame| frame.map_err(|failure| failure.detail.into())))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.held.is_empty() && (self.over || self.incoming.is_end_stream())
+        let more = !self.held.is_empty() || self.failed.is_some();
+        !more && (self.over || self.incoming.is_end_stream())
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -395,8 +428,12 @@ fn take(informed: &Informed) -> Vec<ResponseHead> {
 }
 
 /// The request as hyper takes it: origin form, `host` from the authority, the crumbs of a cookie in one field
-/// (RFC 9113 §8.2.3).
-fn request(head: &RequestHead, source: Option<&Rc<Source>>) -> Result<http::Request<Upload>, Failure> {
+/// (RFC 9113 §8.2.3). `host` has to be there (RFC 9112 §3.2): a request that names none is for whoever is asked.
+fn request(
+    head: &RequestHead,
+    source: Option<&Rc<Source>>,
+    host: &str,
+) -> Result<http::Request<Upload>, Failure> {
     let wrong = |what: &str| Failure::new(UpstreamFailure::HttpRequestError, Reach::Client, what);
     let mut request = http::Request::new(Upload::of(source));
     *request.method_mut() = http::Method::from_bytes(head.method_octets())
@@ -406,12 +443,14 @@ fn request(head: &RequestHead, source: Option<&Rc<Source>>) -> Result<http::Requ
         .filter(is_origin_form)
         .ok_or_else(|| wrong("the path cannot be sent over HTTP/1.1"))?;
     let headers = request.headers_mut();
-    headers.reserve(head.fields().len() + 1);
+    headers.reserve(head.fields().len() + 2);
     let value = |octets: &[u8]| {
         HeaderValue::from_bytes(octets).map_err(|_| wrong("a field cannot be sent over HTTP/1.1"))
     };
-    if let Some(authority) = head.authority() {
-        headers.insert(http::header::HOST, value(authority.as_bytes())?);
+    headers.insert(http::header::HOST, value(head.authority().unwrap_or(host).as_bytes())?);
+    if source.is_some() && !head.fields().contains("content-length") {
+        // Of methods that rarely have a body hyper takes none for granted.
+        headers.insert(http::header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
     for field in head.fields().iter() {
         if matches!(field.name, b"host" | b"cookie") {

@@ -76,7 +76,7 @@ impl Answered {
         hops::strip_response(&mut response.fields);
         response.body = match stream.whole() {
             Some(octets) => Body::full(octets),
-            None => Body::Stream(Box::pin(Download { stream, _lease: lease, _ticket: ticket, over: false })),
+            None => Body::Stream(Box::pin(Download { stream, _lease: lease, ticket, over: false })),
         };
         response
     }
@@ -87,7 +87,7 @@ struct Download {
     stream: ClientStream,
     over: bool,
     _lease: Lease,
-    _ticket: Ticket,
+    ticket: Ticket,
 }
 
 impl http_body::Body for Download {
@@ -103,7 +103,12 @@ impl http_body::Body for Download {
             return Poll::Ready(None);
         }
         this.stream.poll_chunk(cx).map(|chunk| match chunk {
-            Some(chunk) => Some(chunk.map(Frame::data).map_err(Into::into)),
+            Some(Ok(chunk)) => Some(Ok(Frame::data(chunk))),
+            Some(Err(error)) => {
+                this.over = true;
+                this.ticket.broke(&Failure::from(error.clone()));
+                Some(Err(error.into()))
+            }
             None => {
                 this.over = true;
                 this.stream.trailers().map(|fields| Ok(Frame::trailers(to_headers(&fields))))

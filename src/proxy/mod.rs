@@ -20,7 +20,6 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use stagedoor_actors::{Request, Response, counting_here};
@@ -40,9 +39,6 @@ use watch::Watch;
 /// How often idle connections are looked at.
 const SWEEP: Duration = Duration::from_secs(1);
 
-/// Workers that have a proxy: each takes its share of an endpoint's connections.
-static WORKERS: AtomicUsize = AtomicUsize::new(0);
-
 thread_local! {
     static HERE: RefCell<Option<Rc<Proxy>>> = const { RefCell::new(None) };
 }
@@ -54,12 +50,6 @@ pub struct Proxy {
     counts: RefCell<HashMap<u64, Rc<Counts>>>,
     deadlines: Rc<Deadlines>,
     sweeping: Cell<bool>,
-}
-
-impl Drop for Proxy {
-    fn drop(&mut self) {
-        WORKERS.fetch_sub(1, Ordering::Relaxed);
-    }
 }
 
 impl std::fmt::Debug for Proxy {
@@ -91,7 +81,6 @@ impl Proxy {
     }
 
     fn new() -> Rc<Self> {
-        WORKERS.fetch_add(1, Ordering::Relaxed);
         Rc::new(Self {
             here: counting_here(),
             pools: RefCell::default(),
@@ -208,7 +197,7 @@ impl Proxy {
         }
     }
 
-    fn counts(&self, to: &Upstream) -> Rc<Counts> {
+    fn counts(&self, to: &Arc<Upstream>) -> Rc<Counts> {
         let mut counts = self.counts.borrow_mut();
         let made = || Rc::new(Counts::new(to, self.here.as_ref()));
         Rc::clone(counts.entry(to.id).or_insert_with(made))
@@ -218,8 +207,7 @@ impl Proxy {
         if let Some(pool) = self.pools.borrow().get(&endpoint.id) {
             return Rc::clone(pool);
         }
-        let workers = WORKERS.load(Ordering::Relaxed);
-        let pool = Pool::new(Arc::clone(to), Arc::clone(endpoint), Rc::clone(counts), workers);
+        let pool = Pool::new(Arc::clone(to), Arc::clone(endpoint), Rc::clone(counts));
         self.pools.borrow_mut().insert(endpoint.id, Rc::clone(&pool));
         if !self.sweeping.replace(true) {
             actix_rt::spawn(Rc::clone(self).sweep());

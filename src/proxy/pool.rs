@@ -2,8 +2,9 @@
 //! the peer takes no more streams; HTTP/1.1 connections carry one request at a time and wait for the next, the
 //! one used last first.
 //!
-//! Belongs to one thread. Invariants: there are never more connections than this worker's share of the endpoint's limit;
-//! a connection is counted while it lives, and whoever waits for one is told when there may be another.
+//! Belongs to one thread. Invariants: a worker has no more connections than its share of the endpoint's limit, all workers
+//! together no more than the limit, save that each may always have one, so that nobody waits for what another worker
+//! holds; a connection is counted while it lives, and whoever waits for one is told when there may be another.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -26,8 +27,6 @@ pub(crate) struct Pool {
     pub(crate) upstream: Arc<Upstream>,
     pub(crate) endpoint: Arc<Endpoint>,
     pub(crate) counts: Rc<Counts>,
-    /// This worker's share.
-    most: usize,
     open: Cell<usize>,
     sessions: RefCell<Vec<Rc<Shared>>>,
     /// Where a session with room was found last.
@@ -87,18 +86,11 @@ pub(crate) enum Grant {
 }
 
 impl Pool {
-    pub(crate) fn new(
-        upstream: Arc<Upstream>,
-        endpoint: Arc<Endpoint>,
-        counts: Rc<Counts>,
-        workers: usize,
-    ) -> Rc<Self> {
-        let most = (upstream.config.limits.connections / workers.max(1)).max(1);
+    pub(crate) fn new(upstream: Arc<Upstream>, endpoint: Arc<Endpoint>, counts: Rc<Counts>) -> Rc<Self> {
         Rc::new(Self {
             upstream,
             endpoint,
             counts,
-            most,
             open: Cell::new(0),
             sessions: RefCell::default(),
             cursor: Cell::new(0),
@@ -107,13 +99,25 @@ impl Pool {
         })
     }
 
+    /// This worker's share of the endpoint's connections, of those workers that have asked this upstream for anything.
+    fn share(&self) -> usize {
+        let workers = self.upstream.workers.load(Ordering::Relaxed).max(1);
+        (self.upstream.config.limits.connections / workers).max(1)
+    }
+
     /// Room for another connection.
-    fn reserve(self: &Rc<Self>) -> Option<Slot> {
-        if self.open.get() >= self.most {
+    pub(super) fn reserve(self: &Rc<Self>) -> Option<Slot> {
+        let open = self.open.get();
+        let connections = &self.endpoint.connections;
+        let limit = self.upstream.config.limits.connections;
+        if open > 0 && open >= self.share() {
             return None;
         }
-        self.open.set(self.open.get() + 1);
-        self.endpoint.connections.fetch_add(1, Ordering::Relaxed);
+        if connections.fetch_add(1, Ordering::Relaxed) >= limit && open > 0 {
+            connections.fetch_sub(1, Ordering::Relaxed);
+            return None;
+        }
+        self.open.set(open + 1);
         Some(Slot { pool: Rc::downgrade(self), endpoint: Arc::clone(&self.endpoint) })
     }
 
@@ -208,7 +212,8 @@ impl Pool {
                 Err(Grant::Slot(_)) => return,
             }
         }
-        if !self.endpoint.is_gone() {
+        // What is beyond the share was opened before another worker came.
+        if !self.endpoint.is_gone() && self.open.get() <= self.share() {
             self.idle.borrow_mut().push(live);
         }
     }

@@ -12,7 +12,7 @@ use http::{HeaderName, HeaderValue, Uri};
 use http_body_util::Empty;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use stagedoor_actors::client::{RequestOptions, RequestParts};
+use stagedoor_actors::client::{RequestError, RequestOptions, RequestParts};
 use stagedoor_actors::{Body, Request, Response, TunnelTo};
 use stagedoor_metrics::UpstreamFailure;
 use stagedoor_protocol::{Fields, RequestHead};
@@ -24,7 +24,7 @@ use super::Proxy;
 use super::count::Ticket;
 use super::failure::{Failure, Reach, of_http1};
 use super::hops;
-use super::http1::to_fields;
+use super::http1::{Live, to_fields};
 use super::pool::{Grant, Pool};
 use crate::fault::Fault;
 use crate::upstream::{Upstream, dial, millis};
@@ -69,9 +69,13 @@ pub(super) async fn exchange(
     let counts = proxy.counts(to);
     let mut ticket = Ticket::new(&counts, &request.session, request.session.now());
     let mut tried = Vec::new();
+    to.requested(millis(request.session.now()));
     let opened = loop {
         let now = millis(request.session.now());
-        let endpoint = to.pick(key, &tried, now).ok_or_else(|| unavailable().fault())?;
+        let Some(endpoint) = to.pick(key, &tried, now) else {
+            counts.cells.failures[UpstreamFailure::DestinationUnavailable].inc();
+            return Err(unavailable().fault());
+        };
         let pool = proxy.pool(to, &endpoint, &counts);
         let http2 = endpoint.speaks_http2(to.protocol());
         let opened = match http2 {
@@ -161,8 +165,9 @@ async fn open_http2(pool: &Rc<Pool>, head: &RequestHead, wanted: &Wanted) -> Res
     let mut parts = match wanted {
         Wanted::Authority(authority) => RequestParts::connect(&**authority),
         Wanted::Protocol(protocol) => {
-            let offered = session.offers_connect_protocol().await;
-            if !offered.map_err(|end| Failure::from(stagedoor_actors::client::RequestError::Closed(end)))? {
+            let offered = async { session.offers_connect_protocol().await.map_err(RequestError::Closed) };
+            let offered = async { offered.await.map_err(Failure::from) };
+            if !within(pool.upstream.config.timeouts.response, offered).await? {
                 return Err(refused("the server does not offer extended CONNECT"));
             }
             RequestParts {
@@ -233,20 +238,23 @@ impl<S: AsyncWrite + Unpin, L: Unpin> AsyncWrite for Held<S, L> {
 }
 
 async fn open_http1(pool: &Rc<Pool>, head: &RequestHead, wanted: &Wanted) -> Result<Opened, Failure> {
-    // A connection of its own: it does not come back.
-    let slot = match pool.ask()? {
-        Ok(slot) => slot,
-        Err(waiting) => {
-            let _pending = super::watch::Pending::new(pool);
-            match waiting.await {
-                Ok(Grant::Slot(slot)) => slot,
-                // Its place is what is wanted.
-                Ok(Grant::Live(live)) => live.into_slot(),
-                Err(_) => return Err(unavailable()),
-            }
-        }
-    };
     let timeouts = pool.upstream.config.timeouts;
+    // A connection of its own: it does not come back. Where there may be no more of them one that is idle makes room.
+    let slot = match pool.reserve().or_else(|| pool.take_idle().map(Live::into_slot)) {
+        Some(slot) => slot,
+        None => match pool.ask()? {
+            Ok(slot) => slot,
+            Err(waiting) => {
+                let _pending = super::watch::Pending::new(pool);
+                let granted = async { waiting.await.map_err(|_| unavailable()) };
+                match within(timeouts.response, granted).await? {
+                    Grant::Slot(slot) => slot,
+                    // Its place is what is wanted.
+                    Grant::Live(live) => live.into_slot(),
+                }
+            }
+        },
+    };
     let io = match timeouts.connect.is_zero() {
         true => dial(&pool.upstream, &pool.endpoint).await?,
         false => {

@@ -104,7 +104,10 @@ impl Watch {
             Some(self.timeouts.response).filter(|limit| !limit.is_zero()).map(|limit| moved + limit);
         let per_try = self.per_try.map(|limit| self.began + limit);
         let due = [response, per_try].into_iter().flatten().min()?;
-        self.deadline.is_over(due, cx).then(|| Failure::timed_out("no head of an answer in time"))
+        self.deadline.is_over(due, cx).then(|| match response {
+            Some(response) if response <= due => Failure::timed_out("no head of an answer in time"),
+            _ => Failure::slow_try(),
+        })
     }
 
     /// Octets of the answer came.

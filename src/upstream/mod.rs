@@ -41,6 +41,8 @@ pub struct Upstream {
     endpoints: ArcSwap<Vec<Arc<Endpoint>>>,
     pub(crate) metric: UpstreamId,
     metrics: Metrics,
+    /// Workers that have asked it for anything: they share an endpoint's connections.
+    pub(crate) workers: AtomicUsize,
     turn: AtomicUsize,
     budget: Budget,
     /// TLS with ALPN `h2`, and with `http/1.1`; none where no endpoint has TLS.
@@ -141,6 +143,7 @@ impl Upstream {
             id: NEXT.fetch_add(1, Ordering::Relaxed),
             metric,
             metrics: metrics.clone(),
+            workers: AtomicUsize::new(0),
             turn: AtomicUsize::new(0),
             budget: Budget::new(config.retry.budget),
             tls: if secure { Some(trust()?) } else { None },

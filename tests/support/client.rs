@@ -162,9 +162,14 @@ impl Client {
 
     /// HTTP/1.1 or h2c to the admin listener.
     pub(crate) async fn admin_speaking(gateway: &Gateway, http2: bool) -> Self {
-        let tcp = TcpStream::connect(gateway.admin).await.expect("it listens");
+        Self::plain(gateway.admin, http2).await
+    }
+
+    /// HTTP/1.1 or h2c to an address.
+    pub(crate) async fn plain(address: SocketAddr, http2: bool) -> Self {
+        let tcp = TcpStream::connect(address).await.expect("it listens");
         let sender = start(Box::new(tcp), http2, 1 << 20).await;
-        Self { sender, authority: gateway.admin.to_string(), scheme: "http" }
+        Self { sender, authority: address.to_string(), scheme: "http" }
     }
 
     /// Another host in the requests from here on.

@@ -305,6 +305,9 @@ impl Http2 {
 
     /// Tells its actor, and whoever took body or tunnel out of it.
     fn tell(&mut self, entry: &mut Entry, cause: Cause, code: ErrorCode) {
+        // A tunnel that both sides ended well may hold octets on their way to somebody else: its task reads the end and
+        // ends by itself, or with the session.
+        let goes_on = cause == Cause::EndStream && entry.is_tunnel();
         let Some(parts) = &mut entry.parts else { return };
         if let Some(flow) = &parts.flow {
             flow.shut();
@@ -316,7 +319,7 @@ impl Http2 {
                 Cause::EndStream | Cause::Unprocessed | Cause::Reset { .. } => BodyError::Reset(code),
             });
         }
-        if let Some(addr) = &parts.addr {
+        if let Some(addr) = parts.addr.as_ref().filter(|_| !goes_on) {
             // One message a stream, and streams are bounded.
             #[allow(clippy::disallowed_methods)]
             addr.do_send(CloseStream { code });
