@@ -129,7 +129,8 @@ async fn connect(pool: &Rc<Pool>, watch: &mut Watch) -> Result<Live, Failure> {
             }
         }
     };
-    open(pool, slot).await
+    // Rare, and much larger than what a request needs that finds a connection.
+    Box::pin(open(pool, slot)).await
 }
 
 /// A new connection.
@@ -171,14 +172,20 @@ pub(crate) async fn exchange(
     source: Option<&Rc<Source>>,
     watch: &mut Watch,
 ) -> Result<Answered, Failure> {
-    let request = request(head, source)?;
     let mut live = connect(pool, watch).await?;
+    // Made when it can be sent: who waits for a connection holds no copy of its head.
+    let mut request = match request(head, source) {
+        Ok(request) => request,
+        Err(failure) => {
+            pool.give_back(live);
+            return Err(failure);
+        }
+    };
     pool.endpoint.active.fetch_add(1, Ordering::Relaxed);
     let active = Active(Rc::clone(pool));
     watch.begin();
     live.used = watch.now();
     let fresh = !live.served;
-    let mut request = request;
     let informed = watch.wants_informational().then(|| listen(&mut request));
     let answer = live.sender.try_send_request(request);
     let mut answer = pin!(answer);
@@ -245,13 +252,11 @@ impl Drop for Active {
 }
 
 impl Answered {
-    /// The answer for the client; what of its body is here already comes with its head.
-    pub(crate) async fn respond(self, ticket: Ticket, watch: Watch) -> Response {
+    /// The answer on its way to the client, the request's account with it.
+    pub(crate) fn given(self, ticket: Ticket, watch: Watch) -> Given {
         let Self { status, fields, live, incoming, source, active } = self;
-        let mut response = Response::new(status);
-        response.fields = fields;
         let length = incoming.size_hint().exact();
-        let mut download = Download {
+        let download = Box::new(Download {
             live: Some(live),
             incoming,
             source,
@@ -261,17 +266,38 @@ impl Answered {
             _ticket: ticket,
             watch,
             active,
-        };
-        if length.is_some_and(|length| length <= WHOLE)
-            && poll_fn(|cx| Poll::Ready(download.gather(cx))).await
-        {
-            response.body = match download.held.pop_front().map(Frame::into_data) {
+        });
+        Given { status, fields, short: length.is_some_and(|length| length <= WHOLE), download }
+    }
+}
+
+/// An answer of which the head is here.
+pub(crate) struct Given {
+    status: u16,
+    fields: Fields,
+    /// All of its body may be here with it.
+    short: bool,
+    download: Box<Download>,
+}
+
+impl Given {
+    /// Reads what of a short body is here already; true where that is all of it.
+    pub(crate) fn gather(&mut self, cx: &mut Context<'_>) -> bool {
+        self.short && self.download.gather(cx)
+    }
+
+    /// The answer for the client; `whole` is what [`Self::gather`] said.
+    pub(crate) fn respond(mut self, whole: bool) -> Response {
+        let mut response = Response::new(self.status);
+        response.fields = self.fields;
+        response.body = if whole {
+            match self.download.held.pop_front().map(Frame::into_data) {
                 Some(Ok(octets)) => Body::full(octets),
                 _ => Body::Empty,
-            };
-            return response;
-        }
-        response.body = Body::Stream(Box::pin(download));
+            }
+        } else {
+            Body::Stream(Box::into_pin(self.download))
+        };
         response
     }
 }
