@@ -194,6 +194,13 @@ impl Fields {
         self.index.len() != before
     }
 
+    /// Keeps the fields of which `keep` says so, in their order.
+    pub fn retain(&mut self, mut keep: impl FnMut(Field<'_>) -> bool) {
+        let mut index = std::mem::take(&mut self.index);
+        index.retain(|entry| keep(self.field(entry)));
+        self.index = index;
+    }
+
     /// Replaces every field with this name by one.
     pub fn set(&mut self, name: &str, value: impl AsRef<[u8]>) {
         self.remove(name);
