@@ -32,9 +32,9 @@ use crate::upstream::{Io, dial};
 
 /// A body of this many octets at most is waited for with its head, if it is there already.
 const WHOLE: u64 = 64 << 10;
-/// Octets of an answer's head, and its fields.
+/// Octets of an answer's head. It has a hundred fields at most, as hyper has it by itself: with more it would ask the heap
+/// for room for all of them at each answer.
 const HEAD_OCTETS: usize = 64 << 10;
-const HEAD_FIELDS: usize = 256;
 
 /// A connection without an exchange, or with one.
 pub(crate) struct Live {
@@ -79,8 +79,9 @@ impl Live {
         }
     }
 
-    /// Another request can be made on it now.
-    fn is_ready(&mut self, cx: &mut Context<'_>) -> bool {
+    /// Another request can be made on it now: nobody has closed it. Wakes nobody later.
+    pub(super) fn is_alive(&mut self) -> bool {
+        let cx = &mut Context::from_waker(Waker::noop());
         // What the other end said meanwhile is heard first: its end, most of all.
         self.drive(cx);
         !self.over && matches!(self.sender.poll_ready(cx), Poll::Ready(Ok(())))
@@ -90,18 +91,13 @@ impl Live {
     pub(super) fn into_slot(self) -> Slot {
         self.slot
     }
-
-    /// Nobody has closed it.
-    pub(super) fn is_alive(&mut self) -> bool {
-        self.is_ready(&mut Context::from_waker(Waker::noop()))
-    }
 }
 
 /// A connection: one that waits, a new one, or the next that comes free.
 async fn connect(pool: &Rc<Pool>, watch: &mut Watch) -> Result<Live, Failure> {
     let slot = loop {
         while let Some(mut live) = pool.take_idle() {
-            if poll_fn(|cx| Poll::Ready(live.is_ready(cx))).await {
+            if live.is_alive() {
                 return Ok(live);
             }
         }
@@ -111,7 +107,7 @@ async fn connect(pool: &Rc<Pool>, watch: &mut Watch) -> Result<Live, Failure> {
                 let _pending = watch.pending(pool);
                 match waiting.await {
                     Ok(Grant::Live(mut live)) => {
-                        if poll_fn(|cx| Poll::Ready(live.is_ready(cx))).await {
+                        if live.is_alive() {
                             return Ok(live);
                         }
                     }
@@ -148,7 +144,6 @@ async fn open(pool: &Rc<Pool>, slot: Slot) -> Result<Live, Failure> {
     };
     let shaken = http1::Builder::new()
         .max_buf_size(HEAD_OCTETS)
-        .max_headers(HEAD_FIELDS)
         .handshake(TokioIo::new(io))
         .await
         .map_err(|error| of_http1(&error, true))?;
@@ -189,15 +184,21 @@ pub(crate) async fn exchange(
     let informed = watch.wants_informational().then(|| listen(&mut request));
     let answer = live.sender.try_send_request(request);
     let mut answer = pin!(answer);
+    let mut written = false;
     let response = poll_fn(|cx| {
         loop {
-            let error = live.drive(cx);
+            let mut error = live.drive(cx);
+            if !std::mem::replace(&mut written, true) && error.is_none() {
+                // It has been written; now it is listened for what comes back, which may not have been asked before.
+                error = live.drive(cx);
+            }
             if let Some(informed) = &informed {
                 for head in take(informed) {
                     watch.inform(head);
                 }
             }
-            if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
+            // Only the connection, driven above, brings it: that need not wake us.
+            if let Poll::Ready(answer) = answer.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
                 return Poll::Ready(answer.map_err(|mut error| {
                     // What is given back was never sent.
                     match error.take_message() {
@@ -325,7 +326,7 @@ impl Download {
                 Poll::Ready(Some(Ok(frame))) => {
                     self.held.push_back(frame);
                     if self.incoming.is_end_stream() {
-                        self.finish(cx);
+                        self.finish();
                     }
                 }
                 Poll::Ready(None) => {}
@@ -341,12 +342,14 @@ impl Download {
         if self.over {
             return Poll::Ready(None);
         }
-        let mut polled = Pin::new(&mut self.incoming).poll_frame(cx);
+        // Only the connection brings frames, and it is driven here: they need not wake us.
+        let unheard = &mut Context::from_waker(Waker::noop());
+        let mut polled = Pin::new(&mut self.incoming).poll_frame(unheard);
         if polled.is_pending()
             && let Some(live) = &mut self.live
         {
             live.drive(cx);
-            polled = Pin::new(&mut self.incoming).poll_frame(cx);
+            polled = Pin::new(&mut self.incoming).poll_frame(unheard);
         }
         match polled {
             Poll::Ready(Some(Ok(frame))) => {
@@ -355,7 +358,7 @@ impl Download {
             }
             Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(of_http1(&error, true)))),
             Poll::Ready(None) => {
-                self.finish(cx);
+                self.finish();
                 Poll::Ready(None)
             }
             Poll::Pending if self.declared => match self.watch.is_stalled(cx) {
@@ -367,11 +370,11 @@ impl Download {
     }
 
     /// The answer is whole: its connection is free where the request is whole too.
-    fn finish(&mut self, cx: &mut Context<'_>) {
+    fn finish(&mut self) {
         self.over = true;
         let Some(mut live) = self.live.take() else { return };
         let sent = self.source.as_ref().is_none_or(|source| source.is_ended());
-        if sent && live.is_ready(cx) {
+        if sent && live.is_alive() {
             self.active.0.give_back(live);
         }
     }
