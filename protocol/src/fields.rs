@@ -298,6 +298,18 @@ mod tests {
     }
 
     #[test]
+    fn what_is_kept_stays_in_order() {
+        let mut fields: Fields = [("a", "1"), ("b", "2"), ("a", "3"), ("c", "4")].into_iter().collect();
+        fields.retain(|field| field.name != b"b" && field.value != b"1");
+        assert_eq!(
+            fields.iter().map(|f| (f.name, f.value)).collect::<Vec<_>>(),
+            [(&b"a"[..], &b"3"[..]), (&b"c"[..], &b"4"[..])]
+        );
+        fields.retain(|_| false);
+        assert!(fields.is_empty());
+    }
+
+    #[test]
     fn crumbs_and_lists_are_joined_and_stay_as_they_came() {
         let fields: Fields =
             [("cookie", "a=1"), ("x", "1"), ("cookie", "b=2"), ("x", "2"), ("cookie", "c=3")]
