@@ -65,8 +65,8 @@ pub(crate) struct Parts {
     pub(crate) call: Option<Rc<Call>>,
     /// Declared length of the request's body.
     pub(crate) declared: bool,
-    /// How it gets on.
-    pub(crate) pace: Pace,
+    /// How it gets on, once it was looked at: most streams never are.
+    pub(crate) pace: Option<Box<Pace>>,
     /// When the first octets of a body came.
     pub(crate) first_in: Option<Instant>,
     /// When the first octets of a body that takes time were given to the machine.
