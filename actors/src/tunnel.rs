@@ -137,10 +137,11 @@ pub(crate) fn wanted(head: &RequestHead) -> Option<TunnelTo<'_>> {
     if let Some(protocol) = head.protocol() {
         return Some(TunnelTo::Protocol(protocol));
     }
-    if head.method() == "CONNECT" {
+    if head.method_octets() == b"CONNECT" {
         return Some(TunnelTo::Authority(head.authority().unwrap_or_default()));
     }
     // HTTP/1.1 alone has these two fields; on HTTP/2 they make a request malformed.
+    let protocol = head.fields().get("upgrade").and_then(|value| std::str::from_utf8(value).ok())?;
     let named = head.fields().get_all("connection").any(|value| {
         let mut options = value.split(|&octet| octet == b',');
         options.any(|option| option.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
@@ -149,9 +150,7 @@ pub(crate) fn wanted(head: &RequestHead) -> Option<TunnelTo<'_>> {
     // have come yet: such an upgrade is left aside, as a server may.
     let bodied =
         head.fields().contains("transfer-encoding") || head.content_length().is_some_and(|length| length > 0);
-    let named = named && !bodied;
-    let protocol = head.fields().get("upgrade").and_then(|value| std::str::from_utf8(value).ok());
-    protocol.filter(|_| named).map(TunnelTo::Protocol)
+    (named && !bodied).then_some(TunnelTo::Protocol(protocol))
 }
 
 /// The head that opens the tunnel a request asks for, and the tunnel.

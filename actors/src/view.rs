@@ -159,7 +159,7 @@ impl StreamView {
             id: id.get(),
             route: link.service.route_name(entry.route).into_owned(),
             method: entry.method.label().to_owned(),
-            path: parts.map(|parts| parts.path.to_string()).unwrap_or_default(),
+            path: parts.map(|parts| String::from_utf8_lossy(&parts.path).into_owned()).unwrap_or_default(),
             status: entry.status,
             state,
             age_seconds: age.as_secs_f64(),

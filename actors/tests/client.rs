@@ -17,7 +17,7 @@ use stagedoor_actors::client::{
 use stagedoor_actors::{Body, Host, Limits, Reply, Response, Service, SessionEvent};
 use stagedoor_metrics::{CloseReason, ConnectionResult, Outcome, Protocol};
 use stagedoor_protocol::message::Malformed;
-use stagedoor_protocol::{ErrorCode, Fields, UserError};
+use stagedoor_protocol::{ErrorCode, Fields, RequestHead, UserError};
 
 /// A client of a session of `host`, over a pipe.
 fn client_of(host: &Rc<Host>) -> ClientSession {
@@ -396,6 +396,33 @@ fn dropping_a_request_that_waits_sends_nothing() {
         assert_eq!(session.queued(), 0);
         settle().await;
         assert_eq!(stage.cells.streams_opened[Protocol::H2c].get(), 1, "one was ever opened");
+    });
+}
+
+#[test]
+fn what_a_request_holds_in_line_goes_when_it_is_sent_or_given_up() {
+    run(async {
+        let (service, _) = forever();
+        let mut config = config();
+        config.limits.streams_per_session = 1;
+        let stage = Stage::with(config, service);
+        let session = client_of(&stage.host);
+        session.offers_connect_protocol().await.unwrap();
+        let held = Rc::new(());
+        let ask = || {
+            let head = Rc::new(RequestHead::new("GET", "http", "example.com", "/"));
+            session.pass_on(head, Body::Empty, None, Box::new(Rc::clone(&held))).expect("room in line")
+        };
+        let first = ask();
+        assert_eq!((first.opened_at(), Rc::strong_count(&held)), (None, 2));
+        settle().await;
+        assert!(first.opened_at().is_some());
+        assert_eq!(Rc::strong_count(&held), 1, "it is sent");
+        let second = ask();
+        settle().await;
+        assert_eq!((second.opened_at(), Rc::strong_count(&held)), (None, 2));
+        drop(second);
+        assert_eq!(Rc::strong_count(&held), 1, "it never will be");
     });
 }
 

@@ -107,7 +107,7 @@ impl Job {
 }
 
 /// What a server of uploads answers.
-fn count_line(octets: u64) -> String {
+pub(crate) fn count_line(octets: u64) -> String {
     format!("{octets}\n")
 }
 
@@ -116,8 +116,8 @@ fn count_line(octets: u64) -> String {
 pub struct Costs {
     /// Who.
     pub peer: Peer,
-    /// Seconds of CPU a GB, round by round.
-    pub seconds: Vec<f64>,
+    /// Its CPU round by round: seconds a GB here, the unit of the job in [`crate::proxy`].
+    pub spent: Vec<f64>,
     /// Peak of resident memory over all rounds, KiB.
     pub peak_kib: u64,
 }
@@ -125,12 +125,12 @@ pub struct Costs {
 impl Costs {
     /// The best round.
     pub fn best(&self) -> f64 {
-        self.seconds.iter().copied().fold(f64::INFINITY, f64::min)
+        self.spent.iter().copied().fold(f64::INFINITY, f64::min)
     }
 
     /// The round in the middle.
     pub fn median(&self) -> f64 {
-        middle(self.seconds.iter().copied())
+        middle(self.spent.iter().copied())
     }
 }
 
@@ -154,13 +154,13 @@ pub fn run(
         check(stage, server, transport, job, &task)?;
     }
     let mut costs: Vec<Costs> =
-        peers.iter().map(|&peer| Costs { peer, seconds: Vec::new(), peak_kib: 0 }).collect();
+        peers.iter().map(|&peer| Costs { peer, spent: Vec::new(), peak_kib: 0 }).collect();
     let gigabytes = f64::from(shape.requests) * job.octets() as f64 / 1e9;
     for round in 1..=rounds {
         for (server, costs) in servers.iter().zip(&mut costs) {
             let run = load::run(server, transport, shape, &task)?;
             let seconds = run.cpu_micros / 1e6 * f64::from(shape.requests) / gigabytes;
-            costs.seconds.push(seconds);
+            costs.spent.push(seconds);
             costs.peak_kib = costs.peak_kib.max(run.peak_kib);
             eprintln!(
                 "{transport} {job:?} round {round}: {:<9} {seconds:.3} s CPU/GB, {:.1} MiB",

@@ -7,9 +7,9 @@ pub const PATH: &str = "/bytes/13";
 /// What the peers answer.
 pub const BODY: &str = "hello, worlds";
 /// Sessions that a peer must be able to hold; haproxy wants two open files for each.
-const SESSIONS: u32 = 8_000;
+pub(crate) const SESSIONS: u32 = 8_000;
 /// Idle for less than this, seconds, no session is ended.
-const IDLE_SECONDS: u32 = 600;
+pub(crate) const IDLE_SECONDS: u32 = 600;
 
 /// h2o: serves the file from `root`, over TLS when `tls` is there.
 pub fn h2o(port: u16, root: &str, tls: Option<&Files>) -> String {

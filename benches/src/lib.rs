@@ -15,6 +15,7 @@ pub mod idle;
 pub mod load;
 pub mod octets;
 pub mod process;
+pub mod proxy;
 pub mod server;
 pub mod soak;
 pub mod stats;

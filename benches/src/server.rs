@@ -43,6 +43,8 @@ pub enum Peer {
     Nginx,
     /// Node's `http2`, `peers/node_peer.mjs` of this package.
     Node,
+    /// nghttpx of nghttp2, Debian package `nghttp2-proxy`; a gateway alone.
+    Nghttpx,
 }
 
 impl fmt::Display for Peer {
@@ -55,6 +57,7 @@ impl fmt::Display for Peer {
             Self::Haproxy => "haproxy",
             Self::Nginx => "nginx",
             Self::Node => "node",
+            Self::Nghttpx => "nghttpx",
         })
     }
 }
@@ -128,7 +131,7 @@ impl Stage {
         let ours = match peer {
             Peer::Stagedoor => &self.stagedoor,
             Peer::Hyper => &self.hyper,
-            Peer::H2o | Peer::Nghttpd | Peer::Haproxy | Peer::Nginx | Peer::Node => {
+            Peer::H2o | Peer::Nghttpd | Peer::Haproxy | Peer::Nginx | Peer::Node | Peer::Nghttpx => {
                 return Ok(find(&peer.to_string()).is_some());
             }
         };
@@ -177,6 +180,31 @@ impl Stage {
         Ok(path)
     }
 
+    /// The folder of everything.
+    pub(crate) fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// The folder that file servers serve.
+    pub(crate) fn root(&self) -> PathBuf {
+        self.dir.path().join("root")
+    }
+
+    /// The certificate that all have.
+    pub(crate) fn certificate(&self) -> &Files {
+        &self.files
+    }
+
+    /// Our gateway.
+    pub(crate) fn stagedoor(&self) -> &Path {
+        &self.stagedoor
+    }
+
+    /// `hyper_peer`.
+    pub(crate) fn hyper(&self) -> &Path {
+        &self.hyper
+    }
+
     /// Whether our binary knows `stagedoor files`.
     pub fn serves_files(&self) -> bool {
         let help = Command::new(&self.stagedoor).args(["files", "--help"]).output();
@@ -193,7 +221,7 @@ impl Stage {
 
     fn try_start(&self, peer: Peer, transport: Transport, site: Site) -> Result<Server> {
         let tls = (transport == Transport::Tls).then_some(&self.files);
-        let root = self.dir.path().join("root");
+        let root = self.root();
         match peer {
             Peer::Stagedoor => {
                 let mut command = pinned(&self.stagedoor);
@@ -273,6 +301,7 @@ impl Stage {
                 }
                 Server::announced(peer, command, |lines| port_of(lines.first()?))
             }
+            Peer::Nghttpx => bail!("it has no answers of its own"),
         }
     }
 }
@@ -294,7 +323,11 @@ impl Server {
     }
 
     /// A server that prints its port.
-    fn announced(peer: Peer, command: Command, port: impl Fn(&[String]) -> Option<u16>) -> Result<Self> {
+    pub(crate) fn announced(
+        peer: Peer,
+        command: Command,
+        port: impl Fn(&[String]) -> Option<u16>,
+    ) -> Result<Self> {
         let (mut server, lines) = Self::spawn(peer, command)?;
         let deadline = Instant::now() + PATIENCE;
         let mut seen = Vec::new();
@@ -310,7 +343,7 @@ impl Server {
     }
 
     /// A server that was told its port.
-    fn polled(peer: Peer, command: Command, port: u16) -> Result<Self> {
+    pub(crate) fn polled(peer: Peer, command: Command, port: u16) -> Result<Self> {
         let (mut server, _) = Self::spawn(peer, command)?;
         server.port = port;
         server.wait_until_it_accepts(Instant::now() + PATIENCE)
@@ -388,16 +421,21 @@ pub(crate) fn banner_port(lines: &[String], name: &str) -> Option<u16> {
 }
 
 /// The port at the end of an address or URL.
-fn port_of(address: &str) -> Option<u16> {
+pub(crate) fn port_of(address: &str) -> Option<u16> {
     address.trim().trim_end_matches('/').rsplit_once(':')?.1.parse().ok()
 }
 
 /// A port that was free a moment ago.
-fn free_port() -> Result<u16> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
+pub(crate) fn free_port() -> Result<u16> {
+    Ok(free_listener()?.local_addr()?.port())
 }
 
-fn found(peer: Peer) -> Result<PathBuf> {
+/// Holds a free port; two of them at once are two ports.
+pub(crate) fn free_listener() -> Result<TcpListener> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?)
+}
+
+pub(crate) fn found(peer: Peer) -> Result<PathBuf> {
     find(&peer.to_string()).ok_or_else(|| anyhow!("{peer} is not installed"))
 }
 

@@ -3,19 +3,6 @@
 
 use stagedoor_protocol::Fields;
 
-/// Never passed on, whether `connection` names them or not.
-const ALWAYS: [&str; 9] = [
-    "connection",
-    "keep-alive",
-    "proxy-connection",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "transfer-encoding",
-    "upgrade",
-    "http2-settings",
-    "expect",
-];
-
 /// Takes the fields of this hop off a request. `te: trailers` stays: it is how gRPC says that it is gRPC; any other `te`
 /// goes. `expect` goes because it is answered here (RFC 9110 §10.1.1).
 pub(crate) fn strip_request(fields: &mut Fields) {
@@ -35,41 +22,47 @@ pub(crate) fn strip_response(fields: &mut Fields) {
 }
 
 fn strip(fields: &mut Fields) {
-    // One look first: most messages have none.
-    let mut found = false;
-    for field in fields.iter() {
-        found |= match field.name.len() {
-            6 => field.name == b"expect",
-            7 => field.name == b"upgrade",
-            10 => field.name == b"connection" || field.name == b"keep-alive",
-            14 => field.name == b"http2-settings",
-            16 => field.name == b"proxy-connection",
-            17 => field.name == b"transfer-encoding",
-            18 => field.name == b"proxy-authenticate",
-            19 => field.name == b"proxy-authorization",
-            _ => false,
-        };
-    }
-    if !found {
+    // One look first: most messages of HTTP/2 have none.
+    if !fields.iter().any(|field| is_of_the_hop(field.name)) {
         return;
     }
-    for name in named(fields) {
-        // What the message cannot do without is not of the hop, whoever says so (a known way to smuggle).
-        if !matches!(&*name, "host" | "content-length" | "content-type" | "te" | "cookie" | "authorization") {
-            fields.remove(&name);
-        }
-    }
-    for name in ALWAYS {
-        fields.remove(name);
+    let named = named(fields);
+    fields.retain(|field| !is_of_the_hop(field.name) && !named.iter().any(|name| name == field.name));
+}
+
+/// Never passed on, whether `connection` names it or not.
+fn is_of_the_hop(name: &[u8]) -> bool {
+    match name.len() {
+        6 => name == b"expect",
+        7 => name == b"upgrade",
+        10 => name == b"connection" || name == b"keep-alive",
+        14 => name == b"http2-settings",
+        16 => name == b"proxy-connection",
+        17 => name == b"transfer-encoding",
+        18 => name == b"proxy-authenticate",
+        19 => name == b"proxy-authorization",
+        _ => false,
     }
 }
 
-/// The options of `connection`, lower case.
-fn named(fields: &Fields) -> Vec<String> {
+/// What `connection` names beside those, lower case. What the message cannot do without is not of the hop, whoever says
+/// so (a known way to smuggle).
+fn named(fields: &Fields) -> Vec<Vec<u8>> {
     let values = fields.get_all("connection");
     let options = values.flat_map(|value| value.split(|octet| *octet == b','));
-    let names = options.filter_map(|option| std::str::from_utf8(option).ok());
-    names.map(|name| name.trim().to_ascii_lowercase()).filter(|name| !name.is_empty()).collect()
+    // The two that nearly every answer has name no field, or one that goes anyway.
+    let others = options
+        .map(<[u8]>::trim_ascii)
+        .filter(|name| !name.eq_ignore_ascii_case(b"keep-alive") && !name.eq_ignore_ascii_case(b"close"));
+    let names = others.map(<[u8]>::to_ascii_lowercase);
+    names
+        .filter(|name| {
+            !matches!(
+                &**name,
+                b"host" | b"content-length" | b"content-type" | b"te" | b"cookie" | b"authorization"
+            )
+        })
+        .collect()
 }
 
 fn wants_trailers(te: &[u8]) -> bool {

@@ -32,9 +32,9 @@ use crate::upstream::{Io, dial};
 
 /// A body of this many octets at most is waited for with its head, if it is there already.
 const WHOLE: u64 = 64 << 10;
-/// Octets of an answer's head, and its fields.
+/// Octets of an answer's head. It has a hundred fields at most, as hyper has it by itself: with more it would ask the heap
+/// for room for all of them at each answer.
 const HEAD_OCTETS: usize = 64 << 10;
-const HEAD_FIELDS: usize = 256;
 
 /// A connection without an exchange, or with one.
 pub(crate) struct Live {
@@ -79,8 +79,9 @@ impl Live {
         }
     }
 
-    /// Another request can be made on it now.
-    fn is_ready(&mut self, cx: &mut Context<'_>) -> bool {
+    /// Another request can be made on it now: nobody has closed it. Wakes nobody later.
+    pub(super) fn is_alive(&mut self) -> bool {
+        let cx = &mut Context::from_waker(Waker::noop());
         // What the other end said meanwhile is heard first: its end, most of all.
         self.drive(cx);
         !self.over && matches!(self.sender.poll_ready(cx), Poll::Ready(Ok(())))
@@ -90,18 +91,13 @@ impl Live {
     pub(super) fn into_slot(self) -> Slot {
         self.slot
     }
-
-    /// Nobody has closed it.
-    pub(super) fn is_alive(&mut self) -> bool {
-        self.is_ready(&mut Context::from_waker(Waker::noop()))
-    }
 }
 
 /// A connection: one that waits, a new one, or the next that comes free.
 async fn connect(pool: &Rc<Pool>, watch: &mut Watch) -> Result<Live, Failure> {
     let slot = loop {
         while let Some(mut live) = pool.take_idle() {
-            if poll_fn(|cx| Poll::Ready(live.is_ready(cx))).await {
+            if live.is_alive() {
                 return Ok(live);
             }
         }
@@ -117,7 +113,7 @@ async fn connect(pool: &Rc<Pool>, watch: &mut Watch) -> Result<Live, Failure> {
                 });
                 match granted.await? {
                     Ok(Grant::Live(mut live)) => {
-                        if poll_fn(|cx| Poll::Ready(live.is_ready(cx))).await {
+                        if live.is_alive() {
                             return Ok(live);
                         }
                     }
@@ -135,7 +131,8 @@ async fn connect(pool: &Rc<Pool>, watch: &mut Watch) -> Result<Live, Failure> {
             }
         }
     };
-    open(pool, slot).await
+    // Rare, and much larger than what a request needs that finds a connection.
+    Box::pin(open(pool, slot)).await
 }
 
 /// A new connection.
@@ -153,7 +150,6 @@ async fn open(pool: &Rc<Pool>, slot: Slot) -> Result<Live, Failure> {
     };
     let shaken = http1::Builder::new()
         .max_buf_size(HEAD_OCTETS)
-        .max_headers(HEAD_FIELDS)
         .handshake(TokioIo::new(io))
         .await
         .map_err(|error| of_http1(&error, true))?;
@@ -177,26 +173,38 @@ pub(crate) async fn exchange(
     source: Option<&Rc<Source>>,
     watch: &mut Watch,
 ) -> Result<Answered, Failure> {
-    let request = request(head, source, &pool.endpoint.authority)?;
     let mut live = connect(pool, watch).await?;
+    // Made when it can be sent: who waits for a connection holds no copy of its head.
+    let mut request = match request(head, source, &pool.endpoint.authority) {
+        Ok(request) => request,
+        Err(failure) => {
+            pool.give_back(live);
+            return Err(failure);
+        }
+    };
     pool.endpoint.active.fetch_add(1, Ordering::Relaxed);
     let active = Active(Rc::clone(pool));
     watch.begin();
     live.used = watch.now();
     let fresh = !live.served;
-    let mut request = request;
     let informed = watch.wants_informational().then(|| listen(&mut request));
     let answer = live.sender.try_send_request(request);
     let mut answer = pin!(answer);
+    let mut written = false;
     let response = poll_fn(|cx| {
         loop {
-            let error = live.drive(cx);
+            let mut error = live.drive(cx);
+            if !std::mem::replace(&mut written, true) && error.is_none() {
+                // It has been written; now it is listened for what comes back, which may not have been asked before.
+                error = live.drive(cx);
+            }
             if let Some(informed) = &informed {
                 for head in take(informed) {
                     watch.inform(head);
                 }
             }
-            if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
+            // Only the connection, driven above, brings it: that need not wake us.
+            if let Poll::Ready(answer) = answer.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
                 return Poll::Ready(answer.map_err(|mut error| {
                     // What is given back was never sent.
                     match error.take_message() {
@@ -255,13 +263,11 @@ impl Drop for Active {
 }
 
 impl Answered {
-    /// The answer for the client; what of its body is here already comes with its head.
-    pub(crate) async fn respond(self, ticket: Ticket, watch: Watch) -> Response {
+    /// The answer on its way to the client, the request's account with it.
+    pub(crate) fn given(self, ticket: Ticket, watch: Watch) -> Given {
         let Self { status, fields, live, incoming, source, active } = self;
-        let mut response = Response::new(status);
-        response.fields = fields;
         let length = incoming.size_hint().exact();
-        let mut download = Download {
+        let download = Box::new(Download {
             live: Some(live),
             incoming,
             source,
@@ -272,17 +278,38 @@ impl Answered {
             ticket,
             watch,
             active,
-        };
-        if length.is_some_and(|length| length <= WHOLE)
-            && poll_fn(|cx| Poll::Ready(download.gather(cx))).await
-        {
-            response.body = match download.held.pop_front().map(Frame::into_data) {
+        });
+        Given { status, fields, short: length.is_some_and(|length| length <= WHOLE), download }
+    }
+}
+
+/// An answer of which the head is here.
+pub(crate) struct Given {
+    status: u16,
+    fields: Fields,
+    /// All of its body may be here with it.
+    short: bool,
+    download: Box<Download>,
+}
+
+impl Given {
+    /// Reads what of a short body is here already; true where that is all of it.
+    pub(crate) fn gather(&mut self, cx: &mut Context<'_>) -> bool {
+        self.short && self.download.gather(cx)
+    }
+
+    /// The answer for the client; `whole` is what [`Self::gather`] said.
+    pub(crate) fn respond(mut self, whole: bool) -> Response {
+        let mut response = Response::new(self.status);
+        response.fields = self.fields;
+        response.body = if whole {
+            match self.download.held.pop_front().map(Frame::into_data) {
                 Some(Ok(octets)) => Body::full(octets),
                 _ => Body::Empty,
-            };
-            return response;
-        }
-        response.body = Body::Stream(Box::pin(download));
+            }
+        } else {
+            Body::Stream(Box::into_pin(self.download))
+        };
         response
     }
 }
@@ -311,7 +338,7 @@ impl Download {
                 Poll::Ready(Some(Ok(frame))) => {
                     self.held.push_back(frame);
                     if self.incoming.is_end_stream() {
-                        self.finish(cx);
+                        self.finish();
                     }
                 }
                 Poll::Ready(None) => {}
@@ -332,12 +359,14 @@ impl Download {
         if self.over {
             return Poll::Ready(None);
         }
-        let mut polled = Pin::new(&mut self.incoming).poll_frame(cx);
+        // Only the connection brings frames, and it is driven here: they need not wake us.
+        let unheard = &mut Context::from_waker(Waker::noop());
+        let mut polled = Pin::new(&mut self.incoming).poll_frame(unheard);
         if polled.is_pending()
             && let Some(live) = &mut self.live
         {
             live.drive(cx);
-            polled = Pin::new(&mut self.incoming).poll_frame(cx);
+            polled = Pin::new(&mut self.incoming).poll_frame(unheard);
         }
         match polled {
             Poll::Ready(Some(Ok(frame))) => {
@@ -346,7 +375,7 @@ impl Download {
             }
             Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(self.broke(of_http1(&error, true))))),
             Poll::Ready(None) => {
-                self.finish(cx);
+                self.finish();
                 Poll::Ready(None)
             }
             Poll::Pending if self.declared => match self.watch.is_stalled(cx) {
@@ -368,11 +397,11 @@ impl Download {
     }
 
     /// The answer is whole: its connection is free where the request is whole too.
-    fn finish(&mut self, cx: &mut Context<'_>) {
+    fn finish(&mut self) {
         self.over = true;
         let Some(mut live) = self.live.take() else { return };
         // Ready for another it is only where this request is on its way whole.
-        if live.is_ready(cx) {
+        if live.is_alive() {
             live.used = self.watch.now();
             self.active.0.give_back(live);
         }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
-use stagedoor_actors::client::{ClientStream, StreamState};
+use stagedoor_actors::client::ClientStream;
 use stagedoor_actors::{Body, Response, StreamTimeouts};
 use stagedoor_protocol::{RequestHead, ResponseHead};
 
@@ -37,12 +37,12 @@ pub(crate) async fn exchange(
     // Silence is how gRPC streams rest.
     let timeouts =
         patient.then(|| StreamTimeouts { stall: Some(Duration::ZERO), ..StreamTimeouts::default() });
-    let mut stream = lease.shared.session.pass_on(Rc::clone(head), body, timeouts)?;
-    let mut pending = Some(watch.pending(pool));
+    let pending = Box::new(watch.pending(pool));
+    let mut stream = lease.shared.session.pass_on(Rc::clone(head), body, timeouts, pending)?;
     let head = poll_fn(|cx| {
-        if pending.is_some() && stream.state() != StreamState::Pending {
-            pending = None;
-            watch.begin();
+        // It is not woken for that: the time of the answer is put right when there is one, or the deadline comes.
+        if let Some(opened) = stream.opened_at() {
+            watch.begin_at(opened);
         }
         while let Some(head) = stream.informational() {
             watch.inform(head);

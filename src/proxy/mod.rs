@@ -18,13 +18,16 @@ mod watch;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
-use stagedoor_actors::{Request, Response, counting_here};
-use stagedoor_metrics::{EjectionReason, Metrics, RetryResult, Shard, UpstreamFailure};
-use stagedoor_protocol::RequestHead;
+use futures_util::future::Either;
+use stagedoor_actors::{Request, Response, SessionHandle, counting_here};
+use stagedoor_metrics::{EjectionReason, Metrics, RetryResult, RouteId, Shard, UpstreamFailure};
+use stagedoor_protocol::{RequestHead, StreamId};
 
 use crate::config::{Balance, HashKey};
 use crate::fault::Fault;
@@ -92,92 +95,117 @@ impl Proxy {
 
     /// Sends a request on as its head stands (edits and forwarding fields are made already; hop-by-hop fields are this
     /// function's business) and gives the answer back. Tunnels, trailers and informational heads pass.
+    ///
+    /// The request is taken apart at once, so that the future, one for each request under way, is small.
     /// # Errors
     /// What kept an answer from coming.
-    pub async fn exchange(self: &Rc<Self>, request: Request, to: &Arc<Upstream>) -> Result<Response, Fault> {
+    pub fn exchange(
+        self: &Rc<Self>,
+        request: Request,
+        to: &Arc<Upstream>,
+    ) -> impl Future<Output = Result<Response, Fault>> {
         request.waits_for_upstream();
         let key = key(&to.config.balance, &request);
         if request.tunnel().is_some() {
-            return tunnel::exchange(self, request, to, key).await;
+            return Either::Left(Box::pin(tunnel::exchange(self, request, to, key)));
         }
         let Request { mut head, body, stream, session, route } = request;
         hops::strip_request(head.fields_mut());
-        let mut head = Rc::new(head);
+        let head = Rc::new(head);
         let source = (!body.is_empty()).then(|| Source::new(body, session.clone()));
+        Either::Right(self.tries(head, source, session, (stream, route), to, key))
+    }
+
+    /// Asks one endpoint after the other, as long as it is worth it.
+    fn tries(
+        self: &Rc<Self>,
+        mut head: Rc<RequestHead>,
+        source: Option<Rc<Source>>,
+        session: SessionHandle,
+        of: (StreamId, RouteId),
+        to: &Arc<Upstream>,
+        key: Option<u64>,
+    ) -> impl Future<Output = Result<Response, Fault>> {
         let counts = self.counts(to);
         let mut ticket = Ticket::new(&counts, &session, session.now());
         let idempotent =
             matches!(head.method_octets(), b"GET" | b"HEAD" | b"OPTIONS" | b"TRACE" | b"PUT" | b"DELETE");
         let patient = is_grpc(&head);
-        let retry = &to.config.retry;
-        let began = millis(session.now());
-        to.requested(began);
-        let mut tried = Vec::new();
-        loop {
-            let now = millis(session.now());
-            let Some(endpoint) = to.pick(key, &tried, now) else {
-                counts.cells.failures[UpstreamFailure::DestinationUnavailable].inc();
-                let what = "the upstream has no endpoint";
-                return Err(Failure::new(UpstreamFailure::DestinationUnavailable, Reach::Final, what).fault());
-            };
-            let pool = self.pool(to, &endpoint, &counts);
-            let deadline = self.deadlines.register();
-            let of = (stream, route);
-            let mut watch = Watch::new(deadline, session.clone(), of, to.config.timeouts, retry.per_try);
-            let over_http2 = endpoint.speaks_http2(to.protocol());
-            let answered = if over_http2 {
-                let fitting = Rc::make_mut(&mut head);
-                fitting.pass_on(if endpoint.tls { "https" } else { "http" });
-                let answered = http2::exchange(&pool, &head, source.as_ref(), &mut watch, patient).await;
-                answered.map(Answered::Http2)
-            } else {
-                http1::exchange(&pool, &head, source.as_ref(), &mut watch).await.map(Answered::Http1)
-            };
-            let tries = tried.len() as u32;
-            let untouched = source.as_ref().is_none_or(|source| !source.is_touched());
-            match answered {
-                Ok(answered) => {
-                    let status = answered.status();
-                    if status >= 500 {
-                        self.blame(to, &endpoint, &counts, EjectionReason::Consecutive5xx, now);
-                        let listed = retry.on.statuses.contains(&status) && idempotent && untouched;
-                        if listed && tries < retry.attempts && self.may_retry(to, &counts, now) {
-                            tried.push(endpoint.id);
+        to.requested(millis(session.now()));
+        async move {
+            let retry = &to.config.retry;
+            let mut tried = Vec::new();
+            loop {
+                let now = millis(session.now());
+                let Some(endpoint) = to.pick(key, &tried, now) else {
+                    counts.cells.failures[UpstreamFailure::DestinationUnavailable].inc();
+                    let what = "the upstream has no endpoint";
+                    return Err(
+                        Failure::new(UpstreamFailure::DestinationUnavailable, Reach::Final, what).fault()
+                    );
+                };
+                let pool = self.pool(to, &endpoint, &counts);
+                let deadline = self.deadlines.register();
+                let mut watch = Watch::new(deadline, session.clone(), of, to.config.timeouts, retry.per_try);
+                let over_http2 = endpoint.speaks_http2(to.protocol());
+                let answered = if over_http2 {
+                    let fitting = Rc::make_mut(&mut head);
+                    fitting.pass_on(if endpoint.tls { "https" } else { "http" });
+                    let answered = http2::exchange(&pool, &head, source.as_ref(), &mut watch, patient).await;
+                    answered.map(Answered::Http2)
+                } else {
+                    http1::exchange(&pool, &head, source.as_ref(), &mut watch).await.map(Answered::Http1)
+                };
+                let tries = tried.len() as u32;
+                let untouched = source.as_ref().is_none_or(|source| !source.is_touched());
+                match answered {
+                    Ok(answered) => {
+                        let status = answered.status();
+                        if status >= 500 {
+                            self.blame(to, &endpoint, &counts, EjectionReason::Consecutive5xx, now);
+                            let listed = retry.on.statuses.contains(&status) && idempotent && untouched;
+                            if listed && tries < retry.attempts && self.may_retry(to, &counts, now) {
+                                tried.push(endpoint.id);
+                                continue;
+                            }
+                        } else {
+                            endpoint.succeeded();
+                        }
+                        ticket.answered(status);
+                        return Ok(match answered {
+                            Answered::Http1(answered) => {
+                                let mut given = answered.given(ticket, watch);
+                                let whole = poll_fn(|cx| Poll::Ready(given.gather(cx))).await;
+                                given.respond(whole)
+                            }
+                            Answered::Http2(answered) => answered.respond(ticket),
+                        });
+                    }
+                    Err(failure) => {
+                        counts.cells.failures[failure.cause].inc();
+                        if let Some(reason) = failure.counts_against() {
+                            self.blame(to, &endpoint, &counts, reason, now);
+                        }
+                        // ALPN has just said that this endpoint speaks HTTP/1.1: that is no failure of it.
+                        let learnt = over_http2 && pool.has_learnt(&endpoint);
+                        let worth = untouched && (learnt || failure.may_be_retried(&retry.on, idempotent));
+                        let left = tries < retry.attempts || failure.reach == Reach::Stale && tries < 2;
+                        if !worth {
+                            counts.cells.retries[RetryResult::NotRetryable].inc();
+                        } else if learnt || (left && self.may_retry(to, &counts, now)) {
+                            if !learnt {
+                                tried.push(endpoint.id);
+                            }
                             continue;
                         }
-                    } else {
-                        endpoint.succeeded();
+                        let (upstream, url) = (&*to.config.name, &*endpoint.url);
+                        let (cause, error) = (failure.cause.label(), &*failure.detail);
+                        tracing::debug!(upstream, endpoint = url, cause, error, "no answer of an upstream");
+                        return Err(match source.and_then(|source| source.failed()) {
+                            Some(error) => Fault::new(400, "http_request_error", error.to_string()),
+                            None => failure.fault(),
+                        });
                     }
-                    ticket.answered(status);
-                    return Ok(match answered {
-                        Answered::Http1(answered) => answered.respond(ticket, watch).await,
-                        Answered::Http2(answered) => answered.respond(ticket),
-                    });
-                }
-                Err(failure) => {
-                    counts.cells.failures[failure.cause].inc();
-                    if let Some(reason) = failure.counts_against() {
-                        self.blame(to, &endpoint, &counts, reason, now);
-                    }
-                    // ALPN has just said that this endpoint speaks HTTP/1.1: that is no failure of it.
-                    let learnt = over_http2 && pool.has_learnt(&endpoint);
-                    let worth = untouched && (learnt || failure.may_be_retried(&retry.on, idempotent));
-                    let left = tries < retry.attempts || failure.reach == Reach::Stale && tries < 2;
-                    if !worth {
-                        counts.cells.retries[RetryResult::NotRetryable].inc();
-                    } else if learnt || (left && self.may_retry(to, &counts, now)) {
-                        if !learnt {
-                            tried.push(endpoint.id);
-                        }
-                        continue;
-                    }
-                    let (upstream, url) = (&*to.config.name, &*endpoint.url);
-                    let (cause, error) = (failure.cause.label(), &*failure.detail);
-                    tracing::debug!(upstream, endpoint = url, cause, error, "no answer of an upstream");
-                    return Err(match source.and_then(|source| source.failed()) {
-                        Some(error) => Fault::new(400, "http_request_error", error.to_string()),
-                        None => failure.fault(),
-                    });
                 }
             }
         }

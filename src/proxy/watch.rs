@@ -81,6 +81,11 @@ impl Watch {
         self.began = self.client.now();
     }
 
+    /// The request was handed over then.
+    pub(crate) fn begin_at(&mut self, began: Instant) {
+        self.began = began;
+    }
+
     /// The client can be told what comes before the answer.
     pub(crate) fn wants_informational(&self) -> bool {
         self.client.info().is_http2()

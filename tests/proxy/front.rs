@@ -13,7 +13,7 @@ use stagedoor::config::{
     UpstreamLimits, UpstreamProtocol, UpstreamTimeouts, UpstreamTls,
 };
 use stagedoor::proxy::Proxy;
-use stagedoor::upstream::{Dns, Upstream, Upstreams};
+use stagedoor::upstream::{Upstream, Upstreams};
 use stagedoor::{ListenerConfig, Metrics, Reply, Request, Response, ServerBuilder, Service};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -75,9 +75,7 @@ impl Front {
         let thread = std::thread::spawn(move || {
             actix_rt::System::new().block_on(async {
                 let upstreams = Upstreams::new(&[config], &counted, None).unwrap();
-                // Nobody is asked where no name is to be looked up.
-                let servers = if servers.is_empty() { vec![([127, 0, 0, 1], 9).into()] } else { servers };
-                upstreams.start(&Dns::new(&servers).unwrap());
+                upstreams.start(&servers).unwrap();
                 let upstream = Arc::clone(&upstreams.0[0]);
                 let onward = Arc::clone(&upstream);
                 let factory = Arc::new(move || Rc::new(Onward(Arc::clone(&onward))) as Rc<dyn Service>);
@@ -86,7 +84,7 @@ impl Front {
                     .start()
                     .await
                     .unwrap();
-                tell.send((server.addresses()[0].1, upstream)).unwrap();
+                tell.send((server.address("front").unwrap(), upstream)).unwrap();
                 let _ = stopped.await;
                 server.drain(Duration::ZERO, Duration::ZERO, |_| ()).await;
                 server.stop().await;

@@ -4,10 +4,12 @@
 //! Invariants: a call is closed exactly once; octets that came before the end are read before the end is told;
 //! when its last handle goes, what is unfinished is cancelled.
 
-use std::cell::RefCell;
+use std::any::Any;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use bytes::Bytes;
 use stagedoor_metrics::Outcome;
@@ -34,6 +36,8 @@ const PUSHES: usize = 128;
 pub(crate) struct Call {
     desk: Rc<Desk>,
     inner: RefCell<Inner>,
+    /// Somebody waits for its number alone: who waits for an answer is not woken for that.
+    opening_awaited: Cell<bool>,
     waiters: Waiters,
 }
 
@@ -68,6 +72,8 @@ enum Stage {
 #[derive(Clone)]
 struct Open {
     id: StreamId,
+    /// When it got its number.
+    at: Instant,
     link: Rc<Link>,
     inbound: Rc<Inbound>,
     flow: Option<Rc<Flow>>,
@@ -107,6 +113,7 @@ impl Call {
                 sending,
                 abandoned: false,
             }),
+            opening_awaited: Cell::new(false),
             waiters: Waiters::default(),
         })
     }
@@ -115,8 +122,11 @@ impl Call {
 
     /// It has its number: what waits goes out now.
     pub(crate) fn opened(&self, id: StreamId, link: Rc<Link>, inbound: Rc<Inbound>, flow: Option<Rc<Flow>>) {
-        self.inner.borrow_mut().stage = Stage::Open(Open { id, link, inbound, flow });
-        self.waiters.wake();
+        let at = link.now();
+        self.inner.borrow_mut().stage = Stage::Open(Open { id, at, link, inbound, flow });
+        if self.opening_awaited.get() {
+            self.waiters.wake();
+        }
     }
 
     /// An informational head; false when more of them wait than anybody will read.
@@ -221,6 +231,14 @@ impl Call {
         }
     }
 
+    /// When it got its number.
+    pub(crate) fn opened_at(&self) -> Option<Instant> {
+        match &self.inner.borrow().stage {
+            Stage::Open(open) | Stage::Closed { open: Some(open), .. } => Some(open.at),
+            Stage::Pending | Stage::Closed { open: None, .. } => None,
+        }
+    }
+
     pub(crate) fn is_pending(&self) -> bool {
         matches!(self.inner.borrow().stage, Stage::Pending)
     }
@@ -240,6 +258,7 @@ impl Call {
         match self.end() {
             Some(Err(error)) => Poll::Ready(Err(error)),
             Some(Ok(())) | None => {
+                self.opening_awaited.set(true);
                 self.waiters.wait(cx);
                 Poll::Pending
             }
@@ -371,6 +390,7 @@ impl Call {
             },
             Stage::Open(Open { flow: None, .. }) => Poll::Ready(Err(SendError::Ended)),
             Stage::Pending => {
+                self.opening_awaited.set(true);
                 self.waiters.wait(cx);
                 Poll::Pending
             }
@@ -492,6 +512,8 @@ pub(crate) struct Waiting {
     pub(crate) upload: Upload,
     /// Deadlines of its own, from the moment it is sent.
     pub(crate) timeouts: Option<StreamTimeouts>,
+    /// Dropped when it waits no longer, whatever becomes of it.
+    pub(crate) in_line: Option<Box<dyn Any>>,
 }
 
 /// What follows the head.

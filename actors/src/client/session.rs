@@ -1,5 +1,6 @@
 //! A session of ours, in the hands of who makes requests on it.
 
+use std::any::Any;
 use std::rc::Rc;
 use std::task::Poll;
 
@@ -128,7 +129,13 @@ impl ClientSession {
         };
         let call = Call::new(Rc::clone(desk), sending);
         let timeouts = options.timeouts;
-        desk.enqueue(Waiting { call: Rc::clone(&call), head: Rc::new(head), upload, timeouts })?;
+        desk.enqueue(Waiting {
+            call: Rc::clone(&call),
+            head: Rc::new(head),
+            upload,
+            timeouts,
+            in_line: None,
+        })?;
         for signal in [options.signal.as_ref(), self.signal.as_ref()].into_iter().flatten() {
             let listener: Rc<dyn Abort> = call.clone();
             signal.attach(Rc::downgrade(&listener));
@@ -158,7 +165,8 @@ impl ClientSession {
 
     /// Makes a request of a head that is whole already, for who passes on what others sent: nothing is left out or added,
     /// and what is wrong with it is told by the stream ([`StreamError::Misused`]). The head is shared, so that the
-    /// request can be made again elsewhere.
+    /// request can be made again elsewhere. `in_line` is dropped when the request waits no longer: it is being sent, or
+    /// never will be.
     /// # Errors
     /// [`RequestError`]: nothing was sent.
     pub fn pass_on(
@@ -166,6 +174,7 @@ impl ClientSession {
         head: Rc<RequestHead>,
         body: Body,
         timeouts: Option<StreamTimeouts>,
+        in_line: Box<dyn Any>,
     ) -> Result<ClientStream, RequestError> {
         let upload = match body {
             Body::Tunnel(_) => return Err(RequestError::NotABody),
@@ -177,7 +186,7 @@ impl ClientSession {
         };
         let desk = self.desk();
         let call = Call::new(Rc::clone(desk), Sending::Nothing);
-        desk.enqueue(Waiting { call: Rc::clone(&call), head, upload, timeouts })?;
+        desk.enqueue(Waiting { call: Rc::clone(&call), head, upload, timeouts, in_line: Some(in_line) })?;
         Ok(ClientStream::new(call))
     }
 

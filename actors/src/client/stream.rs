@@ -6,6 +6,7 @@
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
@@ -71,6 +72,11 @@ impl ClientStream {
     /// The stream's identifier; `None` while it is pending.
     pub fn id(&self) -> Option<StreamId> {
         self.call().id()
+    }
+
+    /// When it got its identifier: from then on the server is waited for.
+    pub fn opened_at(&self) -> Option<Instant> {
+        self.call().opened_at()
     }
 
     /// How far it has come.

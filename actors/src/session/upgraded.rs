@@ -109,7 +109,7 @@ impl Upgraded {
             peer_ended: false,
             blocked: None,
             moved: entry.opened,
-            own: entry.parts.as_ref().and_then(|parts| parts.pace.own()).unwrap_or_default(),
+            own: entry.parts.as_ref().and_then(|parts| parts.pace.as_ref()?.own()).unwrap_or_default(),
             entry,
             order: None,
             tick: Tick::default(),

@@ -9,13 +9,14 @@ use std::str::FromStr;
 
 use anyhow::{Context, Result, ensure};
 use clap::{Args, Parser, Subcommand};
+use stagedoor_bench::answer::{self, Answer};
 use stagedoor_bench::bulk::{self, Costs, Job};
 use stagedoor_bench::config::{BODY, PATH};
 use stagedoor_bench::load::{self, Run, Shape, Task};
 use stagedoor_bench::server::{Peer, Server, Site, Stage, Transport, find};
 use stagedoor_bench::stats::middle;
 use stagedoor_bench::table::Table;
-use stagedoor_bench::{answer, idle, process};
+use stagedoor_bench::{idle, process, proxy};
 
 /// Compare stagedoor with other servers on this machine; without a command: many small requests
 #[derive(Parser)]
@@ -31,6 +32,8 @@ struct Arguments {
 enum Command {
     /// Bodies in bulk: seconds of CPU a GB, both ways, out of memory and out of files
     Bulk(BulkArguments),
+    /// As a gateway between a client and an upstream: CPU a request and a GiB
+    Proxy(ProxyArguments),
 }
 
 #[derive(Args)]
@@ -48,6 +51,32 @@ struct BulkArguments {
     /// Rounds, in turn
     #[arg(long, default_value_t = 5)]
     rounds: usize,
+    /// The binary of stagedoor; default: beside this one
+    #[arg(long, env = "STAGEDOOR_BIN")]
+    stagedoor: Option<PathBuf>,
+}
+
+#[derive(Args)]
+struct ProxyArguments {
+    /// What is sent through
+    #[arg(long, value_enum, value_delimiter = ',',
+          default_values_t = [proxy::Job::Many, proxy::Job::One, proxy::Job::Download, proxy::Job::Upload])]
+    jobs: Vec<proxy::Job>,
+    /// What gateways speak with the upstream
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [proxy::Link::H2c, proxy::Link::Http1])]
+    links: Vec<proxy::Link>,
+    /// Who takes part where it can; default: everybody
+    #[arg(long, value_enum, value_delimiter = ',')]
+    peers: Vec<Peer>,
+    /// What carries HTTP/2 between client and gateway
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Transport::H2c])]
+    transports: Vec<Transport>,
+    /// Rounds, in turn
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// A tenth of the requests, one round: does it run at all
+    #[arg(long)]
+    quick: bool,
     /// The binary of stagedoor; default: beside this one
     #[arg(long, env = "STAGEDOOR_BIN")]
     stagedoor: Option<PathBuf>,
@@ -109,6 +138,7 @@ fn main() -> ExitCode {
     let result = match &arguments.command {
         None => run(&arguments.requests),
         Some(Command::Bulk(arguments)) => bulk(arguments),
+        Some(Command::Proxy(arguments)) => gateways(arguments),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -133,21 +163,57 @@ fn bulk(arguments: &BulkArguments) -> Result<()> {
             }
             let rounds = arguments.rounds.max(1);
             let costs = bulk::run(&stage, &peers, transport, job, rounds)?;
-            println!("### {} over {transport}, {rounds} rounds\n\n{}", job.words(), bulk_figures(&costs));
+            println!(
+                "### {} over {transport}, {rounds} rounds\n\n{}",
+                job.words(),
+                cpu_figures(&costs, "s CPU/GB")
+            );
         }
     }
     Ok(())
 }
 
-fn bulk_figures(costs: &[Costs]) -> Table {
-    let mut table = Table::new([
-        "server",
-        "best s CPU/GB",
-        "median s CPU/GB",
-        "peak MiB",
-        "stagedoor / it, best",
-        "median",
-    ]);
+fn gateways(arguments: &ProxyArguments) -> Result<()> {
+    find("h2load").context("h2load is not installed (Debian package nghttp2-client)")?;
+    // A connection to the upstream for each request at once, where gateways cannot share them.
+    process::raise_open_files()?;
+    let stage = Stage::new(arguments.stagedoor.clone())?;
+    let rounds = if arguments.quick { 1 } else { arguments.rounds.max(1) };
+    for &transport in &arguments.transports {
+        for &link in &arguments.links {
+            let asked = |peer: &Peer| arguments.peers.is_empty() || arguments.peers.contains(peer);
+            let wanted: Vec<Peer> = link.peers().iter().copied().filter(asked).collect();
+            let peers = stage.present(&wanted)?;
+            let mut answers_shown = false;
+            for &job in &arguments.jobs {
+                let course = proxy::Course { transport, link, rounds, quick: arguments.quick };
+                let outcome = proxy::run(&stage, &peers, job, course)?;
+                if !outcome.answers.is_empty() && !answers_shown {
+                    println!("### Answers over {transport} from {link}\n\n{}", fields(&outcome.answers));
+                    answers_shown = true;
+                }
+                let figures = cpu_figures(&outcome.costs, job.unit());
+                println!("### {} over {transport} to {link}, {rounds} rounds\n\n{figures}", job.words());
+                if let Some(verdict) = proxy::verdict(job, link, &outcome.costs) {
+                    println!("{verdict}\n");
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn fields(answers: &[(Peer, Answer)]) -> Table {
+    let mut table = Table::new(["server", "octets of fields", "fields"]);
+    for (peer, answer) in answers {
+        table.row([peer.to_string(), answer.octets.to_string(), answer.fields.join(", ")]);
+    }
+    table
+}
+
+fn cpu_figures(costs: &[Costs], unit: &str) -> Table {
+    let (best, median) = (format!("best {unit}"), format!("median {unit}"));
+    let mut table = Table::new(["server", &best, &median, "peak MiB", "stagedoor / it, best", "median"]);
     let ours = costs.iter().find(|costs| costs.peer == Peer::Stagedoor);
     for its in costs {
         let ratio =
@@ -183,12 +249,9 @@ fn run(arguments: &RequestArguments) -> Result<()> {
 fn compare(stage: &Stage, peers: &[Peer], transport: Transport, arguments: &RequestArguments) -> Result<()> {
     let start = |&peer: &Peer| stage.start(peer, transport, Site::Paths);
     let servers = peers.iter().map(start).collect::<Result<Vec<Server>>>()?;
-    let mut answers = Table::new(["server", "octets of fields", "fields"]);
-    for server in &servers {
-        let answer = answer::ask(server, transport)?;
-        answers.row([server.peer.to_string(), answer.octets.to_string(), answer.fields.join(", ")]);
-    }
-    println!("### Answers over {transport}\n\n{answers}");
+    let ask = |server: &Server| anyhow::Ok((server.peer, answer::ask(server, transport)?));
+    let answers = servers.iter().map(ask).collect::<Result<Vec<_>>>()?;
+    println!("### Answers over {transport}\n\n{}", fields(&answers));
 
     let task = Task { path: PATH.to_owned(), octets: BODY.len() as u64, upload: None };
     let rounds = if arguments.quick { 1 } else { arguments.rounds.max(1) };

@@ -3,8 +3,8 @@
 //! `GET /bytes/13`: 13 octets. `GET /bytes/N`: N octets in pieces of 16 KiB out of memory. `POST /count`: the number of
 //! octets of the body. Anything else: a file below `--root`, read by `tokio::fs` in pieces of 256 KiB (three times cheaper than 64).
 //!
-//! `hyper_peer [--root DIR] [--certificate FILE --key FILE] [--port N]`: cleartext with prior knowledge, or TLS 1.3 when it is given a
-//! certificate. One thread, mimalloc, the limits hyper has by itself (200 streams). Prints the address it listens on.
+//! `hyper_peer [--root DIR] [--certificate FILE --key FILE | --http1] [--port N]`: cleartext with prior knowledge, or TLS 1.3 when it is given a
+//! certificate, or HTTP/1.1 with `--http1`. One thread, mimalloc, the limits hyper has by itself (200 streams). Prints the address it listens on.
 
 use std::io;
 use std::net::Ipv4Addr;
@@ -23,7 +23,7 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use http::{Request, Response};
 use http_body_util::{BodyExt as _, Full, StreamBody};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
-use hyper::server::conn::http2;
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::ServerConfig;
@@ -31,7 +31,7 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use stagedoor_bench::octets::{CHUNK, PERIOD, block};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::io::ReaderStream;
 
@@ -43,6 +43,9 @@ struct Arguments {
     /// Loopback port, 0 takes a free one
     #[arg(long, default_value_t = 0)]
     port: u16,
+    /// Speak HTTP/1.1 in cleartext, as an upstream of gateways
+    #[arg(long, conflicts_with = "certificate")]
+    http1: bool,
     /// Folder of the files
     #[arg(long, default_value = ".")]
     root: PathBuf,
@@ -78,6 +81,7 @@ async fn listen(arguments: Arguments) -> Result<()> {
         let (tls, root) = (tls.clone(), Arc::clone(&root));
         tokio::spawn(async move {
             match tls {
+                None if arguments.http1 => serve_http1(socket, root).await,
                 None => serve(socket, root).await,
                 // A client that gives up during the handshake is its own business.
                 Some(tls) => {
@@ -95,6 +99,13 @@ async fn serve(socket: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, roo
         .serve_connection(TokioIo::new(socket), service_fn(move |request| answer(request, Arc::clone(&root))))
         .await;
     // `compare` and its probes close without ceremony; requests that fail are seen at their end.
+    drop(served);
+}
+
+async fn serve_http1(socket: TcpStream, root: Arc<Path>) {
+    let served = http1::Builder::new()
+        .serve_connection(TokioIo::new(socket), service_fn(move |request| answer(request, Arc::clone(&root))))
+        .await;
     drop(served);
 }
 

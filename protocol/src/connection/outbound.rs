@@ -38,7 +38,9 @@ impl Connection {
         let declared = head.check_to_send(strict, self.remote.enable_connect_protocol)?;
         self.check_size(head.fields(), || head.pseudo_octets())?;
         let id = StreamId::from_wire(self.next_local);
-        let rule = if head.method() == "CONNECT" { SendRule::Tunnel } else { SendRule::declared(declared) };
+        let method = head.method_octets();
+        let connect = method == b"CONNECT";
+        let rule = if connect { SendRule::Tunnel } else { SendRule::declared(declared) };
         check_body(id, rule, 0, end_stream)?;
         self.next_local += 2;
         self.local_open += 1;
@@ -53,8 +55,8 @@ impl Connection {
         };
         let recv = RecvHalf::Open(Receiving { rule: BodyRule::AwaitHead, received: 0, discard: false });
         let mut stream = Stream::new(id, send, recv, self.local.initial_window_size);
-        stream.head_request = head.method() == "HEAD";
-        stream.connect = head.method() == "CONNECT";
+        stream.head_request = method == b"HEAD";
+        stream.connect = connect;
         self.table.insert(stream);
         self.write_head(kind::HEADERS, id, None, end_stream, |encoder, run| {
             for (name, token, value) in head.pseudo_tokens() {

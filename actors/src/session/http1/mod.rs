@@ -372,7 +372,7 @@ impl Http1 {
                 refused: blocked,
                 awaited: slot.waits_since().filter(|_| !tunnel),
             };
-            let pace = &mut entry.parts().pace;
+            let pace = entry.parts().pace.get_or_insert_default();
             let verdict = pace.look(&sight, self.lookout.limits, now, |kind| {
                 common.timed(kind, TimeoutAction::Extended, Some(*id));
             });
@@ -398,7 +398,7 @@ impl Http1 {
     /// The exchange asks for deadlines of its own.
     fn deadlines(&mut self, id: StreamId, own: StreamTimeouts, now: Instant) {
         if let Some(entry) = self.streams.get_mut(&id).filter(|entry| !entry.closed) {
-            entry.parts().pace.ask(own);
+            entry.parts().pace.get_or_insert_default().ask(own);
             self.lookout.heed(&own, now);
         }
     }

@@ -91,7 +91,8 @@ impl Http2 {
         cx: &mut Context<'_>,
         now: Instant,
     ) {
-        let Waiting { call, head, upload, timeouts } = waiting;
+        let Waiting { call, head, upload, timeouts, in_line } = waiting;
+        drop(in_line);
         if head.authority_octets() != call.target().authority.as_bytes() {
             call.goes_to(&head);
         }

@@ -65,8 +65,8 @@ pub(crate) struct Parts {
     pub(crate) call: Option<Rc<Call>>,
     /// Declared length of the request's body.
     pub(crate) declared: bool,
-    /// How it gets on.
-    pub(crate) pace: Pace,
+    /// How it gets on, once it was looked at: most streams never are.
+    pub(crate) pace: Option<Box<Pace>>,
     /// When the first octets of a body came.
     pub(crate) first_in: Option<Instant>,
     /// When the first octets of a body that takes time were given to the machine.
@@ -77,8 +77,8 @@ pub(crate) struct Parts {
     pub(crate) upstream: bool,
     /// Octets read from files for its response and not counted yet.
     pub(crate) file_read: u64,
-    /// The path it asked for, as [`Entry::keep_path`] cuts it.
-    pub(crate) path: Box<str>,
+    /// The path it asked for, as [`Entry::keep_path`] cuts it; octets, which become text where somebody looks.
+    pub(crate) path: Box<[u8]>,
     /// Octets of it that were framed, and where in the session's output the last of them ended.
     pub(crate) framed: Option<(u64, u64)>,
     /// Its span, where somebody wants it.
@@ -153,7 +153,7 @@ impl Entry {
             _ => target,
         };
         let path = path.get(..KEPT_PATH).unwrap_or(path);
-        self.parts().path = String::from_utf8_lossy(path).into();
+        self.parts().path = path.into();
     }
 
     /// The trace it belongs to, for people who look.

@@ -248,7 +248,7 @@ impl Http2 {
     /// A stream asks for deadlines of its own.
     pub(super) fn deadlines(&mut self, id: StreamId, own: StreamTimeouts, now: Instant) {
         let Some(entry) = self.streams.get_mut(&id).filter(|entry| !entry.closed) else { return };
-        entry.parts().pace.ask(own);
+        entry.parts().pace.get_or_insert_default().ask(own);
         self.watch.lookout.heed(&own, now);
     }
 
@@ -293,7 +293,7 @@ impl Http2 {
                 refused: (shut && parts.framed.is_some_and(|(_, until)| taken >= until)).then_some(now),
                 awaited: inbound.and_then(|inbound| inbound.waits_since()),
             };
-            match parts.pace.look(&sight, defaults, now, |kind| {
+            match parts.pace.get_or_insert_default().look(&sight, defaults, now, |kind| {
                 common.timed(kind, TimeoutAction::Extended, Some(*id));
             }) {
                 Verdict::Fine(at) => next = [next, at].into_iter().flatten().min(),
