@@ -79,7 +79,7 @@ fn upstreams() -> Upstreams {
         tls: UpstreamTls::default(),
         limits: UpstreamLimits { connections: 1, pending: 1 },
     };
-    Upstreams(vec![Arc::new(Upstream { config })])
+    Upstreams::new(&[config], &Metrics::new("t"), None).unwrap()
 }
 
 fn site_of(config: &Config, metrics: &Metrics, hooks: Hooks, previous: Option<&Site>) -> Site {

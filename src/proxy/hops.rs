@@ -118,7 +118,18 @@ mod tests {
 
     #[test]
     fn each_hop_field_goes() {
-        for name in ALWAYS {
+        let always = [
+            "connection",
+            "keep-alive",
+            "proxy-connection",
+            "proxy-authenticate",
+            "proxy-authorization",
+            "transfer-encoding",
+            "upgrade",
+            "http2-settings",
+            "expect",
+        ];
+        for name in always {
             assert_eq!(stripped(&[(name, "x"), ("a", "b")]), ["a: b"], "{name}");
         }
     }
