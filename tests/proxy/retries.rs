@@ -226,8 +226,8 @@ fn a_reset_before_the_head_is_tried_again_only_where_listed_and_idempotent() {
     {
         run(async {
             let (listener, address) = listener().await;
-            let on = RetryOn { reset: listed, ..RetryOn::default() };
-            let front = Front::start(retrying(h2c(&[address]), on.clone()));
+            let front =
+                Front::start(retrying(h2c(&[address]), RetryOn { reset: listed, ..RetryOn::default() }));
             let upstream = async {
                 let mut upstream = Frames::accept(&listener).await;
                 let stream = upstream.section().await.stream;
@@ -317,9 +317,8 @@ fn a_listed_status_is_asked_for_again_and_the_last_one_passes() {
         assert_eq!(seen.load(Ordering::Relaxed), 3, "two tries beyond the first");
         assert_eq!(front.client(true).await.bare("POST", "/").await.status, 503);
         assert_eq!(seen.load(Ordering::Relaxed), 4, "a POST is asked once");
-        let put = front.client(true).await;
+        let mut put = front.client(true).await;
         let request = put.request("PUT", "/").body(crate::support::client::full("four")).unwrap();
-        let mut put = put;
         assert_eq!(put.whole(request).await.unwrap().status, 503);
         assert_eq!(seen.load(Ordering::Relaxed), 5, "a body that was read is not there any more");
     });

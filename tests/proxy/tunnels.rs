@@ -32,10 +32,8 @@ async fn echo(listener: &TcpListener) {
 /// Frames of an extended CONNECT, as HTTP/2 carries them, to `front` or from an upstream.
 const SETTINGS: [(u16, u32); 2] = [(ENABLE_CONNECT_PROTOCOL, 1), (INITIAL_WINDOW_SIZE, 1 << 30)];
 
-fn websocket(
-    stream: TcpStream,
-) -> impl Future<Output = (WebSocketStream<TcpStream>, http::Response<Option<Vec<u8>>>)> {
-    async { tokio_tungstenite::client_async("ws://front.test/chat?x=1", stream).await.unwrap() }
+async fn websocket(stream: TcpStream) -> (WebSocketStream<TcpStream>, http::Response<Option<Vec<u8>>>) {
+    tokio_tungstenite::client_async("ws://front.test/chat?x=1", stream).await.unwrap()
 }
 
 async fn connect_by_http2(front: &Front) -> Frames {
