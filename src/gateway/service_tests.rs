@@ -14,7 +14,7 @@ use super::*;
 use crate::config::{self, *};
 use crate::gateway::exchange::script;
 use crate::gateway::{Hooks, Needs};
-use crate::upstream::{Upstream, Upstreams};
+use crate::upstream::Upstreams;
 
 /// A route of this name, path and action, and nothing else.
 fn route(name: &str, path: &str, action: Action) -> config::Route {

@@ -192,44 +192,42 @@ pub(crate) async fn exchange(
     let mut answer = pin!(answer);
     let mut written = false;
     let response = poll_fn(|cx| {
-        loop {
-            let mut error = live.drive(cx);
-            if !std::mem::replace(&mut written, true) && error.is_none() {
-                // It has been written; now it is listened for what comes back, which may not have been asked before.
-                error = live.drive(cx);
-            }
-            if let Some(informed) = &informed {
-                for head in take(informed) {
-                    watch.inform(head);
-                }
-            }
-            // Only the connection, driven above, brings it: that need not wake us.
-            if let Poll::Ready(answer) = answer.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-                return Poll::Ready(answer.map_err(|mut error| {
-                    // What is given back was never sent.
-                    match error.take_message() {
-                        Some(_) => {
-                            let what = "the connection closed before the request was sent";
-                            Failure::new(UpstreamFailure::ConnectionTerminated, Reach::Unprocessed, what)
-                        }
-                        None => of_http1(error.error(), fresh),
-                    }
-                }));
-            }
-            if let Some(error) = error {
-                return Poll::Ready(Err(of_http1(&error, fresh)));
-            }
-            if live.over {
-                // The answer above says why in its next poll.
-                let what = "the connection ended without an answer";
-                let reach = if fresh { Reach::Reset } else { Reach::Stale };
-                return Poll::Ready(Err(Failure::new(UpstreamFailure::ConnectionTerminated, reach, what)));
-            }
-            if let Some(failure) = watch.is_late(source, cx) {
-                return Poll::Ready(Err(failure));
-            }
-            return Poll::Pending;
+        let mut error = live.drive(cx);
+        if !std::mem::replace(&mut written, true) && error.is_none() {
+            // It has been written; now it is listened for what comes back, which may not have been asked before.
+            error = live.drive(cx);
         }
+        if let Some(informed) = &informed {
+            for head in take(informed) {
+                watch.inform(head);
+            }
+        }
+        // Only the connection, driven above, brings it: that need not wake us.
+        if let Poll::Ready(answer) = answer.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            return Poll::Ready(answer.map_err(|mut error| {
+                // What is given back was never sent.
+                match error.take_message() {
+                    Some(_) => {
+                        let what = "the connection closed before the request was sent";
+                        Failure::new(UpstreamFailure::ConnectionTerminated, Reach::Unprocessed, what)
+                    }
+                    None => of_http1(error.error(), fresh),
+                }
+            }));
+        }
+        if let Some(error) = error {
+            return Poll::Ready(Err(of_http1(&error, fresh)));
+        }
+        if live.over {
+            // The answer above says why in its next poll.
+            let what = "the connection ended without an answer";
+            let reach = if fresh { Reach::Reset } else { Reach::Stale };
+            return Poll::Ready(Err(Failure::new(UpstreamFailure::ConnectionTerminated, reach, what)));
+        }
+        if let Some(failure) = watch.is_late(source, cx) {
+            return Poll::Ready(Err(failure));
+        }
+        Poll::Pending
     })
     .await?;
     live.served = true;
