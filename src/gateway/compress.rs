@@ -184,7 +184,8 @@ fn mark(fields: &mut Fields, coding: Encoding) {
 /// A coder that writes into memory, which is never full.
 enum Coder {
     Gzip(GzipEncoder<Vec<u8>>),
-    Brotli(BrotliEncoder<Vec<u8>>),
+    /// Large, and the others are not.
+    Brotli(Box<BrotliEncoder<Vec<u8>>>),
     Zstd(ZstdEncoder<Vec<u8>>),
 }
 
@@ -195,7 +196,7 @@ impl Coder {
             Encoding::Gzip => Self::Gzip(GzipEncoder::with_quality(Vec::new(), Level::Precise(5))),
             Encoding::Brotli => {
                 let params = EncoderParams::default().quality(Level::Precise(4)).window_size(WINDOW.into());
-                Self::Brotli(BrotliEncoder::with_params(Vec::new(), params))
+                Self::Brotli(Box::new(BrotliEncoder::with_params(Vec::new(), params)))
             }
             Encoding::Zstd => {
                 let window = [CParameter::window_log(WINDOW.into())];
@@ -207,7 +208,7 @@ impl Coder {
     fn writer(&mut self) -> Pin<&mut (dyn AsyncWrite + Unpin)> {
         Pin::new(match self {
             Self::Gzip(coder) => coder as &mut (dyn AsyncWrite + Unpin),
-            Self::Brotli(coder) => coder,
+            Self::Brotli(coder) => &mut **coder,
             Self::Zstd(coder) => coder,
         })
     }

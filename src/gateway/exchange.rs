@@ -129,36 +129,6 @@ async fn send_on(request: Request, upstream: &Arc<Upstream>) -> Result<Response,
     Proxy::here().exchange(request, upstream).await
 }
 
-/// Upstreams of tests.
-#[cfg(test)]
-pub(super) mod script {
-    use std::cell::RefCell;
-    use std::future::Future;
-    use std::pin::Pin;
-    use std::rc::Rc;
-
-    use super::*;
-
-    type Answering = Pin<Box<dyn Future<Output = Result<Response, Fault>>>>;
-    type Script = Rc<dyn Fn(Request) -> Answering>;
-
-    thread_local! {
-        static SCRIPT: RefCell<Option<Script>> = const { RefCell::new(None) };
-    }
-
-    pub(super) fn of_this_thread() -> Option<Script> {
-        SCRIPT.with_borrow(Clone::clone)
-    }
-
-    /// Answers whatever this thread sends on from now on.
-    pub(in crate::gateway) fn play<F>(answer: impl Fn(Request) -> F + 'static)
-    where
-        F: Future<Output = Result<Response, Fault>> + 'static,
-    {
-        SCRIPT.set(Some(Rc::new(move |request| Box::pin(answer(request)))));
-    }
-}
-
 /// An exchange until it is over, takes too long, or its body has become too large: whichever comes first.
 async fn guarded<T>(
     mut exchange: Pin<&mut impl Future<Output = Result<T, Fault>>>,
@@ -229,4 +199,34 @@ fn complete(route: &Route, response: &mut Response, choice: Option<Choice>, plac
         _ => {}
     }
     route.finish(response, choice);
+}
+
+/// Upstreams of tests.
+#[cfg(test)]
+pub(super) mod script {
+    use std::cell::RefCell;
+    use std::future::Future;
+    use std::pin::Pin;
+    use std::rc::Rc;
+
+    use super::*;
+
+    type Answering = Pin<Box<dyn Future<Output = Result<Response, Fault>>>>;
+    type Script = Rc<dyn Fn(Request) -> Answering>;
+
+    thread_local! {
+        static SCRIPT: RefCell<Option<Script>> = const { RefCell::new(None) };
+    }
+
+    pub(super) fn of_this_thread() -> Option<Script> {
+        SCRIPT.with_borrow(Clone::clone)
+    }
+
+    /// Answers whatever this thread sends on from now on.
+    pub(in crate::gateway) fn play<F>(answer: impl Fn(Request) -> F + 'static)
+    where
+        F: Future<Output = Result<Response, Fault>> + 'static,
+    {
+        SCRIPT.set(Some(Rc::new(move |request| Box::pin(answer(request)))));
+    }
 }

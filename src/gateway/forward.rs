@@ -53,7 +53,7 @@ impl RequestId {
     fn new() -> Self {
         thread_local! {
             /// In step by thread: ids of one millisecond are counted up, so that little is asked of the system.
-            static GENERATOR: RefCell<ulid::Generator> = RefCell::new(ulid::Generator::new());
+            static GENERATOR: RefCell<ulid::Generator> = const { RefCell::new(ulid::Generator::new()) };
         }
         let id = GENERATOR.with_borrow_mut(|ids| match ids.generate() {
             Ok(id) => id,

@@ -234,7 +234,7 @@ impl Local {
         let choice = route.compression.as_ref().map(|compression| compression.choose(&request.head));
         let place = || Place::of(&request);
         match (&route.action, self.own.get(usize::from(at))) {
-            (Do::Proxy(_), _) => return self.proxy(at, route, request, &spans, &client, choice, limit),
+            (Do::Proxy(_), _) => self.proxy(at, route, request, &spans, &client, choice, limit),
             (Do::Redirect(to), _) => {
                 let encrypted = request.session.is_encrypted();
                 let mut answer = match to.answer(&request.head, encrypted, &spans) {
