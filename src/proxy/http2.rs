@@ -29,7 +29,7 @@ pub(crate) async fn exchange(
     watch: &mut Watch,
     patient: bool,
 ) -> Result<Answered, Failure> {
-    let lease = pool.lease()?;
+    let lease = pool.lease(watch.client())?;
     let body = match source {
         None => Body::Empty,
         Some(source) => Body::Stream(Box::pin(Boxed(Upload::From(Rc::clone(source))))),

@@ -79,7 +79,7 @@ pub(super) async fn exchange(
         let pool = proxy.pool(to, &endpoint, &counts);
         let http2 = endpoint.speaks_http2(to.protocol());
         let opened = match http2 {
-            true => open_http2(&pool, &request.head, &wanted).await,
+            true => open_http2(&pool, &request.head, &wanted, request.session.info().number).await,
             false => open_http1(&pool, &request.head, &wanted).await,
         };
         match opened {
@@ -157,8 +157,13 @@ fn passed_on(head: &RequestHead) -> Fields {
     fields
 }
 
-async fn open_http2(pool: &Rc<Pool>, head: &RequestHead, wanted: &Wanted) -> Result<Opened, Failure> {
-    let lease = pool.lease()?;
+async fn open_http2(
+    pool: &Rc<Pool>,
+    head: &RequestHead,
+    wanted: &Wanted,
+    client: u64,
+) -> Result<Opened, Failure> {
+    let lease = pool.lease(client)?;
     let session = &lease.shared.session;
     let mut fields = passed_on(head);
     fields.remove(KEY);

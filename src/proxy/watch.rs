@@ -66,6 +66,11 @@ impl Watch {
         Self { deadline, client, stream, route, timeouts, per_try, began, waiting: None }
     }
 
+    /// Which session of this worker the client's is.
+    pub(crate) fn client(&self) -> u64 {
+        self.client.info().number
+    }
+
     /// The time of the client's turn.
     pub(crate) fn now(&self) -> Instant {
         self.client.now()

@@ -265,6 +265,7 @@ impl Common {
     fn link(&self, facts: Facts, now: Instant) -> Rc<Link> {
         let info = SessionInfo {
             id: self.stats.id().to_string(),
+            number: self.stats.id().number,
             listener: match self.stats.role() {
                 Role::Server => self.host.name.to_string(),
                 Role::Client => self.stats.peer().to_string(),
