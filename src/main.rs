@@ -67,7 +67,7 @@ fn run(command: Command, sockets: Sockets, started: Instant) -> Result<(), Failu
     let blueprint = match &command {
         Command::Serve(args) => {
             let file = args.config.as_ref();
-            file.map(|file| configured::loaded(args, file, colour == Colour::On)).transpose()?
+            file.map(|file| configured::loaded(args, file, colour)).transpose()?
         }
         Command::Proxy(args) => Some(configured::proxied(args)?),
         _ => None,

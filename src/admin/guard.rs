@@ -1,14 +1,18 @@
 //! Who may ask: requests that name this machine, writes that no foreign page sent, and whoever has the token where
 //! one is asked for.
 
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
 use sha2::{Digest as _, Sha256};
 use stagedoor_protocol::RequestHead;
 
 use super::problem::Problem;
 
-/// A token that every request must carry (RFC 6750 §2.1). Kept as its digest, so that comparing it tells nothing.
+/// A token that every request must carry (RFC 6750 §2.1). Kept as its digest, so that comparing it tells nothing. Clones are
+/// one token, which may become another.
 #[derive(Clone)]
-pub struct Token([u8; 32]);
+pub struct Token(Arc<ArcSwap<[u8; 32]>>);
 
 impl Token {
     /// Least length of a token, in octets.
@@ -22,7 +26,12 @@ impl Token {
         if token.len() < Self::LEAST {
             return Err(format!("a token has at least {} characters on its first line", Self::LEAST));
         }
-        Ok(Self(digest(token.as_bytes())))
+        Ok(Self(Arc::new(ArcSwap::from_pointee(digest(token.as_bytes())))))
+    }
+
+    /// Every clone is `other`'s from now on.
+    pub fn become_another(&self, other: &Self) {
+        self.0.store(other.0.load_full());
     }
 
     fn is_given(&self, head: &RequestHead) -> bool {
@@ -30,7 +39,7 @@ impl Token {
             let (scheme, token) = value.split_once(' ')?;
             scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
         });
-        given.is_some_and(|given| digest(given.as_bytes()) == self.0)
+        given.is_some_and(|given| digest(given.as_bytes()) == **self.0.load())
     }
 }
 
@@ -116,6 +125,10 @@ mod tests {
         }
         assert!(check_token(Some(&token), &head(&[])).is_err());
         assert!(check_token(None, &head(&[])).is_ok());
+        let kept = token.clone();
+        kept.become_another(&Token::read("another 0123456789").unwrap());
+        assert!(check_token(Some(&token), &head(&[("authorization", "Bearer 0123456789abcdef")])).is_err());
+        assert!(check_token(Some(&token), &head(&[("authorization", "Bearer another 0123456789")])).is_ok());
         assert!(Token::read("short\n").is_err());
     }
 }

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
+use stagedoor::admin::Token;
 use stagedoor::admin::operations::{LastError, NotReloaded, Reloaded};
 use stagedoor::config::{self, Config, Defaults, Loaded};
 use stagedoor::demo;
@@ -39,6 +40,8 @@ pub(crate) struct Engine {
     pub(super) log: LogHandle,
     pub(super) show_query: bool,
     pub(super) observed: bool,
+    /// Of the admin address.
+    pub(super) token: Option<Token>,
     sockets: Sockets,
     slot: ServerSlot,
     pub(super) site: Arc<ArcSwap<Site>>,
@@ -74,6 +77,7 @@ impl Engine {
         metrics: Metrics,
         log: LogHandle,
         show_query: bool,
+        token: Option<Token>,
     ) -> Result<(Arc<Self>, mpsc::Receiver<Order>), Failure> {
         let Blueprint { config, file, flags, sessions, observed, .. } = blueprint;
         let config = Arc::new(config);
@@ -115,6 +119,7 @@ impl Engine {
             log,
             show_query,
             observed,
+            token,
             sockets,
             slot,
             site: Arc::new(ArcSwap::from_pointee(site)),

@@ -6,7 +6,9 @@ use std::path::Path;
 use stagedoor::config::{self, Bind, Config, Defaults};
 
 use super::Blueprint;
+use crate::banner::Colour;
 use crate::cli::{Endpoint, ProxyArgs, ServeArgs};
+use crate::configure;
 use crate::failure::{Exit, Failure};
 use crate::resources;
 use crate::say::say;
@@ -77,22 +79,10 @@ impl Flags {
 ///
 /// # Errors
 /// All that is wrong with the file.
-pub(crate) fn loaded(args: &ServeArgs, file: &Path, colour: bool) -> Result<Blueprint, Failure> {
-    let sessions = resources::raise_and_count_sessions();
-    let defaults = Defaults { sessions: u32::try_from(sessions).unwrap_or(u32::MAX) };
-    let env = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    let loaded = config::load(file, env, &defaults).map_err(|faults| {
-        say(faults.render(colour).trim_end());
-        let errors = faults.errors();
-        let plural = if errors == 1 { "" } else { "s" };
-        Failure::new(
-            Exit::Input,
-            format!("{} has {errors} error{plural}; nothing was started", file.display()),
-        )
-    })?;
+pub(crate) fn loaded(args: &ServeArgs, file: &Path, colour: Colour) -> Result<Blueprint, Failure> {
+    let loaded = configure::load(file, colour)?;
     for warning in &loaded.warnings {
-        say(warning.render(colour).trim_end());
+        say(warning.render(colour == Colour::On).trim_end());
     }
     let flags = Flags::of(args);
     let mut config = loaded.config.clone();
@@ -102,7 +92,7 @@ pub(crate) fn loaded(args: &ServeArgs, file: &Path, colour: bool) -> Result<Blue
         file: Some((file.to_owned(), Box::new(loaded))),
         flags,
         logs: args.serving.logs.clone(),
-        sessions,
+        sessions: resources::raise_and_count_sessions(),
         observed: !args.no_observe,
         watch: args.watch,
     })

@@ -66,8 +66,8 @@ pub(crate) fn run(
     let show_query = blueprint.show_query();
     let access = blueprint.logs.access_or(&metrics, blueprint.config.log.access.as_ref(), &redact)?;
     let (sessions, observed, watch) = (blueprint.sessions, blueprint.observed, blueprint.watch);
-    let (engine, ordered) = Engine::new(blueprint, sockets, metrics.clone(), log.clone(), show_query)?;
-    let process = Process { engine, metrics, token, redact, show_query, sessions, observed, watch };
+    let (engine, ordered) = Engine::new(blueprint, sockets, metrics.clone(), log.clone(), show_query, token)?;
+    let process = Process { engine, metrics, redact, show_query, sessions, observed, watch };
     let running = process.run(access.as_ref(), log, ordered, colour, started);
     let result = actix_rt::System::new().block_on(running);
     if let Some(access) = &access {
@@ -103,7 +103,6 @@ fn token(config: &Config) -> Result<Option<Token>, Failure> {
 struct Process {
     engine: Arc<Engine>,
     metrics: Metrics,
-    token: Option<Token>,
     redact: Redact,
     show_query: bool,
     sessions: usize,
@@ -206,7 +205,7 @@ impl Process {
         };
         let operations = Arc::new(seen::Desk(Arc::clone(&self.engine)));
         let service = Admin::new(self.metrics.clone(), lifecycle.clone(), self.engine.slot(), host)
-            .with_token(self.token.clone())
+            .with_token(self.engine.token.clone())
             .with_log(log.clone())
             .with_shown(self.redact.clone(), self.show_query)
             .with_source(&self.engine.source())

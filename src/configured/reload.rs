@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use stagedoor::admin::Token;
 use stagedoor::admin::operations::{LastError, NotReloaded, Reloaded};
 use stagedoor::config::{self, Config, Loaded};
 use stagedoor::tls::Store;
@@ -57,7 +58,7 @@ impl Engine {
         // Files are read: not on an arbiter.
         let made = tokio::task::spawn_blocking(move || engine.make()).await;
         let made = made.map_err(|error| refused(error.to_string()))??;
-        let Made { loaded, config, upstreams, site, mut prepared } = made;
+        let Made { loaded, config, upstreams, site, mut prepared, token } = made;
         let before = self.held().clone();
         let mut stores = Stores::clone(&self.stores.load());
         let mut changes = Changes::new();
@@ -91,6 +92,9 @@ impl Engine {
         let ready = server.prepare(changes).await.map_err(|error| refused(error.to_string()))?;
         upstreams.start(&config.server.dns_servers).map_err(|error| refused(error.to_string()))?;
         // From here on nothing fails.
+        if let (Some(known), Some(token)) = (&self.token, &token) {
+            known.become_another(token);
+        }
         for (name, prepared) in prepared {
             if let Some(store) = stores.get(&name) {
                 store.put(prepared);
@@ -139,7 +143,9 @@ impl Engine {
         let upstreams = Upstreams::new(&config.upstreams, &self.metrics, Some(&before));
         let upstreams = upstreams.map_err(|error| refused(error.to_string()))?;
         let site = self.site_of(&config, &upstreams).map_err(|error| refused(error.to_string()))?;
-        Ok(Made { loaded: Arc::new(loaded), config: Arc::new(config), upstreams, site, prepared })
+        let token = config.admin.token_file.as_deref().map(crate::serve::read_token).transpose();
+        let token = token.map_err(|failure| refused(failure.message()))?;
+        Ok(Made { loaded: Arc::new(loaded), config: Arc::new(config), upstreams, site, prepared, token })
     }
 }
 
@@ -150,6 +156,7 @@ struct Made {
     upstreams: Upstreams,
     site: stagedoor::gateway::Site,
     prepared: std::collections::HashMap<String, stagedoor::tls::Prepared>,
+    token: Option<Token>,
 }
 
 fn refused(error: impl Into<String>) -> NotReloaded {
