@@ -530,7 +530,7 @@ fn sendable(stream: &mut Stream) -> Result<&mut Sending, UserError> {
 fn encode_fields(encoder: &mut hpack::Encoder, fields: &Fields, run: &mut Vec<u8>) {
     for field in fields.iter() {
         match field.token {
-            0 => encoder.field(field.name, field.value, field.sensitive, run),
+            0 => encoder.unknown_name(field.name, field.value, field.sensitive, run),
             token => encoder.token_field(token, field.value, field.sensitive, run),
         }
     }

@@ -158,10 +158,16 @@ impl Encoder {
         }
     }
 
-    fn unknown_name(&mut self, name: &[u8], value: &[u8], sensitive: bool, out: &mut Vec<u8>) {
+    /// [`Encoder::field`] for a name that is known to have no token.
+    pub(crate) fn unknown_name(&mut self, name: &[u8], value: &[u8], sensitive: bool, out: &mut Vec<u8>) {
         let name_key = (0x8000 | mix(name)) << 16; // never that of a token
         let key = name_key | mix(value);
-        if !sensitive && let Some(index) = self.find(key, name, value) {
+        if is_named_anew(name) {
+            // Its name is worth a place in the table, its values would push out what others can use.
+            if !sensitive && let Some(index) = self.find_name(name_key, name) {
+                return literal(WITHOUT_INDEXING, 4, index, value, out);
+            }
+        } else if !sensitive && let Some(index) = self.find(key, name, value) {
             return integer::write(out, INDEXED, 7, index);
         }
         let name_index = self.find_name(name_key, name).unwrap_or(0);
@@ -282,6 +288,16 @@ const NOT_INDEXED: u64 = 1 << token::PATH
     | 1 << token::IF_UNMODIFIED_SINCE
     | 1 << token::LOCATION
     | 1 << token::SET_COOKIE;
+
+/// Names beyond the static table whose values name one message: no two are the same.
+#[inline]
+fn is_named_anew(name: &[u8]) -> bool {
+    match name.len() {
+        11 => name == b"traceparent",
+        12 => name == b"x-request-id",
+        _ => false,
+    }
+}
 
 /// Names whose values are secrets that could be guessed one try at a time, were they indexed anywhere on their way
 /// (RFC 7541 §7.1.3), as bits by token.
@@ -414,6 +430,19 @@ mod tests {
         assert_eq!(encoder.table_size(), 0);
         assert_eq!(block(&mut encoder, &[("cookie", "nineteen octets, one")])[0], 0x60);
         assert_eq!(encoder.table_size(), 6 + 20 + 32);
+    }
+
+    #[test]
+    fn of_what_names_one_message_the_table_keeps_the_name_alone() {
+        let mut encoder = Encoder::new();
+        block(&mut encoder, &[("x-request-id", "first")]);
+        let kept = encoder.table_size();
+        for value in ["second", "third", "first"] {
+            // Literal without indexing, named by entry 62 (RFC 7541 §6.2.2).
+            assert_eq!(block(&mut encoder, &[("x-request-id", value)])[..2], [0x0f, 62 - 15], "{value}");
+            assert_eq!(encoder.table_size(), kept);
+        }
+        assert_eq!(block(&mut encoder, &[("x-request-ix", "a")])[0], 0x40, "others are indexed");
     }
 
     #[test]
