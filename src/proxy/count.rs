@@ -2,6 +2,7 @@
 //!
 //! Invariant: a [`Ticket`] counts its request once, whatever becomes of it.
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
@@ -17,6 +18,8 @@ use crate::upstream::Upstream;
 pub(crate) struct Counts {
     pub(crate) cells: Arc<UpstreamCells>,
     upstream: Weak<Upstream>,
+    /// The second of the last warning.
+    warned: Cell<u64>,
 }
 
 impl Drop for Counts {
@@ -35,7 +38,15 @@ impl Counts {
             None => Arc::default(),
         };
         upstream.workers.fetch_add(1, Ordering::Relaxed);
-        Self { cells, upstream: Arc::downgrade(upstream) }
+        Self { cells, upstream: Arc::downgrade(upstream), warned: Cell::new(0) }
+    }
+}
+
+impl Counts {
+    /// A failure at `now` (milliseconds) is told to whoever reads the log: one a second, the others are counted.
+    pub(crate) fn is_worth_a_warning(&self, now: u64) -> bool {
+        let second = now / 1000 + 1;
+        self.warned.replace(second) != second
     }
 }
 

@@ -200,7 +200,23 @@ impl Proxy {
                         }
                         let (upstream, url) = (&*to.config.name, &*endpoint.url);
                         let (cause, error) = (failure.cause.label(), &*failure.detail);
-                        tracing::debug!(upstream, endpoint = url, cause, error, "no answer of an upstream");
+                        if counts.is_worth_a_warning(now) {
+                            tracing::warn!(
+                                upstream,
+                                endpoint = url,
+                                cause,
+                                error,
+                                "no answer of an upstream"
+                            );
+                        } else {
+                            tracing::debug!(
+                                upstream,
+                                endpoint = url,
+                                cause,
+                                error,
+                                "no answer of an upstream"
+                            );
+                        }
                         return Err(match source.and_then(|source| source.failed()) {
                             Some(error) => Fault::new(400, "http_request_error", error.to_string()),
                             None => failure.fault(),
