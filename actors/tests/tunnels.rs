@@ -114,8 +114,9 @@ fn what_came_last_is_read_though_our_side_had_ended_before() {
         let id = peer.request(&RequestHead::connect("b:99"), false);
         assert_eq!(peer.response(id).await.status, 200);
         peer.data(id, b"first ", false);
-        settle().await;
         peer.data(id, b"last", true);
+        let story = peer.story(id).await;
+        assert_eq!(*story.last().unwrap(), Event::StreamClosed { id, cause: Cause::EndStream });
         assert_eq!(told.await.unwrap(), b"first last");
         settle().await;
         assert_eq!(stage.outcome(Outcome::Complete), 1);

@@ -333,12 +333,7 @@ impl Download {
     fn gather(&mut self, cx: &mut Context<'_>) -> bool {
         loop {
             match self.poll_more(cx) {
-                Poll::Ready(Some(Ok(frame))) => {
-                    self.held.push_back(frame);
-                    if self.incoming.is_end_stream() {
-                        self.finish();
-                    }
-                }
+                Poll::Ready(Some(Ok(frame))) => self.held.push_back(frame),
                 Poll::Ready(None) => {}
                 Poll::Ready(Some(Err(failure))) => {
                     // It is told after what came before it: hyper would say next that all is well.
@@ -369,6 +364,10 @@ impl Download {
         match polled {
             Poll::Ready(Some(Ok(frame))) => {
                 self.watch.moved();
+                // Who sends it on asks for no more after the last one.
+                if frame.is_trailers() || self.incoming.is_end_stream() {
+                    self.finish();
+                }
                 Poll::Ready(Some(Ok(frame)))
             }
             Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(self.broke(of_http1(&error, true))))),
