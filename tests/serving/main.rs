@@ -12,6 +12,7 @@ mod support;
 mod harness;
 mod load;
 
+mod certificates;
 mod drain;
 mod reload;
 mod replace;
