@@ -16,3 +16,4 @@ mod certificates;
 mod drain;
 mod reload;
 mod replace;
+mod routes;
