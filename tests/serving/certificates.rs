@@ -53,7 +53,12 @@ impl Authority {
         (params.not_before, params.not_after) = ((now - DAY).into(), (now + days * DAY).into());
         let key = KeyPair::generate().unwrap();
         let made = params.signed_by(&key, &self.issuer).unwrap();
-        Leaf { cert: made.pem(), key: key.serialize_pem(), der: made.der().clone(), key_der: key.serialize_der() }
+        Leaf {
+            cert: made.pem(),
+            key: key.serialize_pem(),
+            der: made.der().clone(),
+            key_der: key.serialize_der(),
+        }
     }
 
     /// A client of HTTP/2, or of HTTP/1.1, that shows a certificate or none.
@@ -169,8 +174,10 @@ fn a_symlink_that_moves_brings_the_new_certificate_and_ends_no_session() {
 
         let moved = Instant::now();
         mounted.put(&leaves[1], &leaves[1]);
-        until("the new certificate", async || authority.shown(address, "a.example").await.unwrap() == leaves[1].der)
-            .await;
+        until("the new certificate", async || {
+            authority.shown(address, "a.example").await.unwrap() == leaves[1].der
+        })
+        .await;
         assert!(moved.elapsed() < Duration::from_secs(5), "{:?}", moved.elapsed());
         let second = ends().await;
         assert!((second - first - 10.0 * DAY.as_secs_f64()).abs() < 60.0, "{first} {second}");
@@ -181,17 +188,42 @@ fn a_symlink_that_moves_brings_the_new_certificate_and_ends_no_session() {
         assert_eq!(authority.shown(address, "a.example").await.unwrap(), leaves[1].der);
         assert_eq!(ends().await, second);
         mounted.put(&leaves[2], &leaves[2]);
-        until("the pair that fits", async || authority.shown(address, "a.example").await.unwrap() == leaves[2].der)
-            .await;
+        until("the pair that fits", async || {
+            authority.shown(address, "a.example").await.unwrap() == leaves[2].der
+        })
+        .await;
         serving.until("tls_certificate_reloads_total", &[("result", "ok")], 2.0).await;
         for client in &mut sessions {
             assert_eq!(client.get("/").await.text(), "hello");
         }
-        assert_eq!(serving.scrape().await.sum("stagedoor_sessions_closed_total", &[("listener", "public")]), {
-            // Those that only shook hands.
-            let all = serving.scrape().await.sum("stagedoor_sessions_total", &[("listener", "public")]);
-            all - 2.0
-        });
+        assert_eq!(
+            serving.scrape().await.sum("stagedoor_sessions_closed_total", &[("listener", "public")]),
+            {
+                // Those that only shook hands.
+                let all = serving.scrape().await.sum("stagedoor_sessions_total", &[("listener", "public")]);
+                all - 2.0
+            }
+        );
+    });
+}
+
+#[test]
+fn a_configuration_with_faults_does_not_keep_a_new_certificate_out() {
+    let authority = Authority::new();
+    let leaves = [10, 20].map(|days| authority.leaf(&["a.example"], days));
+    let place = tempfile::tempdir().unwrap();
+    let mut mounted = Mounted::new(place.path().join("secret"), &leaves[0], &leaves[0]);
+    let text = format!("{}{}", listener("", &certificate("", mounted.paths())), says("words", "/", "hello"));
+    let serving = Serving::start_with(place, &text, &["--watch"]);
+    let address = serving.address("public");
+    run(async {
+        mounted.put(&leaves[1], &leaves[1]);
+        serving.write(&format!("{text}[[rote]]\n"));
+        until("the new certificate", async || {
+            authority.shown(address, "a.example").await.unwrap() == leaves[1].der
+        })
+        .await;
+        serving.until("config_last_reload_successful", &[], 0.0).await;
     });
 }
 
@@ -211,9 +243,7 @@ fn names_pick_certificates_and_a_reload_adds_some() {
     let serving = Serving::start_with(place, &text(3), &[]);
     let address = serving.address("public");
     run(async {
-        for (name, at) in
-            [("first.example", 0), ("any.wild.example", 1), ("exact.wild.example", 2)]
-        {
+        for (name, at) in [("first.example", 0), ("any.wild.example", 1), ("exact.wild.example", 2)] {
             assert_eq!(authority.shown(address, name).await.unwrap(), leaves[at].der, "{name}");
         }
         // The default, which does not fit.
@@ -222,7 +252,8 @@ fn names_pick_certificates_and_a_reload_adds_some() {
 
         // A host that this certificate does not cover is another connection's (RFC 9110 §15.5.20).
         for http2 in [true, false] {
-            let client = Client::tls(authority.client(http2, None), address, "any.wild.example").await.unwrap();
+            let client =
+                Client::tls(authority.client(http2, None), address, "any.wild.example").await.unwrap();
             let mut client = client.naming("other.wild.example");
             assert_eq!(client.get("/").await.status, 200, "its wildcard covers that one too");
             let mut client = client.naming("first.example");
@@ -268,8 +299,10 @@ fn clients_show_certificates_and_upstreams_hear_whose() {
         run(async {
             for http2 in [true, false] {
                 let asked = async |shows: Option<&Leaf>| {
-                    let mut client = Client::tls(authority.client(http2, shows), address, "a.example").await.ok()?;
-                    let request = client.request("GET", "/headers").header("x-client-cert-subject", "CN=root");
+                    let mut client =
+                        Client::tls(authority.client(http2, shows), address, "a.example").await.ok()?;
+                    let request =
+                        client.request("GET", "/headers").header("x-client-cert-subject", "CN=root");
                     client.whole(request.body(nothing()).unwrap()).await.ok()
                 };
                 let subjects = |answer: &Answer| -> Vec<String> {
@@ -284,7 +317,11 @@ fn clients_show_certificates_and_upstreams_hear_whose() {
                 match auth {
                     "optional" => {
                         let answer = asked(None).await.expect("nothing need be shown");
-                        assert_eq!(subjects(&answer), Vec::<String>::new(), "what a client says of itself is not believed");
+                        assert_eq!(
+                            subjects(&answer),
+                            Vec::<String>::new(),
+                            "what a client says of itself is not believed"
+                        );
                     }
                     _ => assert!(asked(None).await.is_none(), "no handshake without one"),
                 }

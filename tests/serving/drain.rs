@@ -99,7 +99,10 @@ fn the_deadline_ends_what_is_left() {
 #[test]
 fn one_listener_is_drained_and_taken_back() {
     let second = "[[listener]]\nname = \"second\"\nbind = \"127.0.0.1:0\"\n";
-    let text = format!("{PLAIN}{second}{}[[route]]\nname = \"demo\"\ndemo = {{}}\n", says("words", "/words", "hello"));
+    let text = format!(
+        "{PLAIN}{second}{}[[route]]\nname = \"demo\"\ndemo = {{}}\n",
+        says("words", "/words", "hello")
+    );
     let serving = Serving::start(&text);
     let (plain, address) = (serving.address("plain"), serving.address("second"));
     let admin = format!("http://{}", serving.address("admin"));
@@ -156,6 +159,8 @@ fn gauges_of_a_listener_are_nothing_once_its_sessions_are_gone() {
         serving.process.signal(Signal::TERM);
         serving.until("draining", &[], 1.0).await;
         serving.until("sessions_active", &[("listener", "plain")], 1.0).await;
+        let refused = serving.admin().await.post("/api/reload", "").await;
+        assert!(refused.status >= 400 && refused.text().contains("on its way down"), "{}", refused.text());
         drop(octets);
         assert_eq!(collect(response).await.unwrap().text(), "x");
         serving.until("sessions_active", &[("listener", "plain")], 0.0).await;

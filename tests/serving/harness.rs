@@ -130,9 +130,10 @@ impl Serving {
     pub(crate) async fn bound(&self, name: &str) -> Option<SocketAddr> {
         let scrape = self.scrape().await;
         let wanted = format!("listener=\"{name}\"");
-        let info = scrape.series.keys().find(|series| {
-            series.starts_with("stagedoor_listener_info{") && series.contains(&wanted)
-        })?;
+        let info = scrape
+            .series
+            .keys()
+            .find(|series| series.starts_with("stagedoor_listener_info{") && series.contains(&wanted))?;
         info.split("address=\"").nth(1)?.split('"').next()?.parse().ok()
     }
 }

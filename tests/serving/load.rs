@@ -35,8 +35,7 @@ impl Tally {
     /// Every request was answered 200, by one of these; each was heard.
     pub(crate) fn only(&self, bodies: &[&str]) {
         assert_eq!(self.failures, Vec::<String>::new(), "{:?}", self.answers);
-        let heard: Vec<_> =
-            self.answers.keys().map(|(status, body)| (*status, body.as_str())).collect();
+        let heard: Vec<_> = self.answers.keys().map(|(status, body)| (*status, body.as_str())).collect();
         let mut wanted: Vec<_> = bodies.iter().map(|body| (200, *body)).collect();
         wanted.sort_unstable();
         assert_eq!(heard, wanted, "{:?}", self.answers);
@@ -238,7 +237,8 @@ fn unprocessed(error: &hyper::Error) -> bool {
     while let Some(error) = cause {
         if let Some(error) = error.downcast_ref::<h2::Error>() {
             let refused = error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
-            return refused || error.is_remote() && error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR);
+            return refused
+                || error.is_remote() && error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR);
         }
         cause = error.source();
     }

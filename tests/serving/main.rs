@@ -14,6 +14,9 @@ mod load;
 
 mod certificates;
 mod drain;
+mod edges;
 mod reload;
 mod replace;
 mod routes;
+mod upstreams;
+mod words;

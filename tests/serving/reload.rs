@@ -77,7 +77,10 @@ fn streams_that_run_keep_the_route_they_began_on() {
 
             let mut changed = serving.reloaded(&new).await;
             changed.sort();
-            assert_eq!(changed, ["route \"old\" is gone", "route \"words\" is new", "upstream \"origin\" is gone"]);
+            assert_eq!(
+                changed,
+                ["route \"old\" is gone", "route \"words\" is new", "upstream \"origin\" is gone"]
+            );
             if http2 {
                 assert_eq!(client.share().get("/").await.text(), "new", "on the session that was there");
             }
@@ -99,7 +102,9 @@ fn a_file_with_faults_changes_nothing_and_says_why() {
         let mut client = serving.client("plain", true).await;
         let load = Load::start(serving.address("plain"), "/");
         load.goes_on(50).await;
-        let faulty = format!("{PLAIN}[[route]]\nname = \"a\"\nproxy = {{ upstream = \"apj\" }}\n[[rote]]\nname = \"b\"\n");
+        let faulty = format!(
+            "{PLAIN}[[route]]\nname = \"a\"\nproxy = {{ upstream = \"apj\" }}\n[[rote]]\nname = \"b\"\n"
+        );
         let refused = serving.reload(&faulty).await;
         assert_eq!(refused.status, 422, "{}", refused.text());
         for words in ["unknown_upstream", "apj", "unknown_key", "rote", "stagedoor.toml:"] {
@@ -134,7 +139,8 @@ fn a_file_with_faults_changes_nothing_and_says_why() {
 
 #[test]
 fn listeners_come_change_and_go() {
-    let listener = |name: &str, more: &str| format!("[[listener]]\nname = \"{name}\"\nbind = \"127.0.0.1:0\"\n{more}");
+    let listener =
+        |name: &str, more: &str| format!("[[listener]]\nname = \"{name}\"\nbind = \"127.0.0.1:0\"\n{more}");
     let route = says("words", "/", "hello");
     let serving = Serving::start(&format!("{PLAIN}{route}"));
     run(async {
@@ -174,9 +180,12 @@ fn an_upstream_that_stays_keeps_its_connections_and_one_that_changes_drains() {
     let (stays, leaves) = (Gateway::start(), Gateway::start());
     let text = |protocol: &str, leaves: Option<&Gateway>, words: &str| {
         let route = |name: &str| {
-            format!("[[route]]\nname = \"{name}\"\nmatch = {{ path = \"/{name}/{{*rest}}\" }}\nstrip_prefix = \"/{name}\"\nproxy = {{ upstream = \"{name}\" }}\n")
+            format!(
+                "[[route]]\nname = \"{name}\"\nmatch = {{ path = \"/{name}/{{*rest}}\" }}\nstrip_prefix = \"/{name}\"\nproxy = {{ upstream = \"{name}\" }}\n"
+            )
         };
-        let mut text = format!("{PLAIN}{}{}", upstream("stays", stays.plain, "protocol = \"h2c\""), route("stays"));
+        let mut text =
+            format!("{PLAIN}{}{}", upstream("stays", stays.plain, "protocol = \"h2c\""), route("stays"));
         if let Some(leaves) = leaves {
             let more = format!("protocol = \"{protocol}\"");
             text += &format!("{}{}", upstream("leaves", leaves.plain, &more), route("leaves"));
@@ -197,10 +206,10 @@ fn an_upstream_that_stays_keeps_its_connections_and_one_that_changes_drains() {
         let request = client.request("POST", "/leaves/echo").body(body).unwrap();
         let running = client.send(request).await.unwrap();
 
-        assert_eq!(serving.reloaded(&text("http/1.1", Some(&leaves), "two")).await, [
-            "upstream \"leaves\" changed",
-            "route \"words\" changed"
-        ]);
+        assert_eq!(
+            serving.reloaded(&text("http/1.1", Some(&leaves), "two")).await,
+            ["upstream \"leaves\" changed", "route \"words\" changed"]
+        );
         assert_eq!(own(&mut client, "stays").await, first, "the same connection");
         assert_ne!(own(&mut client, "leaves").await, other, "a new one, of another protocol");
         let told = serving.told("/api/upstreams").await;

@@ -257,9 +257,15 @@ const CASES: &[Case] = &[
         assert_eq!(answer.text(), "inside, whole");
         assert_eq!(answer.header("cache-control"), "public, max-age=60");
     }),
-    case("files that are packed already", "/assets/page.txt", &[("accept-encoding", "gzip")], 200, |answer| {
-        assert_eq!((answer.header("content-encoding"), answer.text()), ("gzip", "already packed"));
-    }),
+    case(
+        "files that are packed already",
+        "/assets/page.txt",
+        &[("accept-encoding", "gzip")],
+        200,
+        |answer| {
+            assert_eq!((answer.header("content-encoding"), answer.text()), ("gzip", "already packed"));
+        },
+    ),
     case("a part of a file", "/assets/page.txt", &[("range", "bytes=0-5")], 206, |answer| {
         assert_eq!(answer.text(), "inside");
     }),
@@ -287,9 +293,15 @@ const CASES: &[Case] = &[
         assert_eq!((answer.header("content-encoding"), &answer.body[..2]), ("gzip", &[0x1f, 0x8b][..]));
         assert!(answer.header("vary").to_ascii_lowercase().contains("accept-encoding"));
     }),
-    case("no compression that nobody asked for", "/zipped", &[("accept-encoding", "identity")], 200, |answer| {
-        assert_eq!(answer.header("content-encoding"), "");
-    }),
+    case(
+        "no compression that nobody asked for",
+        "/zipped",
+        &[("accept-encoding", "identity")],
+        200,
+        |answer| {
+            assert_eq!(answer.header("content-encoding"), "");
+        },
+    ),
     Case {
         what: "a method that no route of the path takes",
         method: "DELETE",
@@ -421,9 +433,12 @@ async fn features_of_their_own(site: &Site, mut client: Client, speaks: Speaks) 
         Err(error) => panic!("{speaks:?}: {error}"),
     }
 
-    for (host, status, words) in
-        [("any.wild.example", 200, "wild"), ("a.b.wild.example", 200, "wild"), ("exact.wild.example", 200, "exact"), ("wild.example", 404, "")]
-    {
+    for (host, status, words) in [
+        ("any.wild.example", 200, "wild"),
+        ("a.b.wild.example", 200, "wild"),
+        ("exact.wild.example", 200, "exact"),
+        ("wild.example", 404, ""),
+    ] {
         let mut client = site.client(speaks).await.naming(host);
         let answer = client.get("/who").await;
         // The certificate is for localhost, and so is the connection (RFC 9110 §15.5.20).

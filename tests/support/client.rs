@@ -172,8 +172,18 @@ impl Client {
         Self { sender, authority: address.to_string(), scheme: "http" }
     }
 
+    /// Over a connection that is there already.
+    pub(crate) async fn over(io: Box<dyn Io>, http2: bool, authority: &str) -> Self {
+        let sender = start(io, http2, 1 << 20).await;
+        Self { sender, authority: authority.to_owned(), scheme: "http" }
+    }
+
     /// TLS to an address by a configuration that says what is offered, spoken as it was agreed.
-    pub(crate) async fn tls(config: Arc<ClientConfig>, address: SocketAddr, name: &str) -> std::io::Result<Self> {
+    pub(crate) async fn tls(
+        config: Arc<ClientConfig>,
+        address: SocketAddr,
+        name: &str,
+    ) -> std::io::Result<Self> {
         let tcp = TcpStream::connect(address).await?;
         let server = ServerName::try_from(name.to_owned()).unwrap();
         let tls = TlsConnector::from(config).connect(server, tcp).await?;
