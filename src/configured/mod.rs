@@ -149,6 +149,8 @@ impl Process {
                 }
             }
         };
+        // Whoever asks for a reload from here on, or waits for one, hears that there is none.
+        drop(ordered);
         let drain = self.engine.config().server.drain;
         see_out(&server, &lifecycle, &mut signals, stop, (drain.min_accept, drain.timeout)).await;
         Ok(())

@@ -34,9 +34,10 @@ async fn follow(engine: &Arc<Engine>, changed: &[PathBuf], everything: bool) {
     let certificates: Vec<PathBuf> = engine.stores.load().values().flat_map(|store| store.files()).collect();
     if everything && changed.iter().any(|path| !certificates.contains(path)) {
         tracing::info!(?changed, "files of the configuration changed");
-        // What is wrong with it was said.
-        engine.reload().await.ok();
-        return;
+        if engine.reload().await.is_ok() {
+            return;
+        }
+        // What is wrong with it was said, and is no reason to keep certificates that changed with it.
     }
     let stores = engine.stores.load_full();
     let read = tokio::task::spawn_blocking(move || {

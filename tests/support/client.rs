@@ -172,6 +172,26 @@ impl Client {
         Self { sender, authority: address.to_string(), scheme: "http" }
     }
 
+    /// Over a connection that is there already.
+    pub(crate) async fn over(io: Box<dyn Io>, http2: bool, authority: &str) -> Self {
+        let sender = start(io, http2, 1 << 20).await;
+        Self { sender, authority: authority.to_owned(), scheme: "http" }
+    }
+
+    /// TLS to an address by a configuration that says what is offered, spoken as it was agreed.
+    pub(crate) async fn tls(
+        config: Arc<ClientConfig>,
+        address: SocketAddr,
+        name: &str,
+    ) -> std::io::Result<Self> {
+        let tcp = TcpStream::connect(address).await?;
+        let server = ServerName::try_from(name.to_owned()).unwrap();
+        let tls = TlsConnector::from(config).connect(server, tcp).await?;
+        let http2 = tls.get_ref().1.alpn_protocol() == Some(b"h2");
+        let sender = start(Box::new(tls), http2, 1 << 20).await;
+        Ok(Self { sender, authority: format!("{name}:{}", address.port()), scheme: "https" })
+    }
+
     /// Another host in the requests from here on.
     pub(crate) fn naming(mut self, authority: &str) -> Self {
         authority.clone_into(&mut self.authority);

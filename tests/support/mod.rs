@@ -69,12 +69,17 @@ impl Process {
     }
 
     /// The same by a command that becomes it.
-    pub(crate) fn of_command(state: TempDir, mut command: Command) -> Self {
+    pub(crate) fn of_command(state: TempDir, command: Command) -> Self {
+        Self::of_command_with(state, command, Stdio::null())
+    }
+
+    /// The same with something for its descriptor 0.
+    pub(crate) fn of_command_with(state: TempDir, mut command: Command, stdin: Stdio) -> Self {
         let mut child = command
             .env("STAGEDOOR_STATE_DIR", state.path())
             .env("RUST_BACKTRACE", "0")
             .env_remove("RUST_LOG")
-            .stdin(Stdio::null())
+            .stdin(stdin)
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
