@@ -20,6 +20,7 @@ use notify::event::{AccessKind, AccessMode};
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::Notify;
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 use tracing::warn;
 
@@ -42,6 +43,8 @@ pub struct Watcher {
     /// When files are looked at next, and whether something happened that asks for it.
     next: Instant,
     asked: bool,
+    /// They are being looked at.
+    looking: Option<JoinHandle<()>>,
 }
 
 /// What was seen last.
@@ -80,7 +83,8 @@ impl Watcher {
     fn over(kernel: Kernel, woken: Arc<Notify>, paths: impl IntoIterator<Item = PathBuf>) -> Self {
         let seen = Arc::new(Mutex::new(Seen { kernel, ..Seen::default() }));
         let next = Instant::now() + EVERY;
-        let mut watcher = Self { seen, woken, settle: SETTLE, every: EVERY, next, asked: false };
+        let mut watcher =
+            Self { seen, woken, settle: SETTLE, every: EVERY, next, asked: false, looking: None };
         watcher.set_paths(paths);
         watcher
     }
@@ -134,10 +138,19 @@ impl Watcher {
                     () = sleep_until(self.next) => self.asked = true,
                 }
             }
-            self.settled().await;
-            let seen = Arc::clone(&self.seen);
-            // Files are read: not on an arbiter. `asked` stays until the answer is here.
-            let changed = match tokio::task::spawn_blocking(move || look(&seen)).await {
+            if self.looking.is_none() {
+                self.settled().await;
+                let seen = Arc::clone(&self.seen);
+                // Files are read: not on an arbiter.
+                self.looking = Some(tokio::task::spawn_blocking(move || look(&seen)));
+            }
+            // It stays until the answer is here, whoever stops waiting for it.
+            let looked = match &mut self.looking {
+                Some(looking) => looking.await,
+                None => Ok(()),
+            };
+            self.looking = None;
+            let changed = match looked {
                 Ok(()) => std::mem::take(&mut lock(&self.seen).changed),
                 // A runtime that ends: nobody hears the answer.
                 Err(_) => Vec::new(),
