@@ -123,7 +123,7 @@ impl Banner {
             let _ = writeln!(text, "{head}{rest}");
         };
         let what = match &self.shown {
-            Shown::Demo => "config: built-in demo".to_owned(),
+            Shown::Demo => "config: built-in demo   (write your own: stagedoor init)".to_owned(),
             Shown::Files { root, listing } => {
                 let listing = if *listing { "on" } else { "off (--listing)" };
                 format!("files: {}   listings {listing}", shown_path(root, home))
@@ -144,7 +144,7 @@ impl Banner {
             &format!("h2c, http/1.1{}", self.plain.remarks()),
         );
         if let Some(admin) = &self.admin {
-            let what = format!("live sessions, streams{}", admin.remarks());
+            let what = format!("live sessions, streams, actors{}", admin.remarks());
             row("admin", format!("http://{}/", admin.authority), &what);
             row("metrics", format!("http://{}/metrics", admin.authority), "");
         }
@@ -241,11 +241,11 @@ mod tests {
     #[test]
     fn the_demo_looks_like_this() {
         let expected = "\
-stagedoor 0.1.0   2 workers   config: built-in demo
+stagedoor 0.1.0   2 workers   config: built-in demo   (write your own: stagedoor init)
   certificate   self-signed for localhost, made now   ~/.local/share/stagedoor/dev/ca.pem
   public        https://localhost:8443/      h2, http/1.1
   plain         http://localhost:8080/       h2c, http/1.1
-  admin         http://127.0.0.1:9901/       live sessions, streams
+  admin         http://127.0.0.1:9901/       live sessions, streams, actors
   metrics       http://127.0.0.1:9901/metrics
 try   curl --cacert ~/.local/share/stagedoor/dev/ca.pem https://localhost:8443/
       stagedoor top

@@ -229,7 +229,7 @@ impl Process {
             }
         }
         for (_, address) in bound.iter().filter(|(name, _)| name == "admin") {
-            rows.push(Row::new("admin", "http", address, "live sessions, streams, upstreams"));
+            rows.push(Row::new("admin", "http", address, "live sessions, streams, actors, upstreams"));
         }
         Front {
             workers: config

@@ -115,7 +115,7 @@ fn a_second_signal_stops_now() {
 fn hup_reloads_nothing_and_says_so() {
     let gateway = Gateway::start();
     gateway.process.signal(Signal::HUP);
-    gateway.process.line(|line| line.contains("no configuration to reload"));
+    gateway.process.line(|line| line.contains("no configuration file to reload"));
     run(async {
         assert_eq!(Client::connect(&gateway, Speaks::H2).await.get("/").await.status, 200);
     });
