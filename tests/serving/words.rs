@@ -62,7 +62,7 @@ fn one_command_is_a_proxy() {
     let address = address_of(&public.stderr(), "proxy").unwrap();
     let url = format!("https://localhost:{}/bytes/3", address.port());
     let got = stagedoor(public.state(), &["get", &url]);
-    assert_eq!(got.quietly(), b"abc", "by the development certificate");
+    assert_eq!(got.quietly(), b"ABC", "by the development certificate");
 }
 
 #[test]
