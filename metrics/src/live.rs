@@ -105,7 +105,7 @@ pub struct SessionStats {
     role: Role,
     listener: Arc<str>,
     peer: Peer,
-    /// For whom a proxy speaks.
+    /// For whom a proxy speaks, or where a connection of ours went.
     client: OnceLock<Box<Peer>>,
     opened: Instant,
     opened_at: SystemTime,
@@ -198,7 +198,7 @@ impl SessionStats {
         self.client.get().map_or(&self.peer, |client| client)
     }
 
-    /// Says for whom the other end speaks; the first word counts.
+    /// Says for whom the other end speaks, or which address of its name it is; the first word counts.
     pub fn set_client(&self, client: Peer) {
         self.client.set(Box::new(client)).ok();
     }

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
+use std::time::Duration;
 
 use stagedoor::config::{self, Bind, Config, Defaults};
 
@@ -113,6 +114,8 @@ pub(crate) fn proxied(args: &ProxyArgs) -> Result<Blueprint, Failure> {
     config.admin.bind = args.admin.map(Bind::Tcp);
     config.admin.token_file.clone_from(&args.admin_token);
     config.server.workers = args.workers;
+    // Nobody asks whether it is ready: Ctrl-C is not waited for.
+    config.server.drain.min_accept = Duration::ZERO;
     Ok(Blueprint {
         config,
         file: None,

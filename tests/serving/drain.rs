@@ -47,8 +47,8 @@ fn readiness_fails_first_and_connections_are_taken_for_min_accept() {
         let began = Instant::now();
         serving.process.signal(Signal::TERM);
         until("not ready", async || serving.admin().await.get("/readyz").await.status == 503).await;
-        assert_eq!(serving.client("plain", true).await.get("/bytes/1").await.text(), "a");
-        assert_eq!(serving.client("plain", false).await.get("/bytes/1").await.text(), "a");
+        assert_eq!(serving.client("plain", true).await.get("/bytes/1").await.text(), "A");
+        assert_eq!(serving.client("plain", false).await.get("/bytes/1").await.text(), "A");
         assert!(began.elapsed() < Duration::from_secs(1), "too slow a machine to tell");
         load.goes_on(50).await;
         load.ended().await;
@@ -56,7 +56,7 @@ fn readiness_fails_first_and_connections_are_taken_for_min_accept() {
         assert!(TcpStream::connect(plain).is_err());
         assert_eq!(admin.get("/readyz").await.text(), "draining\n");
         let tally = load.end();
-        tally.only(&["a"]);
+        tally.only(&["A"]);
         for (octets, response, client) in running {
             octets.send(http_body::Frame::data("finished".into())).unwrap();
             drop(octets);

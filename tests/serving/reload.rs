@@ -51,7 +51,7 @@ fn a_reload_on_every_breath_fails_no_request() {
         }
         load.goes_on(50).await;
         let tally = load.end();
-        tally.only(&["a"]);
+        tally.only(&["A"]);
         let scrape = serving.scrape().await;
         assert_eq!(scrape.value("stagedoor_config_reloads_total", &[("result", "ok")]), 25.0);
     });

@@ -99,7 +99,7 @@ fn what_is_above_the_last_id_is_the_next_process_s() {
     assert_eq!(first.process.ended().0.code(), Some(0));
     run(async {
         let mut client = Client::plain(address, true).await;
-        assert_eq!(client.get("/bytes/1").await.text(), "a");
+        assert_eq!(client.get("/bytes/1").await.text(), "A");
     });
     gone(second);
 }

@@ -73,7 +73,7 @@ fn their_sessions_are_listed_shown_and_closed_like_any() {
 
         // Closed in good order: what runs on it is finished, what is new has a new one.
         ran(&serving, &["close", &id]).await;
-        assert_eq!(client.share().get("/bytes/1").await.text(), "a");
+        assert_eq!(client.share().get("/bytes/1").await.text(), "A");
         drop(octets);
         assert_eq!(collect(running).await.unwrap().text(), "x");
         until("the other is there", async || {
@@ -94,7 +94,7 @@ fn their_sessions_are_listed_shown_and_closed_like_any() {
             Ok(answer) => assert!(matches!(answer.status, 502 | 503), "{answer:?}"),
             Err(error) => assert!(error.code().is_some(), "{error}"),
         }
-        assert_eq!(client.get("/bytes/1").await.text(), "a");
+        assert_eq!(client.get("/bytes/1").await.text(), "A");
     });
 }
 
@@ -104,7 +104,7 @@ fn they_do_not_hold_up_a_drain() {
     let serving = onward(&origin);
     run(async {
         let mut client = serving.client("plain", true).await;
-        assert_eq!(client.get("/bytes/1").await.text(), "a");
+        assert_eq!(client.get("/bytes/1").await.text(), "A");
         assert_eq!(clients(&serving).await.len(), 1);
     });
     let began = Instant::now();

@@ -174,6 +174,9 @@ impl Common {
     /// The other end, once it is known.
     pub(crate) fn set_peer(&mut self, peer: Option<SocketAddr>) {
         self.peer = peer;
+        if let Some(peer) = peer {
+            self.stats.set_client(Peer::Inet(peer));
+        }
     }
 
     /// The address of the other end, as its socket or a proxy tells it.
