@@ -1,11 +1,14 @@
 //! Other people's servers behind the compiled gateway, and their clients in front of it: what either would see of the
 //! other is seen through it.
 
+mod browser;
+mod curl;
 mod grpc;
 mod haproxy;
 mod load;
 mod nghttpd;
 mod nginx;
+mod node;
 
 use crate::support::Gateway;
 use crate::support::client::{Client, Speaks};
