@@ -23,3 +23,4 @@ mod ours;
 mod pictures;
 mod prometheus;
 mod rules;
+mod through;

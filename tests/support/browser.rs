@@ -37,9 +37,14 @@ pub(crate) struct Browser {
 impl Browser {
     /// Starts it with a profile of its own and attaches to its page.
     pub(crate) async fn start(chromium: &Path) -> Self {
+        Self::start_with(chromium, &[]).await
+    }
+
+    /// The same with more flags.
+    pub(crate) async fn start_with(chromium: &Path, more: &[&str]) -> Self {
         let profile = tempfile::tempdir().expect("a directory");
         let profile_flag = format!("--user-data-dir={}", profile.path().display());
-        let flags = [
+        let mut flags = vec![
             "--headless=new",
             "--no-sandbox",
             "--disable-gpu",
@@ -51,8 +56,9 @@ impl Browser {
             "--disable-sync",
             "--remote-debugging-port=0",
             &profile_flag,
-            "about:blank",
         ];
+        flags.extend(more);
+        flags.push("about:blank");
         let running = Running::start(chromium, &flags);
         let line = running.line_said(|line| line.starts_with("DevTools listening on ws://")).await;
         let url = line.split_whitespace().last().expect("an address");

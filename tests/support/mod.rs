@@ -8,6 +8,7 @@
 pub(crate) mod browser;
 pub(crate) mod client;
 pub(crate) mod command;
+pub(crate) mod configured;
 pub(crate) mod embedded;
 pub(crate) mod exposition;
 pub(crate) mod observed;

@@ -99,6 +99,11 @@ impl Running {
         writeln!(input, "{line}").and_then(|()| input.flush()).expect("it listens");
     }
 
+    /// The process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Waits for its good end; all it said.
     pub(crate) fn finish(mut self) -> String {
         assert!(self.written.ended(), "{} still runs", self.name);

@@ -31,8 +31,9 @@ def method(kind, name, of=None):
 
 
 def pairs(metadata):
+    """Of the server's own; a gateway gives each call an id."""
     shown = ((key, value.hex() if isinstance(value, bytes) else value) for key, value in metadata or ())
-    return {key: value for key, value in shown if key.startswith("x-")}
+    return {key: value for key, value in shown if key.startswith("x-") and key != "x-request-id"}
 
 
 def failure(call):

@@ -41,6 +41,14 @@ pub(crate) fn scenario(server: &Server, target: &str, authority: Option<&Path>) 
     assert_eq!(seen.len(), wanted.len(), "{said}");
 }
 
+/// The status with which a unary call of `method` (a path) to `target` ends, without a deadline of its own.
+pub(crate) fn called(server: &Server, target: &str, authority: Option<&Path>, method: &str) -> String {
+    let script = script("call.py");
+    let mut args = vec![&*script, target, method];
+    args.extend(authority.map(|path| path.to_str().expect("text")));
+    Running::start(&server.python, &args).finish().trim_end().to_owned()
+}
+
 fn wanted() -> Vec<Value> {
     vec![
         json!({

@@ -63,6 +63,14 @@ def forever(_request, context):
     over.wait()
 
 
+def silent(_request, context):
+    """Nothing at all, until somebody cancels."""
+    over = threading.Event()
+    context.add_callback(over.set)
+    over.wait()
+    return b""
+
+
 def cancellations(request, _context):
     """How many calls of `forever` ended; waits until there are as many as asked for."""
     with changed:
@@ -89,6 +97,7 @@ METHODS = {
     "Echo": grpc.stream_stream_rpc_method_handler(echo),
     "Remaining": grpc.unary_unary_rpc_method_handler(remaining),
     "Forever": grpc.unary_stream_rpc_method_handler(forever),
+    "Silent": grpc.unary_unary_rpc_method_handler(silent),
     "Cancellations": grpc.unary_unary_rpc_method_handler(cancellations),
     "Refuse": grpc.unary_unary_rpc_method_handler(refuse),
     "BreakOff": grpc.unary_stream_rpc_method_handler(break_off),

@@ -10,14 +10,14 @@ use std::path::PathBuf;
 use crate::support::peers::{Running, find};
 
 /// Starts a scenario of a script; none where there is no Node.
-fn start(script: &str, args: &[&str]) -> Option<Running> {
+pub(crate) fn start(script: &str, args: &[&str]) -> Option<Running> {
     let node = find("node")?;
     let script: PathBuf = [env!("CARGO_MANIFEST_DIR"), "tests/peers/node", script].iter().collect();
     Some(Running::start(&node, &[&[script.to_str().expect("a path of text")], args].concat()))
 }
 
 /// What a scenario saw, once it is through.
-fn seen(running: Running) -> serde_json::Value {
+pub(crate) fn seen(running: Running) -> serde_json::Value {
     let said = running.finish();
     let last = said.lines().last().unwrap_or_default();
     serde_json::from_str(last).unwrap_or_else(|error| panic!("{error} in {said}"))
