@@ -241,7 +241,7 @@ fn names_pick_certificates_and_a_reload_adds_some() {
         }
         // The default, which does not fit.
         let error = authority.shown(address, "later.example").await.unwrap_err();
-        assert!(error.to_string().contains("NotValidForName"), "{error}");
+        assert!(error.to_string().contains("not valid for name"), "{error}");
 
         // A host that this certificate does not cover is another connection's (RFC 9110 §15.5.20).
         for http2 in [true, false] {
@@ -264,7 +264,7 @@ fn names_pick_certificates_and_a_reload_adds_some() {
 
         serving.reloaded(&text(1)).await;
         let error = authority.shown(address, "exact.wild.example").await.unwrap_err();
-        assert!(error.to_string().contains("NotValidForName"), "{error}");
+        assert!(error.to_string().contains("not valid for name"), "{error}");
         let scrape = serving.scrape().await;
         let shown = scrape.series.keys().filter(|series| series.contains("certificate_not_after")).count();
         assert_eq!(shown, 1, "what is gone is not shown: {:?}", scrape.series.keys());
