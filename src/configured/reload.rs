@@ -60,6 +60,7 @@ impl Engine {
         let Made { loaded, config, upstreams, site, mut prepared } = made;
         let before = self.held().clone();
         let mut stores = Stores::clone(&self.stores.load());
+        let mut fresh = Fresh { engine: self, stores: Vec::new() };
         let mut changes = Changes::new();
         for listener in &config.listeners {
             let known = before.config.listeners.iter().find(|known| known.name == listener.name);
@@ -68,7 +69,9 @@ impl Engine {
                 let Some(read) = prepared.remove(&listener.name) else {
                     return Err(refused("a certificate was not read"));
                 };
-                stores.insert(listener.name.clone(), Store::new(read, &self.metrics));
+                let store = Store::new(read, &self.metrics);
+                fresh.stores.push(Arc::clone(&store));
+                stores.insert(listener.name.clone(), store);
             }
             if known == Some(listener)
                 && config.server.trusted_proxies == before.config.server.trusted_proxies
@@ -91,16 +94,21 @@ impl Engine {
         let ready = server.prepare(changes).await.map_err(|error| refused(error.to_string()))?;
         upstreams.start(&config.server.dns_servers).map_err(|error| refused(error.to_string()))?;
         // From here on nothing fails.
+        fresh.stores.clear();
         for (name, prepared) in prepared {
             if let Some(store) = stores.get(&name) {
                 store.put(prepared);
             }
         }
         stores.retain(|name, _| config.listeners.iter().any(|one| one.name == *name && one.tls.is_some()));
-        self.stores.store(Arc::new(stores));
-        for store in self.stores.load().values() {
-            store.announce();
+        let stores = Arc::new(stores);
+        for (name, store) in self.stores.swap(Arc::clone(&stores)).iter() {
+            if !stores.contains_key(name) {
+                store.retire();
+            }
         }
+        // What is gone may have had a certificate that others show too.
+        stores.values().for_each(|store| store.announce());
         self.site.store(Arc::new(site));
         ready.commit().await;
         before.upstreams.retire_but(&upstreams);
@@ -150,6 +158,22 @@ struct Made {
     upstreams: Upstreams,
     site: stagedoor::gateway::Site,
     prepared: std::collections::HashMap<String, stagedoor::tls::Prepared>,
+}
+
+/// Certificates of listeners that are not there yet. Where the load fails they were never there.
+struct Fresh<'a> {
+    engine: &'a Engine,
+    stores: Vec<Arc<Store>>,
+}
+
+impl Drop for Fresh<'_> {
+    fn drop(&mut self) {
+        if self.stores.is_empty() {
+            return;
+        }
+        self.stores.iter().for_each(|store| store.retire());
+        self.engine.stores.load().values().for_each(|store| store.announce());
+    }
 }
 
 fn refused(error: impl Into<String>) -> NotReloaded {

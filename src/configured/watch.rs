@@ -44,6 +44,8 @@ async fn follow(engine: &Arc<Engine>, changed: &[PathBuf], everything: bool) {
         for store in stores.values() {
             store.reload();
         }
+        // One of them may have let go of a name that others have too.
+        stores.values().for_each(|store| store.announce());
     });
     if let Err(error) = read.await {
         tracing::error!(%error, "certificates could not be read again");
