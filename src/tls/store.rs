@@ -269,7 +269,6 @@ impl Store {
         done.errors.push(error);
     }
 
-    /// Takes those of `labels` out of the metrics that are not in use any more.
     /// Takes its certificates out of the metrics, once. Its end does so too, but that comes whenever the last session of a
     /// listener that is gone lets go of it; who retires it first can have the stores that stay announce what they share
     /// with it.
@@ -279,6 +278,7 @@ impl Store {
         }
     }
 
+    /// Takes those of `labels` out of the metrics that are not in use any more.
     fn forget(&self, labels: &[String]) {
         let now = self.labels();
         labels
