@@ -74,6 +74,12 @@ impl Flags {
     }
 }
 
+/// Variables that are text: others are none of ours.
+pub(super) fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+}
+
 /// `serve -c FILE`. Warnings are said, errors end it.
 ///
 /// # Errors
@@ -81,9 +87,7 @@ impl Flags {
 pub(crate) fn loaded(args: &ServeArgs, file: &Path, colour: bool) -> Result<Blueprint, Failure> {
     let sessions = resources::raise_and_count_sessions();
     let defaults = Defaults { sessions: u32::try_from(sessions).unwrap_or(u32::MAX) };
-    let env = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    let loaded = config::load(file, env, &defaults).map_err(|faults| {
+    let loaded = config::load(file, environment(), &defaults).map_err(|faults| {
         say(faults.render(colour).trim_end());
         let errors = faults.errors();
         let plural = if errors == 1 { "" } else { "s" };

@@ -134,11 +134,8 @@ impl Engine {
     /// Everything that can be made without changing anything. It blocks.
     fn make(&self) -> Result<Made, NotReloaded> {
         let Some(file) = &self.file else { return Err(NotReloaded::NoFile) };
-        let env = std::env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-        let loaded = config::load(file, env, &self.defaults).map_err(|faults| NotReloaded::Refused {
-            count: faults.errors(),
-            errors: faults.render(false),
+        let loaded = config::load(file, super::flags::environment(), &self.defaults).map_err(|faults| {
+            NotReloaded::Refused { count: faults.errors(), errors: faults.render(false) }
         })?;
         let mut config = loaded.config.clone();
         self.flags.apply(&mut config).map_err(|failure| refused(failure.message()))?;

@@ -34,6 +34,19 @@ fn routes_are_exchanged_under_load_by_signal_api_and_watching() {
     });
 }
 
+/// Between the load and the watcher there is a moment.
+#[test]
+fn what_changes_the_moment_it_is_ready_is_seen() {
+    for _ in 0..3 {
+        let serving = Serving::start_with(tempfile::tempdir().unwrap(), &saying("one"), &["--watch"]);
+        serving.write(&saying("two"));
+        run(async {
+            let heard = async || serving.client("plain", true).await.get("/").await.text() == "two";
+            until("the watcher", heard).await;
+        });
+    }
+}
+
 #[test]
 fn a_reload_on_every_breath_fails_no_request() {
     let origin = Gateway::start();
