@@ -61,6 +61,7 @@ impl Engine {
         let Made { loaded, config, upstreams, site, mut prepared, token } = made;
         let before = self.held().clone();
         let mut stores = Stores::clone(&self.stores.load());
+        let mut fresh = Fresh { engine: self, stores: Vec::new() };
         let mut changes = Changes::new();
         for listener in &config.listeners {
             let known = before.config.listeners.iter().find(|known| known.name == listener.name);
@@ -69,7 +70,9 @@ impl Engine {
                 let Some(read) = prepared.remove(&listener.name) else {
                     return Err(refused("a certificate was not read"));
                 };
-                stores.insert(listener.name.clone(), Store::new(read, &self.metrics));
+                let store = Store::new(read, &self.metrics);
+                fresh.stores.push(Arc::clone(&store));
+                stores.insert(listener.name.clone(), store);
             }
             if known == Some(listener)
                 && config.server.trusted_proxies == before.config.server.trusted_proxies
@@ -95,16 +98,21 @@ impl Engine {
         if let (Some(known), Some(token)) = (&self.token, &token) {
             known.become_another(token);
         }
+        fresh.stores.clear();
         for (name, prepared) in prepared {
             if let Some(store) = stores.get(&name) {
                 store.put(prepared);
             }
         }
         stores.retain(|name, _| config.listeners.iter().any(|one| one.name == *name && one.tls.is_some()));
-        self.stores.store(Arc::new(stores));
-        for store in self.stores.load().values() {
-            store.announce();
+        let stores = Arc::new(stores);
+        for (name, store) in self.stores.swap(Arc::clone(&stores)).iter() {
+            if !stores.contains_key(name) {
+                store.retire();
+            }
         }
+        // What is gone may have had a certificate that others show too.
+        stores.values().for_each(|store| store.announce());
         self.site.store(Arc::new(site));
         ready.commit().await;
         before.upstreams.retire_but(&upstreams);
@@ -130,11 +138,8 @@ impl Engine {
     /// Everything that can be made without changing anything. It blocks.
     fn make(&self) -> Result<Made, NotReloaded> {
         let Some(file) = &self.file else { return Err(NotReloaded::NoFile) };
-        let env = std::env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-        let loaded = config::load(file, env, &self.defaults).map_err(|faults| NotReloaded::Refused {
-            count: faults.errors(),
-            errors: faults.render(false),
+        let loaded = config::load(file, super::flags::environment(), &self.defaults).map_err(|faults| {
+            NotReloaded::Refused { count: faults.errors(), errors: faults.render(false) }
         })?;
         let mut config = loaded.config.clone();
         self.flags.apply(&mut config).map_err(|failure| refused(failure.message()))?;
@@ -157,6 +162,22 @@ struct Made {
     site: stagedoor::gateway::Site,
     prepared: std::collections::HashMap<String, stagedoor::tls::Prepared>,
     token: Option<Token>,
+}
+
+/// Certificates of listeners that are not there yet. Where the load fails they were never there.
+struct Fresh<'a> {
+    engine: &'a Engine,
+    stores: Vec<Arc<Store>>,
+}
+
+impl Drop for Fresh<'_> {
+    fn drop(&mut self) {
+        if self.stores.is_empty() {
+            return;
+        }
+        self.stores.iter().for_each(|store| store.retire());
+        self.engine.stores.load().values().for_each(|store| store.announce());
+    }
 }
 
 fn refused(error: impl Into<String>) -> NotReloaded {

@@ -3,19 +3,47 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use stagedoor::config;
 use stagedoor::watch::Watcher;
 
 use super::engine::Engine;
 
 /// Follows the files until the process ends.
 pub(super) async fn certificates_and(engine: Arc<Engine>, everything: bool) {
-    let mut watcher = Watcher::new(files(&engine, everything));
+    let mut watched = files(&engine, everything);
+    let mut watcher = Watcher::new(watched.clone());
+    catch_up(&engine, everything).await;
     loop {
         tokio::select! {
             changed = watcher.changed() => follow(&engine, &changed, everything).await,
             () = engine.moved.notified() => {}
         }
-        watcher.set_paths(files(&engine, everything));
+        let wanted = files(&engine, everything);
+        if wanted != watched {
+            watcher.set_paths(wanted.clone());
+            watched = wanted;
+            catch_up(&engine, everything).await;
+        }
+    }
+}
+
+/// A watcher measures against what it found when it began. What changed since the files were loaded, and before that, is
+/// found here.
+async fn catch_up(engine: &Arc<Engine>, everything: bool) {
+    certificates_again(engine).await;
+    let (Some(file), Some(loaded)) = (engine.file.clone(), engine.held().loaded.clone()) else { return };
+    if !everything {
+        return;
+    }
+    let known = Arc::clone(engine);
+    let same = tokio::task::spawn_blocking(move || {
+        let now = config::load(&file, super::flags::environment(), &known.defaults);
+        now.is_ok_and(|now| now.config == loaded.config)
+    });
+    if !same.await.unwrap_or(true) {
+        tracing::info!("the configuration changed before it was watched");
+        // What is wrong with it was said.
+        engine.reload().await.ok();
     }
 }
 
@@ -39,11 +67,18 @@ async fn follow(engine: &Arc<Engine>, changed: &[PathBuf], everything: bool) {
         }
         // What is wrong with it was said, and is no reason to keep certificates that changed with it.
     }
+    certificates_again(engine).await;
+}
+
+/// Reads those again that changed.
+async fn certificates_again(engine: &Engine) {
     let stores = engine.stores.load_full();
     let read = tokio::task::spawn_blocking(move || {
         for store in stores.values() {
             store.reload();
         }
+        // One of them may have let go of a name that others have too.
+        stores.values().for_each(|store| store.announce());
     });
     if let Err(error) = read.await {
         tracing::error!(%error, "certificates could not be read again");

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
@@ -32,6 +33,8 @@ pub struct Store {
     /// Held while something is replaced, by one caller at a time.
     held: Mutex<Held>,
     metrics: Metrics,
+    /// Its certificates are out of the metrics, whenever the last handshake lets go of it.
+    retired: AtomicBool,
 }
 
 /// What handshakes look at.
@@ -118,6 +121,7 @@ impl Store {
             clients: Arc::new(Clients::new(policy)),
             held: Mutex::new(held),
             metrics: metrics.clone(),
+            retired: AtomicBool::new(false),
         };
         store.announce();
         Arc::new(store)
@@ -239,6 +243,9 @@ impl Store {
     /// Writes the expiry of each certificate to the metrics. Stores do so by themselves; once more is needed only where
     /// another listener's store, or its end, took away a name that both had.
     pub fn announce(&self) {
+        if self.retired.load(Ordering::Relaxed) {
+            return;
+        }
         let mut first = BTreeMap::<&str, SystemTime>::new();
         let shown = self.shown.load();
         for pair in &shown.pairs {
@@ -262,6 +269,15 @@ impl Store {
         done.errors.push(error);
     }
 
+    /// Takes its certificates out of the metrics, once. Its end does so too, but that comes whenever the last session of a
+    /// listener that is gone lets go of it; who retires it first can have the stores that stay announce what they share
+    /// with it.
+    pub fn retire(&self) {
+        if !self.retired.swap(true, Ordering::Relaxed) {
+            self.labels().iter().for_each(|label| self.metrics.forget_certificate(label));
+        }
+    }
+
     /// Takes those of `labels` out of the metrics that are not in use any more.
     fn forget(&self, labels: &[String]) {
         let now = self.labels();
@@ -282,7 +298,7 @@ impl Store {
 
 impl Drop for Store {
     fn drop(&mut self) {
-        self.labels().iter().for_each(|label| self.metrics.forget_certificate(label));
+        self.retire();
     }
 }
 

@@ -241,7 +241,7 @@ fn names_pick_certificates_and_a_reload_adds_some() {
         }
         // The default, which does not fit.
         let error = authority.shown(address, "later.example").await.unwrap_err();
-        assert!(error.to_string().contains("NotValidForName"), "{error}");
+        assert!(error.to_string().contains("not valid for name"), "{error}");
 
         // A host that this certificate does not cover is another connection's (RFC 9110 §15.5.20).
         for http2 in [true, false] {
@@ -264,10 +264,97 @@ fn names_pick_certificates_and_a_reload_adds_some() {
 
         serving.reloaded(&text(1)).await;
         let error = authority.shown(address, "exact.wild.example").await.unwrap_err();
-        assert!(error.to_string().contains("NotValidForName"), "{error}");
+        assert!(error.to_string().contains("not valid for name"), "{error}");
         let scrape = serving.scrape().await;
         let shown = scrape.series.keys().filter(|series| series.contains("certificate_not_after")).count();
         assert_eq!(shown, 1, "what is gone is not shown: {:?}", scrape.series.keys());
+    });
+}
+
+#[test]
+fn a_listener_takes_up_tls_and_lays_it_down() {
+    let authority = Authority::new();
+    let place = tempfile::tempdir().unwrap();
+    let leaf = authority.leaf(&["a.example"], 10);
+    let route = says("words", "/", "hello");
+    let table = certificate("", leaf.write(place.path(), "leaf"));
+    let cleartext = format!("[[listener]]\nname = \"public\"\nbind = \"127.0.0.1:0\"\n{route}");
+    let encrypted = format!("{}{route}", listener("", &table));
+    let serving = Serving::start_with(place, &cleartext, &[]);
+    let address = serving.address("public");
+    run(async {
+        let mut before = Client::plain(address, true).await;
+        assert_eq!(before.get("/").await.text(), "hello");
+        assert_eq!(serving.reloaded(&encrypted).await, ["listener \"public\" changed"]);
+        let mut tls = Client::tls(authority.client(true, None), address, "a.example").await.unwrap();
+        assert_eq!(tls.get("/").await.text(), "hello");
+        assert_eq!(before.get("/").await.text(), "hello", "a session keeps what it began with");
+        assert_eq!(serving.reloaded(&cleartext).await, ["listener \"public\" changed"]);
+        assert_eq!(Client::plain(address, false).await.get("/").await.text(), "hello");
+        assert_eq!(tls.get("/").await.text(), "hello");
+        assert!(authority.shown(address, "a.example").await.is_err());
+        assert_eq!(serving.told("/api/certs").await, serde_json::json!([]));
+    });
+}
+
+#[test]
+fn a_reload_that_is_refused_leaves_no_certificate_behind() {
+    let authority = Authority::new();
+    let place = tempfile::tempdir().unwrap();
+    let [kept, new] = [&["kept.example"][..], &["new.example"]].map(|names| authority.leaf(names, 10));
+    let kept_pair = kept.write(place.path(), "kept");
+    let route = says("words", "/", "hello");
+    let text = format!("{}{route}", listener("", &certificate("", kept_pair.clone())));
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let second = format!(
+        "[[listener]]\nname = \"second\"\nbind = \"{}\"\n[listener.tls]\n{}",
+        taken.local_addr().unwrap(),
+        certificate("", kept_pair.clone()) + &certificate("", new.write(place.path(), "new"))
+    );
+    // A certificate with the key of another.
+    let [cert, _] = kept_pair;
+    let mismatch = certificate("", [cert, place.path().join("new.key")]);
+    let serving = Serving::start_with(place, &text, &[]);
+    let address = serving.address("public");
+    run(async {
+        for (faulty, words) in [
+            (format!("{second}{text}"), "cannot bind"),
+            (format!("{}{route}", listener("", &mismatch)), "key"),
+        ] {
+            let refused = serving.reload(&faulty).await;
+            assert_eq!(refused.status, 422, "{}", refused.text());
+            assert!(refused.text().contains(words), "{}", refused.text());
+            assert_eq!(authority.shown(address, "kept.example").await.unwrap(), kept.der);
+            let scrape = serving.scrape().await;
+            let shown = |cert: &str| {
+                scrape.series.keys().any(|series| series.contains("not_after") && series.contains(cert))
+            };
+            assert!(shown("kept.example") && !shown("new.example"), "{:?}", scrape.series.keys());
+        }
+    });
+}
+
+#[test]
+fn a_certificate_of_two_listeners_is_told_of_until_both_are_gone() {
+    let authority = Authority::new();
+    let place = tempfile::tempdir().unwrap();
+    let pair = authority.leaf(&["both.example"], 10).write(place.path(), "both");
+    let first = listener("", &certificate("", pair));
+    let both = format!("{first}{}", first.replace("\"public\"", "\"second\""));
+    let route = says("words", "/", "hello");
+    let serving = Serving::start_with(place, &format!("{both}{route}"), &[]);
+    run(async {
+        let second = serving.address("second");
+        let mut client = Client::tls(authority.client(true, None), second, "both.example").await.unwrap();
+        assert_eq!(client.get("/").await.text(), "hello");
+        assert_eq!(serving.reloaded(&format!("{first}{route}")).await, ["listener \"second\" is gone"]);
+        drop(client);
+        let gone = |line: &str| line.contains("the listener is gone") && line.contains("second");
+        until("it is gone", async || serving.process.stderr().lines().any(gone)).await;
+        let scrape = serving.scrape().await;
+        let ends = scrape
+            .value("stagedoor_tls_certificate_not_after_timestamp_seconds", &[("cert", "both.example")]);
+        assert!(ends > 0.0, "the other listener shows it");
     });
 }
 

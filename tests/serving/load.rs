@@ -27,8 +27,8 @@ pub(crate) struct Tally {
     pub(crate) answers: BTreeMap<(u16, String), u64>,
     /// Requests without an answer, in words.
     pub(crate) failures: Vec<String>,
-    /// Requests that went to another connection.
-    pub(crate) moved: u64,
+    /// Connections of HTTP/2.
+    pub(crate) connections: u64,
 }
 
 impl Tally {
@@ -157,8 +157,8 @@ impl Shared {
         *self.tally.lock().unwrap().answers.entry((status, text)).or_default() += 1;
     }
 
-    fn moved(&self) {
-        self.tally.lock().unwrap().moved += 1;
+    fn connected(&self) {
+        self.tally.lock().unwrap().connections += 1;
     }
 
     async fn client(self: Arc<Self>, kind: Kind) {
@@ -178,6 +178,7 @@ impl Shared {
                         self.failed("no preface".to_owned());
                         continue;
                     };
+                    self.connected();
                     let runs = tokio::spawn(connection);
                     let shares = (0..streams).map(|_| self.share(sender.clone()));
                     futures_util::future::join_all(shares).await;
@@ -205,7 +206,7 @@ impl Shared {
             };
             match answer.await {
                 Ok((status, body)) => self.answered(status, &body),
-                Err(error) if error.is_canceled() || unprocessed(&error) => return self.moved(),
+                Err(error) if error.is_canceled() || unprocessed(&error) => return,
                 Err(error) => return self.failed(format!("h2c: {error:?}")),
             }
         }
@@ -221,7 +222,7 @@ impl Shared {
             };
             match answer.await {
                 Ok((status, body)) => self.answered(status, &body),
-                Err(error) if error.is_canceled() => return self.moved(),
+                Err(error) if error.is_canceled() => return,
                 Err(error) => return self.failed(format!("http/1.1: {error:?}")),
             }
             if once {

@@ -188,7 +188,7 @@ impl Client {
         let server = ServerName::try_from(name.to_owned()).unwrap();
         let tls = TlsConnector::from(config).connect(server, tcp).await?;
         let http2 = tls.get_ref().1.alpn_protocol() == Some(b"h2");
-        let sender = start(Box::new(tls), http2, 1 << 20).await;
+        let sender = try_start(Box::new(tls), http2, 1 << 20).await.map_err(std::io::Error::other)?;
         Ok(Self { sender, authority: format!("{name}:{}", address.port()), scheme: "https" })
     }
 
@@ -257,21 +257,24 @@ impl Client {
 }
 
 async fn start(io: Box<dyn Io>, http2: bool, window: u32) -> Sender {
+    try_start(io, http2, window).await.expect("a connection")
+}
+
+async fn try_start(io: Box<dyn Io>, http2: bool, window: u32) -> Result<Sender, hyper::Error> {
     let io = TokioIo::new(io);
-    if http2 {
+    Ok(if http2 {
         let (sender, connection) = http2::Builder::new(TokioExecutor::new())
             .initial_stream_window_size(window)
             .initial_connection_window_size(window.max(65_535))
             .handshake(io)
-            .await
-            .expect("a preface");
+            .await?;
         tokio::spawn(connection);
         Sender::Two(sender)
     } else {
-        let (sender, connection) = http1::handshake(io).await.expect("a connection");
+        let (sender, connection) = http1::handshake(io).await?;
         tokio::spawn(connection.with_upgrades());
         Sender::One(sender)
-    }
+    })
 }
 
 /// A TLS handshake as `localhost`, offering `alpn`.
