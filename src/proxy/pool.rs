@@ -22,6 +22,10 @@ use super::failure::{Failure, Reach};
 use super::http1::Live;
 use crate::upstream::{Endpoint, Upstream, options, origin};
 
+/// Streams that a peer is thought to take at once until one of its SETTINGS has come: what RFC 9113 §6.5.2 asks it not to
+/// go below.
+const THOUGHT: usize = 100;
+
 /// See the module.
 pub(crate) struct Pool {
     pub(crate) upstream: Arc<Upstream>,
@@ -31,6 +35,8 @@ pub(crate) struct Pool {
     sessions: RefCell<Vec<Rc<Shared>>>,
     /// Where a session with room was found last.
     cursor: Cell<usize>,
+    /// Streams that a session will take, as the last one to say it did.
+    thought: Cell<usize>,
     pub(super) idle: RefCell<Vec<Live>>,
     waiting: RefCell<VecDeque<oneshot::Sender<Grant>>>,
 }
@@ -39,12 +45,15 @@ pub(crate) struct Pool {
 pub(crate) struct Shared {
     pub(crate) session: ClientSession,
     streams: Cell<usize>,
+    /// Streams that it is thought to take; none once it has said so itself.
+    thought: Cell<Option<usize>>,
 }
 
 impl Shared {
     /// Another request would not have to wait in line.
     fn has_room(&self) -> bool {
-        self.streams.get() < self.session.stream_limit() as usize && self.session.takes_requests()
+        let limit = self.thought.get().unwrap_or_else(|| self.session.stream_limit() as usize);
+        self.streams.get() < limit && self.session.takes_requests()
     }
 }
 
@@ -94,6 +103,7 @@ impl Pool {
             open: Cell::new(0),
             sessions: RefCell::default(),
             cursor: Cell::new(0),
+            thought: Cell::new(THOUGHT),
             idle: RefCell::default(),
             waiting: RefCell::default(),
         })
@@ -169,9 +179,15 @@ impl Pool {
         }
         if let Some(slot) = self.reserve() {
             let session = client::connect(&origin(&self.endpoint), self.options()).map_err(Failure::from)?;
-            let shared = Rc::new(Shared { session, streams: Cell::new(0) });
+            let thought = Cell::new(Some(self.thought.get()));
+            let shared = Rc::new(Shared { session, streams: Cell::new(0), thought });
             sessions.push(Rc::clone(&shared));
-            actix_rt::spawn(attend(Rc::downgrade(self), shared.session.clone(), slot));
+            actix_rt::spawn(attend(
+                Rc::downgrade(self),
+                Rc::downgrade(&shared),
+                shared.session.clone(),
+                slot,
+            ));
             return Ok(shared);
         }
         let Some(least) = least else { return Err(full("every connection is being closed")) };
@@ -190,6 +206,9 @@ impl Pool {
         options.timeouts.keepalive_timeout = config.keepalive.timeout;
         options.timeouts.keepalive_without_streams = !config.keepalive.ping.is_zero();
         options.http2.strict_single_value_fields = false;
+        // Others wait for its SETTINGS, which it sends first of all: what it would refuse is often lost, since a body that
+        // was sent is not sent again.
+        options.initial_max_streams = 1;
         // Who waits is bounded by `limits.pending`.
         options.max_queued = usize::MAX;
         options
@@ -278,7 +297,7 @@ fn full(what: &str) -> Failure {
 }
 
 /// Sees a session of ours through: counts its beginning and its end, and takes it out of its pool.
-async fn attend(pool: Weak<Pool>, session: ClientSession, slot: Slot) {
+async fn attend(pool: Weak<Pool>, shared: Weak<Shared>, session: ClientSession, slot: Slot) {
     let began = tokio::time::Instant::now();
     let ready = session.ready().await;
     let Some(counts) = pool.upgrade().map(|pool| Rc::clone(&pool.counts)) else { return };
@@ -286,6 +305,15 @@ async fn attend(pool: Weak<Pool>, session: ClientSession, slot: Slot) {
     match ready {
         Ok(()) => {
             counts.cells.connection_opened(protocol, began.elapsed().as_nanos() as u64);
+            // With its SETTINGS; a session that ends before has nothing to say.
+            if session.offers_connect_protocol().await.is_ok()
+                && let Some(shared) = shared.upgrade()
+            {
+                shared.thought.set(None);
+                if let Some(pool) = pool.upgrade() {
+                    pool.thought.set(session.stream_limit() as usize);
+                }
+            }
             // The pool's handle is the one that keeps it.
             let ended = session.ended_apart();
             drop(session);

@@ -22,3 +22,4 @@ mod smuggling;
 mod text;
 mod timeouts;
 mod tunnels;
+mod waits;
