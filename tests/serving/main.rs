@@ -13,10 +13,10 @@ mod harness;
 mod load;
 
 mod certificates;
+mod commands;
 mod drain;
 mod edges;
 mod reload;
 mod replace;
 mod routes;
 mod upstreams;
-mod words;
