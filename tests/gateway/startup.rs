@@ -18,7 +18,8 @@ fn the_banner_names_what_is_there_and_nothing_else() {
     let stderr = gateway.process.stderr();
     let rows: Vec<_> = stderr.lines().take(9).collect();
     assert!(
-        rows[0].starts_with("stagedoor ") && rows[0].ends_with("2 workers   config: built-in demo   (write your own: stagedoor init)"),
+        rows[0].starts_with("stagedoor ")
+            && rows[0].ends_with("2 workers   config: built-in demo   (write your own: stagedoor init)"),
         "{stderr}"
     );
     for (row, start) in rows[1..].iter().zip([

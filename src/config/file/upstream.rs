@@ -290,6 +290,6 @@ pub(in super::super) struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { connections: At::default_of(Int(1024)), pending: At::default_of(Int(1024)) }
+        Self { connections: At::default_of(Int(1024)), pending: At::default_of(Int(8192)) }
     }
 }
