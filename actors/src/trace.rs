@@ -7,14 +7,13 @@
 
 use std::fmt::Write as _;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
-use std::str::FromStr;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use stagedoor_metrics::SessionId;
 use stagedoor_protocol::{RequestHead, StreamId};
 
-use crate::session::SessionHandle;
+use crate::session::{SessionHandle, SessionInfo};
 
 /// Octets of `tracestate` that are passed on (§3.3.1.5: at least this many should be).
 const STATE: usize = 512;
@@ -53,7 +52,19 @@ impl TraceContext {
     /// The value of `traceparent` for requests that are made on behalf of this one.
     #[must_use]
     pub fn traceparent(&self) -> String {
-        format!("00-{:032x}-{:016x}-{:02x}", self.trace_id, self.span_id, self.flags)
+        self.traceparent_octets().iter().map(|octet| char::from(*octet)).collect()
+    }
+
+    /// [`Self::traceparent`] without an allocation, for who writes it with every request.
+    #[must_use]
+    pub fn traceparent_octets(&self) -> [u8; PARENT] {
+        let mut text = [b'-'; PARENT];
+        let (before, after) = text.split_at_mut(35);
+        digits(&mut before[..2], 0);
+        digits(&mut before[3..], self.trace_id);
+        digits(&mut after[1..17], self.span_id.into());
+        digits(&mut after[18..], self.flags.into());
+        text
     }
 
     /// The value of `tracestate` beside it, where there is one.
@@ -75,6 +86,14 @@ impl TraceContext {
     #[must_use]
     pub fn is_sampled(&self) -> bool {
         self.flags & SAMPLED != 0
+    }
+}
+
+/// A number in hex that fills `text`.
+fn digits(text: &mut [u8], mut number: u128) {
+    for digit in text.iter_mut().rev() {
+        *digit = b"0123456789abcdef"[(number & 0xf) as usize];
+        number >>= 4;
     }
 }
 
@@ -109,9 +128,8 @@ pub fn of(head: &RequestHead, session: SessionId, stream: u32) -> TraceContext {
 
 /// The same for those who hold a handle of the session.
 pub(crate) fn of_stream(head: &RequestHead, session: &SessionHandle, stream: StreamId) -> TraceContext {
-    // Sessions write their ids themselves.
-    let session = SessionId::from_str(&session.id).unwrap_or(SessionId { worker: 0, number: 0 });
-    of(head, session, stream.get())
+    let SessionInfo { worker, number, .. } = *session.info();
+    of(head, SessionId { worker, number }, stream.get())
 }
 
 /// The trace id of a request that brought none: the same whenever it is asked for in the life of the process.
@@ -222,6 +240,14 @@ mod tests {
         let mut head = RequestHead::new("GET", "http", "localhost", "/");
         fields.iter().for_each(|(name, value)| head.fields_mut().push(name, value));
         head
+    }
+
+    #[test]
+    fn a_parent_is_written_as_it_is_read() {
+        let begun = of(&request(&[]), ONE, 7);
+        let wanted = format!("00-{:032x}-{:016x}-{:02x}", begun.trace_id, begun.span_id, begun.flags);
+        assert_eq!(begun.traceparent(), wanted);
+        assert_eq!(of(&request(&[("traceparent", &wanted)]), ONE, 9).trace_id, begun.trace_id);
     }
 
     #[test]

@@ -66,17 +66,25 @@ pub(super) struct Exchange {
 }
 
 impl Exchange {
-    /// The answer.
-    pub(super) async fn run(self, request: Request) -> Response {
+    /// The answer. The request is sent on before there is a future, so that none holds it.
+    pub(super) fn run(
+        self,
+        request: Request,
+        upstream: &Arc<Upstream>,
+    ) -> impl Future<Output = Response> + use<> {
+        let place = Place::of(&request);
+        self.answer(send_on(request, upstream), place)
+    }
+
+    async fn answer(self, sent: impl Future<Output = Result<Response, Fault>>, place: Place) -> Response {
         let Some((route, to)) = self.local.route(self.at).and_then(|route| match &route.action {
             Do::Proxy(to) => Some((route, to)),
             _ => None,
         }) else {
             return Response::new(500);
         };
-        let place = Place::of(&request);
         let result = {
-            let exchange = pin!(send_on(request, &to.upstream));
+            let exchange = pin!(sent);
             match (route.timeout, &self.limit) {
                 (None, None) => exchange.await,
                 (timeout, limit) => guarded(exchange, timeout, limit.as_ref()).await,
@@ -121,12 +129,19 @@ impl Exchange {
 }
 
 /// Sends a request on. In tests of the gateway alone a script answers in an upstream's place.
-async fn send_on(request: Request, upstream: &Arc<Upstream>) -> Result<Response, Fault> {
+fn send_on(
+    request: Request,
+    upstream: &Arc<Upstream>,
+) -> impl Future<Output = Result<Response, Fault>> + use<> {
     #[cfg(test)]
-    if let Some(script) = script::of_this_thread() {
-        return script(request).await;
-    }
-    Proxy::here().exchange(request, upstream).await
+    let request = match script::of_this_thread() {
+        Some(script) => return futures_util::future::Either::Left(script(request)),
+        None => request,
+    };
+    let sent = Proxy::here().exchange(request, upstream);
+    #[cfg(test)]
+    let sent = futures_util::future::Either::Right(sent);
+    sent
 }
 
 /// An exchange until it is over, takes too long, or its body has become too large: whichever comes first.

@@ -9,7 +9,6 @@
 
 use std::borrow::Cow;
 use std::cell::RefCell;
-use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use stagedoor_actors::TraceContext;
@@ -91,21 +90,21 @@ pub(super) fn forward(head: &mut RequestHead, origin: &Origin<'_>) -> Seen {
     let scheme = if origin.encrypted { "https" } else { "http" };
     let fields = head.fields_mut();
     fields.push("x-request-id", id.as_octets());
-    fields.push("traceparent", origin.trace.traceparent());
+    fields.push("traceparent", origin.trace.traceparent_octets());
     if let Some(state) = origin.trace.tracestate() {
         fields.push("tracestate", state);
     }
     let mut text = String::with_capacity(96);
-    if let Some(peer) = origin.client.peer {
+    let peer = origin.client.peer.map(AddressText::of);
+    if let Some(peer) = &peer {
         before.list(&mut text, before.addresses.as_deref());
-        // Writing to a String does not fail.
-        let _ = write!(text, "{peer}");
+        text.push_str(peer.as_str());
         fields.push("x-forwarded-for", &text);
     }
-    if let Some(client) = origin.client.address {
-        text.clear();
-        let _ = write!(text, "{client}");
-        fields.push("x-real-ip", &text);
+    match (origin.client.address, &peer) {
+        (None, _) => {}
+        (address, Some(peer)) if address == origin.client.peer => fields.push("x-real-ip", peer.as_str()),
+        (Some(client), _) => fields.push("x-real-ip", AddressText::of(client).as_str()),
     }
     fields.push("x-forwarded-proto", before.proto.as_deref().unwrap_or(scheme.as_bytes()));
     match before.host.as_deref() {
@@ -115,7 +114,7 @@ pub(super) fn forward(head: &mut RequestHead, origin: &Origin<'_>) -> Seen {
     }
     text.clear();
     before.list(&mut text, before.forwarded.as_deref());
-    forwarded(&mut text, origin.client.peer, &authority, scheme);
+    forwarded(&mut text, peer.as_ref(), &authority, scheme);
     fields.push("forwarded", &text);
     fields.push("via", if origin.http2 { "2 stagedoor" } else { "1.1 stagedoor" });
     Seen { wants, id }
@@ -164,16 +163,70 @@ impl Before {
 }
 
 /// An element of `Forwarded` (RFC 7239 §4).
-fn forwarded(text: &mut String, peer: Option<IpAddr>, authority: &str, scheme: &str) {
-    let _ = match peer {
-        Some(IpAddr::V4(address)) => write!(text, "for={address}"),
-        Some(IpAddr::V6(address)) => write!(text, "for=\"[{address}]\""),
-        None => write!(text, "for=unknown"),
-    };
-    if !authority.is_empty() && !authority.contains('"') {
-        let _ = write!(text, ";host=\"{authority}\"");
+fn forwarded(text: &mut String, peer: Option<&AddressText>, authority: &str, scheme: &str) {
+    match peer {
+        Some(peer) if peer.quoted => {
+            text.push_str("for=\"[");
+            text.push_str(peer.as_str());
+            text.push_str("]\"");
+        }
+        Some(peer) => {
+            text.push_str("for=");
+            text.push_str(peer.as_str());
+        }
+        None => text.push_str("for=unknown"),
     }
-    let _ = write!(text, ";proto={scheme}");
+    if !authority.is_empty() && !authority.contains('"') {
+        text.push_str(";host=\"");
+        text.push_str(authority);
+        text.push('"');
+    }
+    text.push_str(";proto=");
+    text.push_str(scheme);
+}
+
+/// An address as text, made once a request and without the formatting machinery where it is IPv4.
+struct AddressText {
+    /// The longest is an IPv6 address with an IPv4 one in it.
+    text: [u8; 45],
+    length: usize,
+    /// It has colons.
+    quoted: bool,
+}
+
+impl AddressText {
+    fn of(address: IpAddr) -> Self {
+        let mut made = Self { text: [0; 45], length: 0, quoted: address.is_ipv6() };
+        match address {
+            IpAddr::V4(address) => {
+                for (place, octet) in address.octets().into_iter().enumerate() {
+                    if place > 0 {
+                        made.put(b'.');
+                    }
+                    if octet >= 100 {
+                        made.put(b'0' + octet / 100);
+                    }
+                    if octet >= 10 {
+                        made.put(b'0' + octet / 10 % 10);
+                    }
+                    made.put(b'0' + octet % 10);
+                }
+            }
+            IpAddr::V6(address) => address.to_string().bytes().for_each(|octet| made.put(octet)),
+        }
+        made
+    }
+
+    fn put(&mut self, octet: u8) {
+        if let Some(place) = self.text.get_mut(self.length) {
+            *place = octet;
+            self.length += 1;
+        }
+    }
+
+    fn as_str(&self) -> &str {
+        self.text.get(..self.length).and_then(|text| std::str::from_utf8(text).ok()).unwrap_or_default()
+    }
 }
 
 /// A field that is written by us alone. `via` is appended to by everybody.
@@ -234,6 +287,15 @@ mod tests {
         ("forwarded", "for=1.2.3.4"),
         ("x-request-id", "forged"),
     ];
+
+    #[test]
+    fn addresses_are_written_as_everybody_writes_them() {
+        for address in ["0.0.0.0", "10.200.3.99", "255.255.255.255", "::1", "2001:db8::ffff:255.255.255.255"]
+        {
+            let address: IpAddr = address.parse().unwrap();
+            assert_eq!(AddressText::of(address).as_str(), address.to_string());
+        }
+    }
 
     #[test]
     fn a_client_is_not_believed() {

@@ -353,7 +353,8 @@ impl Local {
             request.head.set_authority(host);
         }
         route.request_edits.apply(request.head.fields_mut());
-        Reply::later(Exchange { local: Rc::clone(self), at, seen, choice, limit }.run(request))
+        let exchange = Exchange { local: Rc::clone(self), at, seen, choice, limit };
+        Reply::later(exchange.run(request, &to.upstream))
     }
 }
 

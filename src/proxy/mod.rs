@@ -103,11 +103,13 @@ impl Proxy {
         self: &Rc<Self>,
         request: Request,
         to: &Arc<Upstream>,
-    ) -> impl Future<Output = Result<Response, Fault>> {
+    ) -> impl Future<Output = Result<Response, Fault>> + use<> {
         request.waits_for_upstream();
         let key = key(&to.config.balance, &request);
         if request.tunnel().is_some() {
-            return Either::Left(Box::pin(tunnel::exchange(self, request, to, key)));
+            let (proxy, to) = (Rc::clone(self), Arc::clone(to));
+            let tunnel = async move { tunnel::exchange(&proxy, request, &to, key).await };
+            return Either::Left(Box::pin(tunnel));
         }
         let Request { mut head, body, stream, session, route } = request;
         hops::strip_request(head.fields_mut());
@@ -125,14 +127,16 @@ impl Proxy {
         of: (StreamId, RouteId),
         to: &Arc<Upstream>,
         key: Option<u64>,
-    ) -> impl Future<Output = Result<Response, Fault>> {
+    ) -> impl Future<Output = Result<Response, Fault>> + use<> {
         let counts = self.counts(to);
         let mut ticket = Ticket::new(&counts, &session, session.now());
         let idempotent =
             matches!(head.method_octets(), b"GET" | b"HEAD" | b"OPTIONS" | b"TRACE" | b"PUT" | b"DELETE");
         let patient = is_grpc(&head);
         to.requested(millis(session.now()));
+        let (proxy, to) = (Rc::clone(self), Arc::clone(to));
         async move {
+            let (this, to) = (&proxy, &to);
             let retry = &to.config.retry;
             let mut tried = Vec::new();
             loop {
@@ -144,8 +148,8 @@ impl Proxy {
                         Failure::new(UpstreamFailure::DestinationUnavailable, Reach::Final, what).fault()
                     );
                 };
-                let pool = self.pool(to, &endpoint, &counts);
-                let deadline = self.deadlines.register();
+                let pool = this.pool(to, &endpoint, &counts);
+                let deadline = this.deadlines.register();
                 let mut watch = Watch::new(deadline, session.clone(), of, to.config.timeouts, retry.per_try);
                 let over_http2 = endpoint.speaks_http2(to.protocol());
                 let answered = if over_http2 {
@@ -162,9 +166,9 @@ impl Proxy {
                     Ok(answered) => {
                         let status = answered.status();
                         if status >= 500 {
-                            self.blame(to, &endpoint, &counts, EjectionReason::Consecutive5xx, now);
+                            this.blame(to, &endpoint, &counts, EjectionReason::Consecutive5xx, now);
                             let listed = retry.on.statuses.contains(&status) && idempotent && untouched;
-                            if listed && tries < retry.attempts && self.may_retry(to, &counts, now) {
+                            if listed && tries < retry.attempts && this.may_retry(to, &counts, now) {
                                 tried.push(endpoint.id);
                                 continue;
                             }
@@ -184,7 +188,7 @@ impl Proxy {
                     Err(failure) => {
                         counts.cells.failures[failure.cause].inc();
                         if let Some(reason) = failure.counts_against() {
-                            self.blame(to, &endpoint, &counts, reason, now);
+                            this.blame(to, &endpoint, &counts, reason, now);
                         }
                         // ALPN has just said that this endpoint speaks HTTP/1.1: that is no failure of it.
                         let learnt = over_http2 && pool.has_learnt(&endpoint);
@@ -192,7 +196,7 @@ impl Proxy {
                         let left = tries < retry.attempts || failure.reach == Reach::Stale && tries < 2;
                         if !worth {
                             counts.cells.retries[RetryResult::NotRetryable].inc();
-                        } else if learnt || (left && self.may_retry(to, &counts, now)) {
+                        } else if learnt || (left && this.may_retry(to, &counts, now)) {
                             if !learnt {
                                 tried.push(endpoint.id);
                             }

@@ -196,6 +196,7 @@ mod tests {
     fn link(observer: Option<Rc<dyn Observer>>) -> Rc<Link> {
         let info = SessionInfo {
             id: "0-0".into(),
+            worker: 0,
             number: 0,
             listener: "test".into(),
             role: Role::Server,

@@ -268,6 +268,7 @@ impl Common {
     fn link(&self, facts: Facts, now: Instant) -> Rc<Link> {
         let info = SessionInfo {
             id: self.stats.id().to_string(),
+            worker: self.stats.id().worker,
             number: self.stats.id().number,
             listener: match self.stats.role() {
                 Role::Server => self.host.name.to_string(),

@@ -40,6 +40,8 @@ pub const MAX_OPAQUE: usize = 1024;
 pub struct SessionInfo {
     /// `w-n`.
     pub id: String,
+    /// The worker it runs on: the first half of the id.
+    pub worker: u16,
     /// The how-manieth session of its worker it is: the second half of the id.
     pub number: u64,
     /// Listener it came in by (server), or the authority it goes to (client).

@@ -85,7 +85,7 @@ fn with_node(more: &str, test: impl AsyncFn(&Gateway)) {
 
 /// A session of our client with a gateway.
 fn session(gateway: &Gateway) -> ClientSession {
-    let tls = Tls::only_ca_file(&gateway.process.ca_pem());
+    let tls = Tls::only_ca_file(gateway.process.ca_pem());
     let site = format!("https://localhost:{}", gateway.public.port());
     connect(&site, Options { tls, ..Options::default() }).expect("an authority")
 }
