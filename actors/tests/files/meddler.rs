@@ -1,33 +1,39 @@
 //! A thread that meddles with files while requests run.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// A thread that does something over and over for as long as this lives.
 pub(crate) struct Meddler {
     stop: Arc<AtomicBool>,
-    thread: Option<std::thread::JoinHandle<u64>>,
+    times: Arc<AtomicU64>,
+    thread: Option<std::thread::JoinHandle<()>>,
 }
 
 impl Meddler {
     pub(crate) fn new(mut meddle: impl FnMut() + Send + 'static) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
-        let stopped = Arc::clone(&stop);
+        let times = Arc::<AtomicU64>::default();
+        let (stopped, count) = (Arc::clone(&stop), Arc::clone(&times));
         let thread = std::thread::spawn(move || {
-            let mut times = 0;
             while !stopped.load(Ordering::Relaxed) {
                 meddle();
-                times += 1;
+                count.fetch_add(1, Ordering::Relaxed);
             }
-            times
         });
-        Self { stop, thread: Some(thread) }
+        Self { stop, times, thread: Some(thread) }
+    }
+
+    /// How often it was done so far.
+    pub(crate) fn times(&self) -> u64 {
+        self.times.load(Ordering::Relaxed)
     }
 
     /// How often it was done.
     pub(crate) fn end(mut self) -> u64 {
         self.stop.store(true, Ordering::Relaxed);
-        self.thread.take().map_or(0, |thread| thread.join().unwrap())
+        self.thread.take().map_or((), |thread| thread.join().unwrap());
+        self.times()
     }
 }
 
