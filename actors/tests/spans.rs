@@ -134,3 +134,32 @@ fn a_stream_that_is_reset_later_says_so_in_the_trace_it_brought() {
         assert_eq!(told.traceparent(), format!("00-{trace}-{:016x}-00", told.span_id));
     });
 }
+
+#[test]
+fn a_handler_runs_inside_the_span_of_its_stream() {
+    fn here() -> Option<&'static str> {
+        tracing::Span::current().metadata().map(|span| span.name())
+    }
+    // Spans are made where somebody wants them; who does is kept for the whole process, so this stands with its like.
+    let (_over, _wanted) = listening();
+    run(async {
+        let seen: Rc<RefCell<Vec<Option<&str>>>> = Rc::default();
+        let kept = Rc::clone(&seen);
+        let stage = Stage::new(service(move |_| {
+            kept.borrow_mut().push(here());
+            let kept = Rc::clone(&kept);
+            Reply::later(async move {
+                tokio::task::yield_now().await;
+                kept.borrow_mut().push(here());
+                Response::new(204)
+            })
+        }));
+        let (_session, io) = stage.connect();
+        let mut client = Raw::new(io);
+        client.shake().await;
+        client.send(&get(1)).await;
+        client.until(|frame| frame.kind == 1).await;
+        assert_eq!(*seen.borrow(), [Some("stream"), Some("stream")]);
+        assert_eq!(here(), None, "and nothing else does");
+    });
+}

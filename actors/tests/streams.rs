@@ -5,7 +5,7 @@
 
 mod common;
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -543,34 +543,5 @@ fn the_numbers_of_the_session_add_up() {
         assert_eq!(stage.cells.h2_frames[Direction::Tx][FrameType::Headers].get(), 5);
         assert_eq!(stage.cells.network_bytes[Direction::Rx].get(), stats[0].bytes_in.get());
         drop((session, send));
-    });
-}
-
-#[test]
-fn a_handler_runs_inside_the_span_of_its_stream() {
-    fn here() -> Option<&'static str> {
-        tracing::Span::current().metadata().map(|span| span.name())
-    }
-    // Spans are made where somebody wants them, on this thread.
-    let _wanted = tracing::subscriber::set_default(tracing_subscriber::registry());
-    run(async {
-        let seen: Rc<RefCell<Vec<Option<&str>>>> = Rc::default();
-        let kept = Rc::clone(&seen);
-        let stage = Stage::new(service(move |_| {
-            kept.borrow_mut().push(here());
-            let kept = Rc::clone(&kept);
-            Reply::later(async move {
-                tokio::task::yield_now().await;
-                kept.borrow_mut().push(here());
-                Response::new(204)
-            })
-        }));
-        let (_session, io) = stage.connect();
-        let mut client = Raw::new(io);
-        client.shake().await;
-        client.send(&get(1)).await;
-        client.until(|frame| frame.kind == 1).await;
-        assert_eq!(*seen.borrow(), [Some("stream"), Some("stream")]);
-        assert_eq!(here(), None, "and nothing else does");
     });
 }
