@@ -4,7 +4,8 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use stagedoor_protocol::Fields;
 
 /// Fields as a header map; what the `http` crate cannot hold is left out (it was refused before).
-pub(crate) fn to_headers(fields: &Fields) -> HeaderMap {
+#[must_use]
+pub fn to_headers(fields: &Fields) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(fields.len());
     for field in fields.iter() {
         let name = HeaderName::from_bytes(field.name);
@@ -18,7 +19,8 @@ pub(crate) fn to_headers(fields: &Fields) -> HeaderMap {
 }
 
 /// A header map as fields, names in the map's order.
-pub(crate) fn to_fields(headers: &HeaderMap) -> Fields {
+#[must_use]
+pub fn to_fields(headers: &HeaderMap) -> Fields {
     let mut fields = Fields::with_capacity(headers.len(), headers.len() * 32);
     for (name, value) in headers {
         if value.is_sensitive() {

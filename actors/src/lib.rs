@@ -8,7 +8,6 @@
 //! through the protocol machine and HTTP/1.1 through hyper, and sends [`files`]; knows no routes or upstreams.
 
 mod clock;
-mod convert;
 mod envelope;
 mod host;
 mod link;
@@ -23,6 +22,7 @@ pub mod body;
 pub mod client;
 pub mod close;
 pub mod config;
+pub mod convert;
 pub mod facade;
 pub mod files;
 pub mod listener;

@@ -64,14 +64,17 @@ pub(crate) fn schema() -> Result<(), Failure> {
 pub(crate) fn load(path: &Path, colour: Colour) -> Result<Loaded, Failure> {
     let sessions = resources::raise_and_count_sessions();
     let defaults = Defaults { sessions: u32::try_from(sessions).unwrap_or(u32::MAX) };
-    // A variable that is no text is none of ours.
-    let env = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    config::load(path, env, &defaults).map_err(|faults| {
+    config::load(path, environment(), &defaults).map_err(|faults| {
         say(faults.render(colour == Colour::On));
         let errors = counted(faults.errors(), "error");
         Failure::new(Exit::Input, format!("{} has {errors}", path.display()))
     })
+}
+
+/// Variables that are text: others are none of ours.
+pub(crate) fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }
 
 fn counted(number: usize, what: &str) -> String {

@@ -76,12 +76,6 @@ impl Flags {
     }
 }
 
-/// Variables that are text: others are none of ours.
-pub(super) fn environment() -> impl Iterator<Item = (String, String)> {
-    std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-}
-
 /// `serve -c FILE`. Warnings are said, errors end it.
 ///
 /// # Errors

@@ -138,9 +138,10 @@ impl Engine {
     /// Everything that can be made without changing anything. It blocks.
     fn make(&self) -> Result<Made, NotReloaded> {
         let Some(file) = &self.file else { return Err(NotReloaded::NoFile) };
-        let loaded = config::load(file, super::flags::environment(), &self.defaults).map_err(|faults| {
-            NotReloaded::Refused { count: faults.errors(), errors: faults.render(false) }
-        })?;
+        let loaded =
+            config::load(file, crate::configure::environment(), &self.defaults).map_err(|faults| {
+                NotReloaded::Refused { count: faults.errors(), errors: faults.render(false) }
+            })?;
         let mut config = loaded.config.clone();
         self.flags.apply(&mut config).map_err(|failure| refused(failure.message()))?;
         let prepared = Self::prepare(&config).map_err(|failure| refused(failure.message()))?;

@@ -37,7 +37,7 @@ async fn catch_up(engine: &Arc<Engine>, everything: bool) {
     }
     let known = Arc::clone(engine);
     let same = tokio::task::spawn_blocking(move || {
-        let now = config::load(&file, super::flags::environment(), &known.defaults);
+        let now = config::load(&file, crate::configure::environment(), &known.defaults);
         now.is_ok_and(|now| now.config == loaded.config)
     });
     if !same.await.unwrap_or(true) {

@@ -18,7 +18,7 @@ use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, Connection, SendRequest};
 use hyper_util::rt::TokioIo;
-use stagedoor_actors::{Body, Response};
+use stagedoor_actors::{Body, Response, convert};
 use stagedoor_metrics::{CloseReason, Protocol, UpstreamFailure};
 use stagedoor_protocol::{Fields, RequestHead, ResponseHead};
 
@@ -27,7 +27,7 @@ use super::count::{Counts, Ticket};
 use super::failure::{Failure, Reach, of_http1};
 use super::hops;
 use super::pool::{Grant, Pool, Slot};
-use super::watch::Watch;
+use super::watch::{Pending, Watch};
 use crate::upstream::{Io, dial};
 
 /// A body of this many octets at most is waited for with its head, if it is there already.
@@ -104,7 +104,7 @@ async fn connect(pool: &Rc<Pool>, watch: &mut Watch) -> Result<Live, Failure> {
         match pool.ask()? {
             Ok(slot) => break slot,
             Err(mut waiting) => {
-                let _pending = watch.pending(pool);
+                let _pending = Pending::new(pool);
                 let granted = poll_fn(|cx| match Pin::new(&mut waiting).poll(cx) {
                     Poll::Ready(granted) => Poll::Ready(Ok(granted)),
                     Poll::Pending => {
@@ -232,7 +232,7 @@ pub(crate) async fn exchange(
     .await?;
     live.served = true;
     let (parts, incoming) = response.into_parts();
-    let mut fields = to_fields(&parts.headers);
+    let mut fields = convert::to_fields(&parts.headers);
     if fields.contains("transfer-encoding") {
         // The coding says where it ends; a length beside it is to be taken off (RFC 9112 §6.3).
         fields.remove("content-length");
@@ -441,7 +441,7 @@ fn listen(request: &mut http::Request<Upload>) -> Informed {
     let informed = Informed::default();
     let told = Arc::clone(&informed);
     hyper::ext::on_informational(request, move |head| {
-        let mut fields = to_fields(head.headers());
+        let mut fields = convert::to_fields(head.headers());
         hops::strip_response(&mut fields);
         let status = head.status().as_u16();
         told.lock().unwrap_or_else(PoisonError::into_inner).push(ResponseHead::new(status, fields));
@@ -499,14 +499,4 @@ fn request(
 /// A path, or `*`: nothing that names a server.
 fn is_origin_form(uri: &Uri) -> bool {
     uri.authority().is_none() && uri.scheme().is_none()
-}
-
-/// Fields of an answer in the map's order.
-pub(super) fn to_fields(headers: &http::HeaderMap) -> Fields {
-    let octets = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum::<usize>();
-    let mut fields = Fields::with_capacity(headers.len() + 2, octets + 64);
-    for (name, value) in headers {
-        fields.push(name.as_str(), value.as_bytes());
-    }
-    fields
 }

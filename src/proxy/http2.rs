@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use stagedoor_actors::client::ClientStream;
-use stagedoor_actors::{Body, Response, StreamTimeouts};
+use stagedoor_actors::{Body, Response, StreamTimeouts, convert};
 use stagedoor_protocol::{RequestHead, ResponseHead};
 
 use super::body::{Boxed, Source, Upload};
@@ -19,7 +19,7 @@ use super::count::Ticket;
 use super::failure::Failure;
 use super::hops;
 use super::pool::{Lease, Pool};
-use super::watch::Watch;
+use super::watch::{Pending, Watch};
 
 /// Makes the request and waits for the head of its answer.
 pub(crate) async fn exchange(
@@ -37,7 +37,7 @@ pub(crate) async fn exchange(
     // Silence is how gRPC streams rest.
     let timeouts =
         patient.then(|| StreamTimeouts { stall: Some(Duration::ZERO), ..StreamTimeouts::default() });
-    let pending = Box::new(watch.pending(pool));
+    let pending = Box::new(Pending::new(pool));
     let mut stream = lease.shared.session.pass_on(Rc::clone(head), body, timeouts, pending)?;
     let head = poll_fn(|cx| {
         // It is not woken for that: the time of the answer is put right when there is one, or the deadline comes.
@@ -111,7 +111,7 @@ impl http_body::Body for Download {
             }
             None => {
                 this.over = true;
-                this.stream.trailers().map(|fields| Ok(Frame::trailers(to_headers(&fields))))
+                this.stream.trailers().map(|fields| Ok(Frame::trailers(convert::to_headers(&fields))))
             }
         })
     }
@@ -123,15 +123,4 @@ impl http_body::Body for Download {
     fn size_hint(&self) -> SizeHint {
         SizeHint::default()
     }
-}
-
-fn to_headers(fields: &stagedoor_protocol::Fields) -> http::HeaderMap {
-    let mut headers = http::HeaderMap::with_capacity(fields.len());
-    for field in fields.iter() {
-        let name = http::HeaderName::from_bytes(field.name);
-        if let (Ok(name), Ok(value)) = (name, http::HeaderValue::from_bytes(field.value)) {
-            headers.append(name, value);
-        }
-    }
-    headers
 }

@@ -13,7 +13,7 @@ use http_body_util::Empty;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use stagedoor_actors::client::{RequestError, RequestOptions, RequestParts};
-use stagedoor_actors::{Body, Request, Response, TunnelTo};
+use stagedoor_actors::{Body, Request, Response, TunnelTo, convert};
 use stagedoor_metrics::UpstreamFailure;
 use stagedoor_protocol::{Fields, RequestHead};
 use tokio::io::{AsyncRead, AsyncWrite, copy_bidirectional};
@@ -24,7 +24,7 @@ use super::Proxy;
 use super::count::Ticket;
 use super::failure::{Failure, Reach, of_http1};
 use super::hops;
-use super::http1::{Live, to_fields};
+use super::http1::Live;
 use super::pool::{Grant, Pool};
 use crate::fault::Fault;
 use crate::upstream::{Upstream, dial, millis};
@@ -281,7 +281,7 @@ async fn open_http1(pool: &Rc<Pool>, head: &RequestHead, wanted: &Wanted) -> Res
     });
     let sent = async { sender.send_request(request).await.map_err(|error| of_http1(&error, true)) };
     let mut answer = within(timeouts.response, sent).await?;
-    let mut fields = to_fields(answer.headers());
+    let mut fields = convert::to_fields(answer.headers());
     let status = answer.status().as_u16();
     let opened = match wanted {
         Wanted::Protocol(_) => status == 101,

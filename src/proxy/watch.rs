@@ -76,11 +76,6 @@ impl Watch {
         self.client.now()
     }
 
-    /// The request waits in line as long as the result lives.
-    pub(crate) fn pending(&self, pool: &Pool) -> Pending {
-        Pending::new(pool)
-    }
-
     /// The request is handed over.
     pub(crate) fn begin(&mut self) {
         self.began = self.client.now();
