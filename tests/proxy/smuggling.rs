@@ -44,7 +44,8 @@ async fn send(fields: &Fields, body: Option<&str>, trailers: &Fields) -> Outcome
                         }
                     }
                     (None, Some("chunked")) => {
-                        let (body, trailers) = upstream.chunked().await;
+                        // As above: what was taken back is no request.
+                        let Some((body, trailers)) = upstream.chunked_or_end().await else { break };
                         format!("{head}\r\n\r\n{body}|{}", trailers.join("|"))
                     }
                     (None, None) => head,

@@ -63,31 +63,46 @@ impl Text {
         String::from_utf8(self.held.drain(..count).collect()).unwrap()
     }
 
-    async fn line(&mut self) -> String {
+    /// So many octets, or none where the connection ends before.
+    async fn octets_or_end(&mut self, count: usize) -> Option<String> {
+        while self.held.len() < count {
+            if !self.more().await {
+                return None;
+            }
+        }
+        Some(String::from_utf8(self.held.drain(..count).collect()).unwrap())
+    }
+
+    async fn line(&mut self) -> Option<String> {
         let mut line = String::new();
         while !line.ends_with("\r\n") {
-            line.push_str(&self.octets(1).await);
+            line.push_str(&self.octets_or_end(1).await?);
         }
         line.truncate(line.len() - 2);
-        line
+        Some(line)
     }
 
     /// A body in chunks: its octets, and its trailer lines.
     pub(crate) async fn chunked(&mut self) -> (String, Vec<String>) {
+        self.chunked_or_end().await.expect("a whole body in chunks")
+    }
+
+    /// The same, or none where the connection ends before it does: the request was taken back.
+    pub(crate) async fn chunked_or_end(&mut self) -> Option<(String, Vec<String>)> {
         let mut body = String::new();
         loop {
-            let size = usize::from_str_radix(&self.line().await, 16).unwrap();
+            let size = usize::from_str_radix(&self.line().await?, 16).unwrap();
             if size == 0 {
                 break;
             }
-            body.push_str(&self.octets(size).await);
-            assert_eq!(self.line().await, "");
+            body.push_str(&self.octets_or_end(size).await?);
+            assert_eq!(self.line().await?, "");
         }
         let mut trailers = Vec::new();
         loop {
-            let line = self.line().await;
+            let line = self.line().await?;
             if line.is_empty() {
-                return (body, trailers);
+                return Some((body, trailers));
             }
             trailers.push(line);
         }
