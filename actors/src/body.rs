@@ -5,7 +5,6 @@
 //! body is polled only while the session takes octets.
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -16,6 +15,7 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use stagedoor_protocol::{ErrorCode, Fields, ResponseHead, StreamId};
 
+use crate::chunks::Chunks;
 use crate::convert;
 use crate::link::{Link, Note, ToSession};
 use crate::session::http1::Incoming;
@@ -271,11 +271,11 @@ pub(crate) struct Inbound {
 
 #[derive(Default)]
 struct State {
-    chunks: VecDeque<Bytes>,
+    chunks: Chunks,
     unread: usize,
     taken: u64,
     end: End,
-    trailers: Option<Fields>,
+    trailers: Option<Box<Fields>>,
     /// Who waits for octets, and since when.
     reader: Option<(Waker, Instant)>,
 }
@@ -312,7 +312,7 @@ impl Inbound {
     /// Trailers came; nothing follows.
     pub(crate) fn finish(&self, trailers: Fields) -> bool {
         let mut state = self.state.borrow_mut();
-        state.trailers = Some(trailers);
+        state.trailers = Some(Box::new(trailers));
         state.end = End::Ended;
         Self::wake(&mut state)
     }
@@ -369,7 +369,7 @@ impl Inbound {
     }
 
     pub(crate) fn take_trailers(&self) -> Option<Fields> {
-        self.state.borrow_mut().trailers.take()
+        self.state.borrow_mut().trailers.take().map(|trailers| *trailers)
     }
 
     pub(crate) fn poll_chunk(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {

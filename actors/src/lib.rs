@@ -7,6 +7,8 @@
 //! octets. Every session ends by [`CloseSession`], every stream is an actor its session owns. Speaks HTTP/2
 //! through the protocol machine and HTTP/1.1 through hyper, and sends [`files`]; knows no routes or upstreams.
 
+mod brood;
+mod chunks;
 mod clock;
 mod envelope;
 mod host;

@@ -23,7 +23,7 @@ use crate::session::board::Board;
 use crate::session::events::SessionEvent;
 use crate::session::handle::Command;
 use crate::session::http1::Slot;
-use crate::stream::{Closed, Phase, StreamMisuse, Watched};
+use crate::stream::{Closed, Identity, Phase, StreamMisuse, Watched};
 use crate::supervise::Contained;
 
 /// What a stream says to its session.
@@ -378,17 +378,17 @@ pub(crate) enum Start {
 }
 
 thread_local! {
-    /// What the stream that is about to start begins with: it need not travel inside the actor, which is moved.
-    static START: Cell<Option<Start>> = const { Cell::new(None) };
+    /// What the stream that is about to start is, and what it begins with.
+    static START: Cell<Option<(Identity, Start)>> = const { Cell::new(None) };
 }
 
 /// Leaves a start for the stream that is polled next on this arbiter.
-pub(crate) fn hand_over(start: Start) {
-    START.set(Some(start));
+pub(crate) fn hand_over(identity: Identity, start: Start) {
+    START.set(Some((identity, start)));
 }
 
 /// The start that was left.
-pub(crate) fn take_start() -> Option<Start> {
+pub(crate) fn take_start() -> Option<(Identity, Start)> {
     START.take()
 }
 

@@ -2,9 +2,9 @@
 //!
 //! actix restarts actors that stop, not ones that panic, and tells nobody (docs/architecture.md). Here the
 //! supervisor builds the mailbox and the context itself, polls the child inside its own future, and learns of
-//! its end or panic as a definite [`Exit`]; teardown is a drop. This module alone knows the two lightly
-//! documented parts of actix this stands on (`actix::dev::channel`, `Context::into_future`), hence the pin to
-//! `=0.13.5`.
+//! its end or panic as a definite [`Exit`]; teardown is a drop. This module and `brood.rs`, for children of whom there are
+//! many, alone know the lightly documented parts of actix this stands on (`actix::dev::channel`, `Context::into_future`,
+//! `ContextFut::restart`), hence the pin to `=0.13.5`.
 //!
 //! Invariants: no unwind leaves this module, be it from polling or from dropping a child; a child that ended
 //! is dropped before its `Exit` is told.
@@ -16,10 +16,9 @@ use std::task::{self, Poll};
 
 use actix::dev::{ContextFut, channel};
 use actix::prelude::*;
-use futures_util::stream::FuturesUnordered;
 
 /// Messages `send` and `try_send` may queue at a child before it reads them.
-const MAILBOX: usize = 16;
+pub(crate) const MAILBOX: usize = 16;
 
 /// A child is gone.
 #[derive(Debug)]
@@ -33,7 +32,7 @@ pub(crate) struct Exit<K> {
 /// A child that has its mailbox and context and was not polled yet, or is running.
 pub(crate) struct Child<A: Actor<Context = Context<A>>, K> {
     key: K,
-    /// Boxed once: a context is some 700 octets, and a child is moved into its brood.
+    /// Boxed once: a context is some 700 octets, and a child is moved into its supervisor.
     context: Option<Box<ContextFut<A, Context<A>>>>,
 }
 
@@ -46,34 +45,6 @@ where
     let (sender, receiver) = channel::channel(MAILBOX);
     let context = Context::with_receiver(receiver).into_future(actor);
     (Addr::new(sender), Child { key, context: Some(Box::new(context)) })
-}
-
-/// What became of a child in its first poll.
-pub(crate) enum Hatched<A: Actor<Context = Context<A>>, K> {
-    /// It is over already: no heap was asked for its context, it never enters a brood.
-    Over(Exit<K>),
-    /// It lives on.
-    Living(Addr<A>, Child<A, K>),
-}
-
-/// [`hatch`] and the first poll in one, on the stack: most streams need no second.
-pub(crate) fn hatch_polled<A, K>(actor: A, key: K, cx: &mut task::Context<'_>) -> Hatched<A, K>
-where
-    A: Actor<Context = Context<A>>,
-    K: Copy + Unpin,
-{
-    let (sender, receiver) = channel::channel(MAILBOX);
-    let mut context = Context::with_receiver(receiver).into_future(actor);
-    // A context may be moved after a poll: it is Unpin, what it polls is boxed.
-    let panic = match catch_unwind(AssertUnwindSafe(|| Pin::new(&mut context).poll(cx))) {
-        Ok(Poll::Pending) => {
-            return Hatched::Living(Addr::new(sender), Child { key, context: Some(Box::new(context)) });
-        }
-        Ok(Poll::Ready(())) => None,
-        Err(payload) => Some(words(&*payload)),
-    };
-    let dropped = catch_unwind(AssertUnwindSafe(|| drop(context)));
-    Hatched::Over(Exit { key, panic: panic.or(dropped.err().map(|payload| words(&*payload))) })
 }
 
 impl<A, K> Future for Child<A, K>
@@ -140,49 +111,6 @@ pub(crate) fn words(payload: &(dyn std::any::Any + Send)) -> String {
     text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
 }
 
-/// The running children of one supervisor. Owns nothing while there are none.
-pub(crate) struct Brood<A: Actor<Context = Context<A>>, K> {
-    children: Option<Box<FuturesUnordered<Child<A, K>>>>,
-}
-
-impl<A: Actor<Context = Context<A>>, K> Default for Brood<A, K> {
-    fn default() -> Self {
-        Self { children: None }
-    }
-}
-
-impl<A, K> Brood<A, K>
-where
-    A: Actor<Context = Context<A>>,
-    K: Copy + Unpin,
-{
-    /// Takes a child in; it must be polled through [`Self::poll_exit`] to go on.
-    pub(crate) fn adopt(&mut self, child: Child<A, K>) {
-        self.children.get_or_insert_default().push(child);
-    }
-
-    /// Polls the children that were woken; says who ended. Pending while all live, or none is there.
-    pub(crate) fn poll_exit(&mut self, cx: &mut task::Context<'_>) -> Poll<Exit<K>> {
-        let Some(children) = &mut self.children else { return Poll::Pending };
-        match Pin::new(&mut **children).poll_next(cx) {
-            Poll::Ready(Some(exit)) => Poll::Ready(exit),
-            Poll::Ready(None) | Poll::Pending => Poll::Pending,
-        }
-    }
-
-    /// How many live.
-    pub(crate) fn len(&self) -> usize {
-        self.children.as_ref().map_or(0, |children| children.len())
-    }
-
-    /// Gives the empty set back to the heap.
-    pub(crate) fn shrink(&mut self) {
-        if self.len() == 0 {
-            self.children = None;
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::cell::Cell;
@@ -228,14 +156,11 @@ mod tests {
     fn ends(fate: &'static str) -> Exit<u32> {
         let dropped = Rc::new(Cell::new(false));
         let (addr, child) = hatch(Chick { fate, dropped: dropped.clone() }, 7);
-        let mut brood = Brood::default();
-        brood.adopt(child);
         let exit = actix::System::new().block_on(async {
             addr.try_send(Die).ok();
-            std::future::poll_fn(|cx| brood.poll_exit(cx)).await
+            child.await
         });
         assert!(dropped.get(), "dropped before its exit is told");
-        assert_eq!(brood.len(), 0);
         exit
     }
 
@@ -246,23 +171,6 @@ mod tests {
         assert_eq!(ends("panic").panic.as_deref(), Some("cannot start"));
         assert_eq!(ends("panic in drop").panic.as_deref(), Some("dropped"));
         assert_eq!(ends("live").key, 7);
-    }
-
-    #[test]
-    fn a_first_poll_tells_the_same() {
-        let first = |fate: &'static str| {
-            let dropped = Rc::new(Cell::new(false));
-            let actor = Chick { fate, dropped: Rc::clone(&dropped) };
-            actix::System::new().block_on(async move {
-                match hatch_polled(actor, 7, &mut task::Context::from_waker(task::Waker::noop())) {
-                    Hatched::Over(exit) => Some((exit.key, exit.panic, dropped.get())),
-                    Hatched::Living(..) => None,
-                }
-            })
-        };
-        assert_eq!(first("stop"), Some((7, None, true)));
-        assert_eq!(first("panic"), Some((7, Some("cannot start".to_owned()), true)));
-        assert_eq!(first("live"), None);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use stagedoor_actors::{
     Body, BodyLimit, Reply, Request, Response, SessionHandle, StreamHandle, StreamTimeouts,
 };
@@ -67,28 +68,26 @@ pub(super) struct Exchange {
 
 impl Exchange {
     /// The answer. The request is sent on before there is a future, so that none holds it.
-    pub(super) fn run(
-        self,
-        request: Request,
-        upstream: &Arc<Upstream>,
-    ) -> impl Future<Output = Response> + use<> {
+    pub(super) fn run(self, request: Request, route: &Route, upstream: &Arc<Upstream>) -> Reply {
         let place = Place::of(&request);
-        self.answer(send_on(request, upstream), place)
+        let sent = send_on(request, upstream);
+        match route.timeout {
+            // An async block would have room for `sent` twice: where it was captured and where it is pinned.
+            None if self.limit.is_none() => Reply::later(sent.map(move |result| self.told(result, &place))),
+            timeout => Reply::later(async move {
+                let result = guarded(pin!(sent), timeout, self.limit.as_ref()).await;
+                self.told(result, &place)
+            }),
+        }
     }
 
-    async fn answer(self, sent: impl Future<Output = Result<Response, Fault>>, place: Place) -> Response {
+    /// What the client is told of it.
+    fn told(self, result: Result<Response, Fault>, place: &Place) -> Response {
         let Some((route, to)) = self.local.route(self.at).and_then(|route| match &route.action {
             Do::Proxy(to) => Some((route, to)),
             _ => None,
         }) else {
             return Response::new(500);
-        };
-        let result = {
-            let exchange = pin!(sent);
-            match (route.timeout, &self.limit) {
-                (None, None) => exchange.await,
-                (timeout, limit) => guarded(exchange, timeout, limit.as_ref()).await,
-            }
         };
         match result {
             // Its head is not ours to change, and it has no end that could be due.
@@ -102,7 +101,7 @@ impl Exchange {
                 route.finish(&mut response, self.choice);
                 response
             }
-            Err(fault) => self.fail(route, fault, &place),
+            Err(fault) => self.fail(route, fault, place),
         }
     }
 

@@ -354,7 +354,7 @@ impl Local {
         }
         route.request_edits.apply(request.head.fields_mut());
         let exchange = Exchange { local: Rc::clone(self), at, seen, choice, limit };
-        Reply::later(exchange.run(request, &to.upstream))
+        exchange.run(request, route, &to.upstream)
     }
 }
 

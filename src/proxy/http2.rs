@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
-use stagedoor_actors::client::ClientStream;
+use stagedoor_actors::client::{ClientStream, Line};
 use stagedoor_actors::{Body, Response, StreamTimeouts, convert};
 use stagedoor_protocol::{RequestHead, ResponseHead};
 
@@ -19,7 +19,7 @@ use super::count::Ticket;
 use super::failure::Failure;
 use super::hops;
 use super::pool::{Lease, Pool};
-use super::watch::{Pending, Watch};
+use super::watch::Watch;
 
 /// Makes the request and waits for the head of its answer.
 pub(crate) async fn exchange(
@@ -37,8 +37,8 @@ pub(crate) async fn exchange(
     // Silence is how gRPC streams rest.
     let timeouts =
         patient.then(|| StreamTimeouts { stall: Some(Duration::ZERO), ..StreamTimeouts::default() });
-    let pending = Box::new(Pending::new(pool));
-    let mut stream = lease.shared.session.pass_on(Rc::clone(head), body, timeouts, pending)?;
+    let line = Rc::clone(pool) as Rc<dyn Line>;
+    let mut stream = lease.shared.session.pass_on(Rc::clone(head), body, timeouts, line)?;
     let head = poll_fn(|cx| {
         // It is not woken for that: the time of the answer is put right when there is one, or the deadline comes.
         if let Some(opened) = stream.opened_at() {

@@ -150,7 +150,7 @@ impl Proxy {
                 };
                 let pool = this.pool(to, &endpoint, &counts);
                 let deadline = this.deadlines.register();
-                let mut watch = Watch::new(deadline, session.clone(), of, to.config.timeouts, retry.per_try);
+                let mut watch = Watch::new(deadline, session.clone(), of, &pool);
                 let over_http2 = endpoint.speaks_http2(to.protocol());
                 let answered = if over_http2 {
                     let fitting = Rc::make_mut(&mut head);
@@ -158,7 +158,9 @@ impl Proxy {
                     let answered = http2::exchange(&pool, &head, source.as_ref(), &mut watch, patient).await;
                     answered.map(Answered::Http2)
                 } else {
-                    http1::exchange(&pool, &head, source.as_ref(), &mut watch).await.map(Answered::Http1)
+                    // Most of this future would be for what is said over HTTP/1.1 alone.
+                    let answered = Box::pin(http1::exchange(&pool, &head, source.as_ref(), &mut watch)).await;
+                    answered.map(Answered::Http1)
                 };
                 let tries = tried.len() as u32;
                 let untouched = source.as_ref().is_none_or(|source| !source.is_touched());

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use stagedoor_actors::client::{self, ClientSession, ConnectError, SessionEnd};
+use stagedoor_actors::client::{self, ClientSession, ConnectError, Line, SessionEnd};
 use stagedoor_metrics::{CloseReason, Protocol, UpstreamFailure};
 use tokio::sync::oneshot;
 
@@ -289,6 +289,18 @@ impl Pool {
             self.sessions.borrow_mut().clear();
         }
         !gone || self.open.get() > 0
+    }
+}
+
+impl Line for Pool {
+    fn joined(&self) {
+        self.counts.cells.requests_pending.inc();
+        self.endpoint.pending.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn left(&self) {
+        self.counts.cells.requests_pending.dec();
+        self.endpoint.pending.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

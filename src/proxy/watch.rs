@@ -2,22 +2,18 @@
 //! wait in line.
 
 use std::rc::Rc;
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::Context;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use stagedoor_actors::SessionHandle;
+use stagedoor_actors::client::Line as _;
 use stagedoor_metrics::{RouteId, UpstreamFailure};
 use stagedoor_protocol::{ResponseHead, StreamId};
 
 use super::body::Source;
-use super::count::Counts;
 use super::deadlines::Deadline;
 use super::failure::{Failure, Reach};
 use super::pool::Pool;
-use crate::config::UpstreamTimeouts;
-use crate::upstream::Endpoint;
 
 /// See the module.
 pub(crate) struct Watch {
@@ -25,8 +21,7 @@ pub(crate) struct Watch {
     client: SessionHandle,
     stream: StreamId,
     route: RouteId,
-    timeouts: UpstreamTimeouts,
-    per_try: Option<Duration>,
+    pool: Rc<Pool>,
     /// When the request was handed over.
     began: Instant,
     /// Since when an answer's next octets are waited for.
@@ -34,23 +29,18 @@ pub(crate) struct Watch {
 }
 
 /// A request that waits in line.
-pub(crate) struct Pending {
-    counts: Rc<Counts>,
-    endpoint: Arc<Endpoint>,
-}
+pub(crate) struct Pending(Rc<Pool>);
 
 impl Pending {
-    pub(crate) fn new(pool: &Pool) -> Self {
-        pool.counts.cells.requests_pending.inc();
-        pool.endpoint.pending.fetch_add(1, Ordering::Relaxed);
-        Self { counts: Rc::clone(&pool.counts), endpoint: Arc::clone(&pool.endpoint) }
+    pub(crate) fn new(pool: &Rc<Pool>) -> Self {
+        pool.joined();
+        Self(Rc::clone(pool))
     }
 }
 
 impl Drop for Pending {
     fn drop(&mut self) {
-        self.counts.cells.requests_pending.dec();
-        self.endpoint.pending.fetch_sub(1, Ordering::Relaxed);
+        self.0.left();
     }
 }
 
@@ -59,11 +49,10 @@ impl Watch {
         deadline: Deadline,
         client: SessionHandle,
         (stream, route): (StreamId, RouteId),
-        timeouts: UpstreamTimeouts,
-        per_try: Option<Duration>,
+        pool: &Rc<Pool>,
     ) -> Self {
         let began = client.now();
-        Self { deadline, client, stream, route, timeouts, per_try, began, waiting: None }
+        Self { deadline, client, stream, route, pool: Rc::clone(pool), began, waiting: None }
     }
 
     /// Which session of this worker the client's is.
@@ -105,9 +94,10 @@ impl Watch {
     /// There was no head in time. The time runs from the last octet of the request that went on.
     pub(crate) fn is_late(&mut self, source: Option<&Rc<Source>>, cx: &Context<'_>) -> Option<Failure> {
         let moved = source.map_or(self.began, |source| source.moved().max(self.began));
+        let config = &self.pool.upstream.config;
         let response =
-            Some(self.timeouts.response).filter(|limit| !limit.is_zero()).map(|limit| moved + limit);
-        let per_try = self.per_try.map(|limit| self.began + limit);
+            Some(config.timeouts.response).filter(|limit| !limit.is_zero()).map(|limit| moved + limit);
+        let per_try = config.retry.per_try.map(|limit| self.began + limit);
         let due = [response, per_try].into_iter().flatten().min()?;
         self.deadline.is_over(due, cx).then(|| match response {
             Some(response) if response <= due => Failure::timed_out("no head of an answer in time"),
@@ -124,12 +114,13 @@ impl Watch {
 
     /// Octets of an answer of declared length are waited for, and none came for too long.
     pub(crate) fn is_stalled(&mut self, cx: &Context<'_>) -> Option<Failure> {
-        if self.timeouts.stall.is_zero() {
+        let limit = self.pool.upstream.config.timeouts.stall;
+        if limit.is_zero() {
             return None;
         }
         let since = *self.waiting.get_or_insert_with(|| self.client.now());
         let what = "the answer does not go on";
-        let over = self.deadline.is_over(since + self.timeouts.stall, cx);
+        let over = self.deadline.is_over(since + limit, cx);
         over.then(|| Failure::new(UpstreamFailure::Stall, Reach::Final, what))
     }
 }

@@ -4,7 +4,6 @@
 //! Invariants: a call is closed exactly once; octets that came before the end are read before the end is told;
 //! when its last handle goes, what is unfinished is cancelled.
 
-use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -18,6 +17,7 @@ use stagedoor_protocol::{ErrorCode, Fields, RequestHead, ResponseHead, StreamId}
 use super::abort::Abort;
 use super::desk::Desk;
 use super::error::{SendError, StreamError};
+use super::line::InLine;
 use super::stream::PushedStream;
 use super::target::Target;
 use super::waiters::Waiters;
@@ -38,25 +38,39 @@ pub(crate) struct Call {
     inner: RefCell<Inner>,
     /// Somebody waits for its number alone: who waits for an answer is not woken for that.
     opening_awaited: Cell<bool>,
+    handles: Cell<usize>,
     waiters: Waiters,
 }
 
 struct Inner {
     stage: Stage,
-    /// Why we reset it, where we do.
-    ours: Option<StreamError>,
-    informational: VecDeque<ResponseHead>,
-    pushes: VecDeque<PushedStream>,
     response: Option<ResponseHead>,
     /// The final head has come, whether it was taken or not.
     answered: bool,
-    trailers: Option<Fields>,
-    /// Its head, where it is for another origin than the session's.
-    elsewhere: Option<Rc<RequestHead>>,
     end_told: bool,
     sending: Sending,
     /// Nobody holds a handle any more.
     abandoned: bool,
+    /// What most calls never have: requests that are passed on are held by the thousand.
+    rare: Option<Box<Rare>>,
+}
+
+/// See [`Inner::rare`].
+#[derive(Default)]
+struct Rare {
+    /// Why we reset it, where we do.
+    ours: Option<StreamError>,
+    informational: VecDeque<ResponseHead>,
+    pushes: VecDeque<PushedStream>,
+    trailers: Option<Fields>,
+    /// Its head, where it is for another origin than the session's.
+    elsewhere: Option<Rc<RequestHead>>,
+}
+
+impl Inner {
+    fn rare(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
 }
 
 enum Stage {
@@ -102,18 +116,15 @@ impl Call {
             desk,
             inner: RefCell::new(Inner {
                 stage: Stage::Pending,
-                ours: None,
-                informational: VecDeque::new(),
-                pushes: VecDeque::new(),
                 response: None,
                 answered: false,
-                trailers: None,
-                elsewhere: None,
                 end_told: false,
                 sending,
                 abandoned: false,
+                rare: None,
             }),
             opening_awaited: Cell::new(false),
+            handles: Cell::new(0),
             waiters: Waiters::default(),
         })
     }
@@ -132,10 +143,11 @@ impl Call {
     /// An informational head; false when more of them wait than anybody will read.
     pub(crate) fn informational(&self, head: ResponseHead) -> bool {
         let mut inner = self.inner.borrow_mut();
-        if inner.informational.len() == INFORMATIONAL {
+        let informational = &mut inner.rare().informational;
+        if informational.len() == INFORMATIONAL {
             return false;
         }
-        inner.informational.push_back(head);
+        informational.push_back(head);
         drop(inner);
         self.waiters.wake();
         true
@@ -157,28 +169,28 @@ impl Call {
     /// whole counts against no limit of streams any more.
     pub(crate) fn pushed(&self, stream: PushedStream) -> Option<PushedStream> {
         let mut inner = self.inner.borrow_mut();
-        if inner.abandoned || inner.pushes.len() >= PUSHES {
+        if inner.abandoned || inner.rare().pushes.len() >= PUSHES {
             return Some(stream);
         }
-        inner.pushes.push_back(stream);
+        inner.rare().pushes.push_back(stream);
         drop(inner);
         self.waiters.wake();
         None
     }
 
     pub(crate) fn trailers(&self, fields: Fields) {
-        self.inner.borrow_mut().trailers = Some(fields);
+        self.inner.borrow_mut().rare().trailers = Some(fields);
         self.waiters.wake();
     }
 
     /// Why this side resets it; the first reason stays.
     pub(crate) fn blame(&self, error: StreamError) {
-        self.inner.borrow_mut().ours.get_or_insert(error);
+        self.inner.borrow_mut().rare().ours.get_or_insert(error);
     }
 
     /// Why this side reset it.
     pub(crate) fn blamed(&self) -> Option<StreamError> {
-        self.inner.borrow().ours.clone()
+        self.inner.borrow().rare.as_ref()?.ours.clone()
     }
 
     /// It is over.
@@ -208,13 +220,14 @@ impl Call {
 
     /// The request is for another origin than the session's.
     pub(crate) fn goes_to(&self, head: &Rc<RequestHead>) {
-        self.inner.borrow_mut().elsewhere = Some(Rc::clone(head));
+        self.inner.borrow_mut().rare().elsewhere = Some(Rc::clone(head));
     }
 
     /// The origin of the request (RFC 6454).
     pub(crate) fn origin(&self) -> String {
         let inner = self.inner.borrow();
-        let elsewhere = inner.elsewhere.as_ref().and_then(|head| head.scheme().zip(head.authority()));
+        let elsewhere = inner.rare.as_ref().and_then(|rare| rare.elsewhere.as_ref());
+        let elsewhere = elsewhere.and_then(|head| head.scheme().zip(head.authority()));
         match elsewhere {
             Some((scheme, authority)) => format!("{scheme}://{authority}"),
             None => self.desk.target.origin(),
@@ -286,22 +299,24 @@ impl Call {
     }
 
     pub(crate) fn take_informational(&self) -> Option<ResponseHead> {
-        self.inner.borrow_mut().informational.pop_front()
+        self.inner.borrow_mut().rare.as_mut()?.informational.pop_front()
     }
 
     /// What came next; `None` after the end was told.
     pub(crate) fn poll_news(&self, cx: &Context<'_>) -> Poll<Option<News>> {
         let mut inner = self.inner.borrow_mut();
-        if let Some(head) = inner.informational.pop_front() {
-            return Poll::Ready(Some(News::Informational(head)));
-        }
-        if let Some(push) = inner.pushes.pop_front() {
-            return Poll::Ready(Some(News::Push(push)));
+        if let Some(rare) = &mut inner.rare {
+            if let Some(head) = rare.informational.pop_front() {
+                return Poll::Ready(Some(News::Informational(head)));
+            }
+            if let Some(push) = rare.pushes.pop_front() {
+                return Poll::Ready(Some(News::Push(push)));
+            }
         }
         if let Some(head) = inner.response.take() {
             return Poll::Ready(Some(News::Response(head)));
         }
-        if let Some(fields) = inner.trailers.take() {
+        if let Some(fields) = inner.rare.as_mut().and_then(|rare| rare.trailers.take()) {
             return Poll::Ready(Some(News::Trailers(fields)));
         }
         if inner.end_told {
@@ -443,7 +458,9 @@ impl Call {
     /// Resets it from this side; the peer reads `code`.
     pub(crate) fn reset(&self, error: StreamError, code: ErrorCode, outcome: Outcome) {
         let mut inner = self.inner.borrow_mut();
-        inner.ours.get_or_insert_with(|| error.clone());
+        if !matches!(inner.stage, Stage::Closed { .. }) {
+            inner.rare().ours.get_or_insert_with(|| error.clone());
+        }
         inner.sending = Sending::Nothing;
         match &inner.stage {
             Stage::Pending => {
@@ -460,12 +477,26 @@ impl Call {
         }
     }
 
-    /// Its last handle is gone.
-    pub(crate) fn let_go(&self) {
+    /// There is another handle of it.
+    pub(super) fn held(&self) {
+        self.handles.set(self.handles.get() + 1);
+    }
+
+    /// A handle is gone; with the last, nobody wants it any more.
+    pub(super) fn released(&self) {
+        self.handles.set(self.handles.get() - 1);
+        if self.handles.get() == 0 {
+            self.let_go();
+        }
+    }
+
+    fn let_go(&self) {
         let mut inner = self.inner.borrow_mut();
         inner.abandoned = true;
-        let pushes = std::mem::take(&mut inner.pushes);
-        inner.informational = VecDeque::new();
+        let pushes = inner.rare.as_mut().map(|rare| {
+            rare.informational = VecDeque::new();
+            std::mem::take(&mut rare.pushes)
+        });
         let unfinished = match &inner.stage {
             // Octets nobody will read go back to the connection, and a response that is whole needs no reset: a body
             // the session still sends goes on.
@@ -513,7 +544,7 @@ pub(crate) struct Waiting {
     /// Deadlines of its own, from the moment it is sent.
     pub(crate) timeouts: Option<StreamTimeouts>,
     /// Dropped when it waits no longer, whatever becomes of it.
-    pub(crate) in_line: Option<Box<dyn Any>>,
+    pub(crate) in_line: Option<InLine>,
 }
 
 /// What follows the head.

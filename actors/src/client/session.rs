@@ -1,6 +1,5 @@
 //! A session of ours, in the hands of who makes requests on it.
 
-use std::any::Any;
 use std::rc::Rc;
 use std::task::Poll;
 
@@ -13,6 +12,7 @@ use super::call::{Call, Sending, Upload, Waiting};
 use super::desk::Desk;
 use super::easy::length_of;
 use super::error::{RequestError, SessionEnd, StreamError};
+use super::line::{InLine, Line};
 use super::options::RequestOptions;
 use super::request::RequestParts;
 use super::stream::ClientStream;
@@ -165,8 +165,7 @@ impl ClientSession {
 
     /// Makes a request of a head that is whole already, for who passes on what others sent: nothing is left out or added,
     /// and what is wrong with it is told by the stream ([`StreamError::Misused`]). The head is shared, so that the
-    /// request can be made again elsewhere. `in_line` is dropped when the request waits no longer: it is being sent, or
-    /// never will be.
+    /// request can be made again elsewhere. `line` is told for how long the request waits.
     /// # Errors
     /// [`RequestError`]: nothing was sent.
     pub fn pass_on(
@@ -174,7 +173,7 @@ impl ClientSession {
         head: Rc<RequestHead>,
         body: Body,
         timeouts: Option<StreamTimeouts>,
-        in_line: Box<dyn Any>,
+        line: Rc<dyn Line>,
     ) -> Result<ClientStream, RequestError> {
         let upload = match body {
             Body::Tunnel(_) => return Err(RequestError::NotABody),
@@ -186,7 +185,8 @@ impl ClientSession {
         };
         let desk = self.desk();
         let call = Call::new(Rc::clone(desk), Sending::Nothing);
-        desk.enqueue(Waiting { call: Rc::clone(&call), head, upload, timeouts, in_line: Some(in_line) })?;
+        let in_line = Some(InLine::new(line));
+        desk.enqueue(Waiting { call: Rc::clone(&call), head, upload, timeouts, in_line })?;
         Ok(ClientStream::new(call))
     }
 

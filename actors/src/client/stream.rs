@@ -17,12 +17,19 @@ use super::call::{Call, News};
 use super::error::{SendError, StreamError};
 use crate::convert;
 
-/// Handles of one call; the last to go lets it go.
+/// A handle of a call; the last to go lets it go.
 pub(super) struct Guard(Rc<Call>);
+
+impl Guard {
+    fn new(call: Rc<Call>) -> Self {
+        call.held();
+        Self(call)
+    }
+}
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        self.0.let_go();
+        self.0.released();
     }
 }
 
@@ -57,12 +64,12 @@ pub enum StreamState {
 
 /// A request under way. Dropping it before its end cancels it.
 pub struct ClientStream {
-    guard: Rc<Guard>,
+    guard: Guard,
 }
 
 impl ClientStream {
     pub(super) fn new(call: Rc<Call>) -> Self {
-        Self { guard: Rc::new(Guard(call)) }
+        Self { guard: Guard::new(call) }
     }
 
     fn call(&self) -> &Rc<Call> {
@@ -277,12 +284,12 @@ pub struct PushedStream {
 
 /// The body of a response. Octets given out are credited to the peer's windows; dropping it unread cancels the stream.
 pub struct ResponseBody {
-    guard: Rc<Guard>,
+    guard: Guard,
     content_length: Option<u64>,
 }
 
 impl ResponseBody {
-    pub(super) fn new(guard: Rc<Guard>, content_length: Option<u64>) -> Self {
+    pub(super) fn new(guard: Guard, content_length: Option<u64>) -> Self {
         Self { guard, content_length }
     }
 

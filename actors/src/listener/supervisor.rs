@@ -19,7 +19,7 @@ use super::socket::BACKLOG;
 use super::{Bind, Bound, Listener, Post, SessionEnded};
 use crate::envelope::{Counting, counted};
 use crate::server::BindError;
-use crate::supervise::{Brood, hatch};
+use crate::supervise::{Child, hatch};
 
 /// The first wait before a restart; a failure that lasts is met with longer ones.
 const FIRST_WAIT: Duration = Duration::from_millis(50);
@@ -31,8 +31,8 @@ pub(crate) struct Supervisor {
     post: Arc<Post>,
     /// It was told to begin, and not to stop.
     accepts: bool,
-    brood: Brood<Listener, ()>,
-    child: Option<Addr<Listener>>,
+    child: Option<Child<Listener, ()>>,
+    addr: Option<Addr<Listener>>,
     wait: Duration,
     restart: Option<Pin<Box<Sleep>>>,
     /// Wakes the watch for a child that was started by an order.
@@ -44,8 +44,8 @@ impl Supervisor {
         Self {
             post,
             accepts: false,
-            brood: Brood::default(),
             child: None,
+            addr: None,
             wait: FIRST_WAIT,
             restart: None,
             roused: AtomicWaker::new(),
@@ -53,9 +53,9 @@ impl Supervisor {
     }
 
     fn stop_child(&mut self) {
-        self.child = None;
+        self.addr = None;
         self.restart = None;
-        self.brood = Brood::default();
+        self.child = None;
     }
 
     /// Closes sockets. Who waits in the queue of one that is ours was told by the kernel that it is connected: it is served.
@@ -85,8 +85,8 @@ impl Supervisor {
             return;
         }
         let (addr, child) = hatch(Listener::new(Arc::clone(&self.post)), ());
-        self.child = Some(addr);
-        self.brood.adopt(child);
+        self.addr = Some(addr);
+        self.child = Some(child);
     }
 
     fn poll_child(&mut self, cx: &mut task::Context<'_>) {
@@ -98,7 +98,9 @@ impl Supervisor {
                 self.restart = None;
                 self.start_child();
             }
-            let Poll::Ready(exit) = self.brood.poll_exit(cx) else { return };
+            let Some(child) = &mut self.child else { return };
+            let Poll::Ready(exit) = Pin::new(child).poll(cx) else { return };
+            (self.child, self.addr) = (None, None);
             let post = &self.post;
             let counts = &post.shard.actors()[ActorKind::Listener];
             if let Some(words) = exit.panic {
@@ -269,8 +271,8 @@ impl Handler<SessionEnded> for Supervisor {
     fn handle(&mut self, ended: SessionEnded, _: &mut Self::Context) {
         // A session that ended shows that accepting works: the next failure is a new one.
         self.wait = FIRST_WAIT;
-        if let Some(child) = &self.child {
-            child.try_send(ended).ok();
+        if let Some(addr) = &self.addr {
+            addr.try_send(ended).ok();
         }
     }
 }

@@ -49,11 +49,11 @@ impl Ended {
     /// What it waits for from `now` on.
     pub(crate) fn charge(&mut self, on: WaitOn, now: Instant) {
         let parts = self.parts.get_or_insert_default();
-        parts.waits.get_or_insert_with(|| Box::new(Waits::new(self.opened))).charge(on, now);
+        parts.waits.get_or_insert_with(|| Waits::new(self.opened)).charge(on, now);
     }
 
     fn waits(&self) -> Option<&Waits> {
-        self.parts.as_ref()?.waits.as_deref()
+        self.parts.as_ref()?.waits.as_ref()
     }
 
     /// What its time went to.

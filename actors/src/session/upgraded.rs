@@ -29,12 +29,13 @@ use super::timer::Due;
 use super::waits::Tick;
 use super::{Engine, Step};
 use crate::body::{BodyError, Inbound};
+use crate::brood::Brood;
 use crate::close::CloseSession;
 use crate::config::StreamTimeouts;
 use crate::link::{Flow, Link, ToSession};
 use crate::scratch;
 use crate::stream::{CloseStream, Closed, Stream};
-use crate::supervise::{Brood, Exit};
+use crate::supervise::Exit;
 use crate::transport::Transport;
 use crate::view::{SessionView, StreamView};
 
@@ -349,10 +350,8 @@ impl Upgraded {
     fn tell(&mut self, common: &mut Common, now: Instant) {
         self.switch.give_up();
         self.count(Outcome::SessionClosed, ErrorCode::CANCEL, common, now);
-        if let Some(addr) = self.entry.parts.as_ref().and_then(|parts| parts.addr.as_ref()) {
-            // One message, to the only stream.
-            #[allow(clippy::disallowed_methods)]
-            addr.do_send(CloseStream { code: ErrorCode::CANCEL });
+        if let Some(place) = self.entry.parts.as_ref().and_then(|parts| parts.place) {
+            self.brood.tell(place, CloseStream { id: self.switch.id, code: ErrorCode::CANCEL });
         }
         let mut cx = Context::from_waker(Waker::noop());
         if let Poll::Ready(Exit { panic: Some(words), .. }) = self.brood.poll_exit(&mut cx) {

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use stagedoor_metrics::{Outcome, RouteId};
 use stagedoor_protocol::{ErrorCode, Fields, ResponseHead};
 
-use super::{Answer, Stream, answer};
+use super::{Answer, Identity, Stream, answer};
 use crate::body::{BoxBody, TunnelBody};
 use crate::convert;
 use crate::files::take_read;
@@ -27,7 +27,7 @@ pub(crate) enum Exchange {
     /// The handler sends by itself.
     Driven(Pin<Box<dyn Future<Output = ()>>>),
     /// The body flows.
-    Body(Sending),
+    Body(Box<Sending>),
     /// Nothing more to do.
     Over,
 }
@@ -51,24 +51,24 @@ enum Tail {
 
 impl Exchange {
     /// Sends the head of a response whose body follows.
-    pub(crate) fn body(stream: &Stream, route: RouteId, head: ResponseHead, body: BoxBody) -> Self {
+    pub(crate) fn body(stream: &Identity, route: RouteId, head: ResponseHead, body: BoxBody) -> Self {
         let flow = Rc::new(Flow::default());
         stream.link.answer(ToSession::SendHead { id: stream.id, route, head, flow: Rc::clone(&flow) });
-        Self::Body(Sending { body, flow, held: Bytes::new(), tail: Tail::More })
+        Self::Body(Box::new(Sending { body, flow, held: Bytes::new(), tail: Tail::More }))
     }
 
     /// Sends the head of a tunnel and serves it.
-    pub(crate) fn tunnel(stream: &Stream, tunnel: TunnelBody) -> Self {
+    pub(crate) fn tunnel(stream: &Identity, tunnel: TunnelBody) -> Self {
         stream.link.begin_tunnel(tunnel.head);
         Self::Driven(tunnel.run)
     }
 
     /// Sends the body of a request whose head is out.
     pub(crate) fn upload(body: BoxBody, flow: Rc<Flow>) -> Self {
-        Self::Body(Sending { body, flow, held: Bytes::new(), tail: Tail::More })
+        Self::Body(Box::new(Sending { body, flow, held: Bytes::new(), tail: Tail::More }))
     }
 
-    fn poll_exchange(&mut self, stream: &Stream, cx: &mut task::Context<'_>) -> Poll<()> {
+    fn poll_exchange(&mut self, stream: &Identity, cx: &mut task::Context<'_>) -> Poll<()> {
         if let Self::Handler(route, handler) = self {
             let route = *route;
             let response = ready!(handler.as_mut().poll(cx));
@@ -93,7 +93,7 @@ impl Exchange {
 }
 
 impl Sending {
-    fn poll(&mut self, stream: &Stream, cx: &mut task::Context<'_>) -> Poll<()> {
+    fn poll(&mut self, stream: &Identity, cx: &mut task::Context<'_>) -> Poll<()> {
         loop {
             if self.held.is_empty() && matches!(self.tail, Tail::More) {
                 ready!(self.flow.poll_capacity(cx));
@@ -137,7 +137,7 @@ impl Sending {
         }
     }
 
-    fn give(&mut self, stream: &Stream, take: usize, end: bool) {
+    fn give(&mut self, stream: &Identity, take: usize, end: bool) {
         let data = self.held.split_to(take);
         self.flow.spend(take);
         stream.link.answer(ToSession::SendData { id: stream.id, data, end });
@@ -165,7 +165,7 @@ impl Sending {
         Poll::Ready(())
     }
 
-    fn fail(&self, stream: &Stream) {
+    fn fail(&self, stream: &Identity) {
         let (code, outcome) = (ErrorCode::INTERNAL_ERROR, Outcome::ResetByUs);
         stream.link.send(ToSession::Reset { id: stream.id, code, outcome });
     }
@@ -174,7 +174,7 @@ impl Sending {
 /// Octets put by while the body is asked for more: where it panics, they still go out before the reset.
 struct Kept<'a> {
     octets: Bytes,
-    stream: &'a Stream,
+    stream: &'a Identity,
 }
 
 impl Kept<'_> {
@@ -201,6 +201,7 @@ impl ActorFuture<Stream> for Exchange {
         ctx: &mut Context<Stream>,
         cx: &mut task::Context<'_>,
     ) -> Poll<()> {
+        let Some(stream) = &stream.identity else { return Poll::Ready(()) };
         let span = stream.span();
         let _entered = span.enter();
         let polled = self.get_mut().poll_exchange(stream, cx);

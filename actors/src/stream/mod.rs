@@ -5,6 +5,8 @@
 //! link and never waits for an answer. It knows no frames and no sockets: the same actor serves HTTP/2
 //! and HTTP/1.1.
 //!
+//! Its context is used again: between two requests it is nobody (`brood.rs`).
+//!
 //! Invariants: the handler runs inside this actor's context and nowhere else; on `Reply::Ready` with a body
 //! known whole everything happens in `started`, without a future.
 
@@ -21,6 +23,7 @@ use stagedoor_protocol::{ErrorCode, RequestHead, StreamId};
 use tracing::Span;
 
 use crate::body::RequestBody;
+use crate::brood::Reborn;
 use crate::link::{Link, Note, Start, ToSession, take_start};
 use crate::service::{Expectation, Reply, Request, Response};
 use crate::session::SessionHandle;
@@ -35,6 +38,8 @@ pub(crate) use handle::Watched;
 /// Order: this stream is over; handler and body are dropped at once.
 #[derive(Clone, Copy, Debug)]
 pub struct CloseStream {
+    /// Which stream: the order may come after another has begun in its context.
+    pub id: StreamId,
     /// The code of RST_STREAM or GOAWAY behind it.
     pub code: ErrorCode,
 }
@@ -43,19 +48,23 @@ impl Message for CloseStream {
     type Result = ();
 }
 
-/// One exchange of a session. Kept small: with its context it is built and moved for every request, so the
-/// request waits beside it and the span is boxed where it is enabled at all.
+/// One exchange of a session, once it has started; nobody before, and after its end.
+#[derive(Default)]
 pub struct Stream {
-    id: StreamId,
-    link: Rc<Link>,
+    identity: Option<Identity>,
+}
+
+/// Who a stream is.
+pub(crate) struct Identity {
+    pub(crate) id: StreamId,
+    pub(crate) link: Rc<Link>,
     /// What a response may hold depends on it (RFC 9110 §6.4.1).
     method: Method,
     span: Option<Box<Span>>,
 }
 
-impl Stream {
-    /// The stream whose request was given to `hand_over`; it must be polled before the next one is.
-    /// `span` is its span, where somebody wants it.
+impl Identity {
+    /// `span` is the stream's, where somebody wants it.
     pub(crate) fn new(id: StreamId, link: Rc<Link>, method: Method, span: Option<&Span>) -> Self {
         Self { id, link, method, span: span.map(|span| Box::new(span.clone())) }
     }
@@ -66,48 +75,55 @@ impl Stream {
     }
 }
 
+impl Supervised for Stream {
+    fn restarting(&mut self, _: &mut Self::Context) {
+        self.identity = None;
+    }
+}
+
+impl Reborn for Stream {}
+
 impl Actor for Stream {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        let Some(start) = take_start() else { return ctx.stop() };
-        let span = self.span();
+        let Some((identity, start)) = take_start() else { return ctx.stop() };
+        let stream = self.identity.insert(identity);
+        let span = stream.span();
         let _entered = span.enter();
-        let (route, reply) = match start {
-            Start::Request(head, body) => self.ask(head, body),
-            Start::Push(route, reply) => match reply.take() {
-                Some(reply) => (route, reply),
-                None => return ctx.stop(),
-            },
-            Start::Upload(body, flow) => {
-                let Some(body) = body.take() else { return ctx.stop() };
-                ctx.spawn(Exchange::upload(body, flow));
-                return;
-            }
-        };
-        let later = match reply {
-            Reply::Ready(response) => match answer(response, self.method, self.link.now()) {
-                Answer::Whole(head, body) => {
-                    self.link.answer(ToSession::SendWhole { id: self.id, route, head, body });
-                    return ctx.stop();
-                }
-                Answer::Streaming(head, body) => Exchange::body(self, route, head, body),
-                Answer::Tunnel(tunnel) => Exchange::tunnel(self, *tunnel),
-            },
-            Reply::Later(handler) => {
-                self.link.send(ToSession::Note { id: self.id, note: Note::Routed(route) });
-                Exchange::Handler(route, handler)
-            }
-            Reply::Driven(handler) => {
-                self.link.send(ToSession::Note { id: self.id, note: Note::Routed(route) });
-                Exchange::Driven(handler)
-            }
-        };
-        ctx.spawn(later);
+        let Some(exchange) = stream.begin(start) else { return ctx.stop() };
+        ctx.spawn(exchange);
     }
 }
 
-impl Stream {
+impl Identity {
+    /// Does what can be done at once; what is left is a future.
+    fn begin(&self, start: Start) -> Option<Exchange> {
+        let (route, reply) = match start {
+            Start::Request(head, body) => self.ask(head, body),
+            Start::Push(route, reply) => (route, reply.take()?),
+            Start::Upload(body, flow) => return Some(Exchange::upload(body.take()?, flow)),
+        };
+        match reply {
+            Reply::Ready(response) => match answer(response, self.method, self.link.now()) {
+                Answer::Whole(head, body) => {
+                    self.link.answer(ToSession::SendWhole { id: self.id, route, head, body });
+                    None
+                }
+                Answer::Streaming(head, body) => Some(Exchange::body(self, route, head, body)),
+                Answer::Tunnel(tunnel) => Some(Exchange::tunnel(self, *tunnel)),
+            },
+            Reply::Later(handler) => {
+                self.link.send(ToSession::Note { id: self.id, note: Note::Routed(route) });
+                Some(Exchange::Handler(route, handler))
+            }
+            Reply::Driven(handler) => {
+                self.link.send(ToSession::Note { id: self.id, note: Note::Routed(route) });
+                Some(Exchange::Driven(handler))
+            }
+        }
+    }
+
     /// Asks the service.
     #[inline]
     fn ask(&self, head: RequestHead, body: RequestBody) -> (RouteId, Reply) {
@@ -128,8 +144,9 @@ impl Stream {
 impl Handler<CloseStream> for Stream {
     type Result = ();
 
-    fn handle(&mut self, CloseStream { code }: CloseStream, ctx: &mut Self::Context) {
-        tracing::debug!(parent: &self.span(), %code, "stream closed under its handler");
+    fn handle(&mut self, CloseStream { id, code }: CloseStream, ctx: &mut Self::Context) {
+        let Some(stream) = self.identity.as_ref().filter(|stream| stream.id == id) else { return };
+        tracing::debug!(parent: &stream.span(), %code, "stream closed under its handler");
         ctx.stop();
     }
 }

@@ -32,11 +32,11 @@ use super::timer::{Due, sooner};
 use super::upgraded::{Switch, Upgraded};
 use super::waits::Tick;
 use super::{Engine, SessionState};
+use crate::brood::Brood;
 use crate::close::CloseSession;
 use crate::config::StreamTimeouts;
 use crate::link::Link;
 use crate::stream::Stream;
-use crate::supervise::Brood;
 use crate::transport::Transport;
 use crate::view::{SessionView, StreamView};
 

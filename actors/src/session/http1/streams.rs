@@ -10,6 +10,7 @@ use stagedoor_metrics::{AbuseKind, ActorKind, CloseReason, Method, Outcome, Rout
 use stagedoor_protocol::{ErrorCode, StreamId};
 
 use super::{Http1, Slot};
+use crate::brood::Hatched;
 use crate::close::CloseSession;
 use crate::convert;
 use crate::files::take_read;
@@ -22,8 +23,8 @@ use crate::session::handle::Command;
 use crate::session::http2::Entry;
 use crate::session::turning::Turning;
 use crate::session::upgraded::Switch;
-use crate::stream::{Answer, CloseStream, Closed, Stream, answer};
-use crate::supervise::{Exit, Hatched, hatch_polled};
+use crate::stream::{Answer, CloseStream, Closed, Identity, answer};
+use crate::supervise::Exit;
 
 impl Http1 {
     /// Takes every message that waits.
@@ -125,14 +126,14 @@ impl Http1 {
         entry.alive = true;
         entry.note(&self.link, id, &head);
         entry.keep_path(head.path_octets(), common.host.config.show_query);
-        let stream = Stream::new(id, Rc::clone(&self.link), method, entry.span());
+        let identity = Identity::new(id, Rc::clone(&self.link), method, entry.span());
         self.streams.insert(id, entry);
         self.link.tell(|| SessionEvent::StreamOpened { id, head: Arc::new(head.clone()) });
         let actors = &common.host.actors()[ActorKind::Stream];
         actors.started.inc();
         actors.alive.inc();
-        hand_over(Start::Request(head, body));
-        let hatched = hatch_polled(stream, id, cx);
+        hand_over(identity, Start::Request(head, body));
+        let hatched = self.brood.hatch(id);
         let read = take_read();
         if let Some(entry) = self.streams.get_mut(&id).filter(|_| read > 0) {
             entry.parts().file_read += read;
@@ -142,11 +143,11 @@ impl Http1 {
                 self.replies(common, cx, now);
                 self.child_ended(exit, common, now);
             }
-            Hatched::Living(addr, child) => {
+            Hatched::Living(place) => {
                 if let Some(entry) = self.streams.get_mut(&id) {
-                    entry.parts().addr = Some(addr);
+                    entry.parts().place = Some(place);
                 }
-                self.brood.adopt(child);
+                self.stirred |= !self.brood.is_attended();
             }
         }
     }
@@ -254,10 +255,8 @@ impl Http1 {
         }
         if entry.alive {
             entry.closed = true;
-            if let Some(addr) = entry.parts.as_ref().and_then(|parts| parts.addr.as_ref()) {
-                // One message a stream, and streams are bounded.
-                #[allow(clippy::disallowed_methods)]
-                addr.do_send(CloseStream { code: ErrorCode::CANCEL });
+            if let Some(place) = entry.parts.as_ref().and_then(|parts| parts.place) {
+                self.brood.tell(place, CloseStream { id, code: ErrorCode::CANCEL });
             }
             self.streams.insert(id, entry);
             self.stirred = true;
@@ -294,7 +293,7 @@ impl Http1 {
             return self.left(now);
         }
         if let Some(parts) = &mut entry.parts {
-            parts.addr = None;
+            parts.place = None;
         }
         if switches && exit.panic.is_none() {
             return;

@@ -18,6 +18,7 @@ use stagedoor_protocol::{
 use super::Http2;
 use super::entry::Entry;
 use crate::body::{BoxBody, Inbound};
+use crate::brood::Hatched;
 use crate::client::call::{Call, Sending, Upload, Waiting};
 use crate::client::desk::{Keeper, ended};
 use crate::client::{PushedStream, StreamError};
@@ -26,8 +27,8 @@ use crate::link::{Flow, Link, Start, hand_over};
 use crate::session::common::Common;
 use crate::session::events::SessionEvent;
 use crate::session::spans;
-use crate::stream::Stream;
-use crate::supervise::{Contained, Hatched, hatch_polled};
+use crate::stream::Identity;
+use crate::supervise::Contained;
 use crate::transport::Transport;
 
 /// How long streams may go on after the peer's GOAWAY: as long as it lets them, and they move.
@@ -57,7 +58,7 @@ impl Http2 {
     }
 
     /// Opens streams for the requests that wait, as many as the peer allows.
-    pub(super) fn requests(&mut self, common: &mut Common, cx: &mut Context<'_>, now: Instant) {
+    pub(super) fn requests(&mut self, common: &mut Common, now: Instant) {
         loop {
             let Some(client) = &self.client else { return };
             let Some(waiting) = client.desk.take() else { break };
@@ -70,7 +71,7 @@ impl Http2 {
             }
             let end = matches!(waiting.upload, Upload::Nothing);
             match self.conn.send_request(&waiting.head, end) {
-                Ok(id) => self.begin_request(id, waiting, common, cx, now),
+                Ok(id) => self.begin_request(id, waiting, common, now),
                 // The next SETTINGS, or the end of a stream, lets it go on.
                 Err(UserError::TooManyStreams) => return client.desk.put_back(waiting),
                 Err(error) => waiting.call.closed(Err(refused(error, client))),
@@ -83,14 +84,7 @@ impl Http2 {
         }
     }
 
-    fn begin_request(
-        &mut self,
-        id: StreamId,
-        waiting: Waiting,
-        common: &mut Common,
-        cx: &mut Context<'_>,
-        now: Instant,
-    ) {
+    fn begin_request(&mut self, id: StreamId, waiting: Waiting, common: &mut Common, now: Instant) {
         let Waiting { call, head, upload, timeouts, in_line } = waiting;
         drop(in_line);
         if head.authority_octets() != call.target().authority.as_bytes() {
@@ -117,7 +111,7 @@ impl Http2 {
             Upload::Stream(body) => {
                 self.grant(id);
                 if let Some(flow) = flow {
-                    self.upload(id, body, flow, common, cx, now);
+                    self.upload(id, body, flow, common, now);
                 }
             }
         }
@@ -163,7 +157,6 @@ impl Http2 {
         body: Contained<BoxBody>,
         flow: Rc<Flow>,
         common: &mut Common,
-        cx: &mut Context<'_>,
         now: Instant,
     ) {
         let Some(entry) = self.streams.get_mut(&id) else { return };
@@ -171,22 +164,22 @@ impl Http2 {
         if let Some(span) = spans::bare(&self.link, id) {
             entry.parts().span = Some(span);
         }
-        let stream = Stream::new(id, Rc::clone(&self.link), entry.method, entry.span());
+        let identity = Identity::new(id, Rc::clone(&self.link), entry.method, entry.span());
         let actors = &common.host.actors()[ActorKind::Stream];
         actors.started.inc();
         actors.alive.inc();
-        hand_over(Start::Upload(body, flow));
-        match hatch_polled(stream, id, cx) {
+        hand_over(identity, Start::Upload(body, flow));
+        match self.brood.hatch(id) {
             Hatched::Over(exit) => {
                 self.replies(now);
                 self.child_ended(exit, common, now);
             }
-            Hatched::Living(addr, child) => {
+            Hatched::Living(place) => {
                 if let Some(entry) = self.streams.get_mut(&id) {
-                    entry.parts().addr = Some(addr);
+                    entry.parts().place = Some(place);
                 }
-                self.brood.adopt(child);
                 self.replies(now);
+                self.stirred |= !self.brood.is_attended();
             }
         }
     }

@@ -6,12 +6,12 @@ use std::hash::{BuildHasherDefault, Hasher};
 use std::rc::Rc;
 use std::time::Instant;
 
-use actix::prelude::*;
 use stagedoor_metrics::{Method, Outcome, RouteId, SessionId, StreamStats, WaitOn};
 use stagedoor_protocol::{ErrorCode, RequestHead, StreamId};
 use tracing::Span;
 
 use crate::body::Inbound;
+use crate::brood::Place;
 use crate::client::call::Call;
 use crate::link::{Flow, Link, Note};
 use crate::session::common::Common;
@@ -19,7 +19,7 @@ use crate::session::handle::SessionHandle;
 use crate::session::pace::Pace;
 use crate::session::spans;
 use crate::session::waits::Waits;
-use crate::stream::{Closed, Stream};
+use crate::stream::Closed;
 use crate::trace::{self, TraceContext};
 
 /// Octets of a path that are kept for people who look.
@@ -58,7 +58,8 @@ pub(crate) struct Entry {
 /// See [`Entry::parts`].
 #[derive(Default)]
 pub(crate) struct Parts {
-    pub(crate) addr: Option<Addr<Stream>>,
+    /// Where its actor runs, while it does.
+    pub(crate) place: Option<Place>,
     pub(crate) inbound: Option<Rc<Inbound>>,
     pub(crate) flow: Option<Rc<Flow>>,
     /// A stream of ours: what its handles see of it.
@@ -72,7 +73,7 @@ pub(crate) struct Parts {
     /// When the first octets of a body that takes time were given to the machine.
     pub(crate) first_out: Option<Instant>,
     /// What its time went to, once it has outlived its first turn.
-    pub(crate) waits: Option<Box<Waits>>,
+    pub(crate) waits: Option<Waits>,
     /// Its handler says that it waits for another server.
     pub(crate) upstream: bool,
     /// Octets read from files for its response and not counted yet.
@@ -185,7 +186,7 @@ impl Entry {
     #[inline]
     pub(crate) fn charge(&mut self, on: WaitOn, now: Instant) {
         let opened = self.opened;
-        self.parts().waits.get_or_insert_with(|| Box::new(Waits::new(opened))).charge(on, now);
+        self.parts().waits.get_or_insert_with(|| Waits::new(opened)).charge(on, now);
     }
 
     /// What the peer or the handler is waited for while nothing of ours is queued.

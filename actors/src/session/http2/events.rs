@@ -2,7 +2,6 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Context;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -12,6 +11,7 @@ use stagedoor_protocol::{Cause, ErrorCode, Event, Fields, Origin, RequestHead, R
 use super::entry::{Entry, KEPT_PATH};
 use super::{Early, Http2};
 use crate::body::{BodyError, Inbound, RequestBody};
+use crate::brood::Hatched;
 use crate::close::CloseSession;
 use crate::files::take_read;
 use crate::link::{Start, ToSession, hand_over};
@@ -19,18 +19,18 @@ use crate::session::common::Common;
 use crate::session::ended::Ended;
 use crate::session::events::SessionEvent;
 use crate::session::handle::GoAway;
-use crate::stream::{CloseStream, Stream};
-use crate::supervise::{Exit, Hatched, hatch_polled};
+use crate::stream::{CloseStream, Identity};
+use crate::supervise::Exit;
 
 /// Streams from here on are the last a client can open: 2 048 are left, more than may be on their way.
 const LAST_IDS: u32 = 0x7fff_f000;
 
 impl Http2 {
-    pub(super) fn events(&mut self, common: &mut Common, cx: &mut Context<'_>, now: Instant) {
+    pub(super) fn events(&mut self, common: &mut Common, now: Instant) {
         while let Some(event) = self.conn.poll_event() {
             match event {
                 Event::StreamOpened { id, head, end_stream } => {
-                    self.open(id, head, end_stream, common, cx, now);
+                    self.open(id, head, end_stream, common, now);
                 }
                 Event::DataReceived { id, data, end_stream } => self.data(id, data, end_stream, now),
                 Event::StreamClosed { id, cause } => self.closed(id, cause, common, now),
@@ -88,15 +88,7 @@ impl Http2 {
         self.watch.busy();
     }
 
-    fn open(
-        &mut self,
-        id: StreamId,
-        head: RequestHead,
-        end_stream: bool,
-        common: &mut Common,
-        cx: &mut Context<'_>,
-        now: Instant,
-    ) {
+    fn open(&mut self, id: StreamId, head: RequestHead, end_stream: bool, common: &mut Common, now: Instant) {
         if id.get() >= LAST_IDS {
             // Its client had better go on elsewhere in good order (RFC 9113 §5.1.1).
             self.order.get_or_insert_with(|| CloseSession::new(CloseReason::Limit));
@@ -125,24 +117,24 @@ impl Http2 {
             let target = head.path_octets();
             self.charging.target.extend_from_slice(target.get(..KEPT_PATH).unwrap_or(target));
         }
-        hand_over(Start::Request(head, body));
-        self.hatch(id, entry, method, common, cx, now);
+        self.hatch(id, entry, method, Start::Request(head, body), common, now);
     }
 
-    /// Starts the actor of a stream whose start was handed over, and gives it its first poll.
+    /// Starts the actor of a stream, and gives it its first poll.
     #[inline(always)]
     pub(super) fn hatch(
         &mut self,
         id: StreamId,
         mut entry: Entry,
         method: Method,
+        start: Start,
         common: &mut Common,
-        cx: &mut Context<'_>,
         now: Instant,
     ) {
         let actors = &common.host.actors()[ActorKind::Stream];
         actors.started.inc();
-        match hatch_polled(Stream::new(id, Rc::clone(&self.link), method, entry.span()), id, cx) {
+        hand_over(Identity::new(id, Rc::clone(&self.link), method, entry.span()), start);
+        match self.brood.hatch(id) {
             Hatched::Over(Exit { panic: None, .. }) => {
                 // Most streams are over in their first poll and have said all in one message.
                 entry.alive = false;
@@ -163,16 +155,15 @@ impl Http2 {
                 self.replies(now);
                 self.child_ended(exit, common, now);
             }
-            Hatched::Living(addr, child) => {
+            Hatched::Living(place) => {
                 actors.alive.inc();
                 let parts = entry.parts();
-                parts.addr = Some(addr);
+                parts.place = Some(place);
                 parts.file_read += take_read();
                 entry.keep_path(&self.charging.target, common.host.config.show_query);
                 self.enter(id, entry);
-                self.brood.adopt(child);
                 self.replies(now);
-                self.stirred = true;
+                self.stirred |= !self.brood.is_attended();
             }
         }
     }
@@ -288,7 +279,7 @@ impl Http2 {
             self.call_closed(id, &mut entry, cause);
         }
         if entry.parts.is_some() {
-            self.tell(&mut entry, cause, code);
+            self.tell(id, &mut entry, cause, code);
         }
         self.ended(id, Ended::of(&mut entry, outcome), common, now);
         if entry.alive {
@@ -304,7 +295,7 @@ impl Http2 {
     }
 
     /// Tells its actor, and whoever took body or tunnel out of it.
-    fn tell(&mut self, entry: &mut Entry, cause: Cause, code: ErrorCode) {
+    fn tell(&mut self, id: StreamId, entry: &mut Entry, cause: Cause, code: ErrorCode) {
         // A tunnel that both sides ended well may hold octets on their way to somebody else: its task reads the end and
         // ends by itself, or with the session.
         let goes_on = cause == Cause::EndStream && entry.is_tunnel();
@@ -319,10 +310,8 @@ impl Http2 {
                 Cause::EndStream | Cause::Unprocessed | Cause::Reset { .. } => BodyError::Reset(code),
             });
         }
-        if let Some(addr) = parts.addr.as_ref().filter(|_| !goes_on) {
-            // One message a stream, and streams are bounded.
-            #[allow(clippy::disallowed_methods)]
-            addr.do_send(CloseStream { code });
+        if let Some(place) = parts.place.filter(|_| !goes_on) {
+            self.brood.tell(place, CloseStream { id, code });
             self.stirred = true;
         }
     }
@@ -358,7 +347,7 @@ impl Http2 {
             return self.left(now);
         }
         if let Some(parts) = &mut entry.parts {
-            parts.addr = None;
+            parts.place = None;
         }
         if self.client.is_some() {
             return self.uploaded(id, exit.panic.is_some());

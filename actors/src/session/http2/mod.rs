@@ -36,11 +36,11 @@ use super::common::Common;
 use super::ended::Ended;
 use super::parting::Parting;
 use super::turning::Turning;
+use crate::brood::Brood;
 use crate::close::CloseSession;
 use crate::link::Link;
 use crate::scratch;
 use crate::stream::Stream;
-use crate::supervise::Brood;
 use crate::transport::Transport;
 use crate::view::{SessionView, StreamView};
 
@@ -173,11 +173,11 @@ impl Http2 {
             self.stirred = false;
             let waiting = self.conn.output_len();
             self.children(common, cx, now);
-            self.events(common, cx, now);
+            self.events(common, now);
             if self.client.is_some() {
-                self.requests(common, cx, now);
+                self.requests(common, now);
             }
-            if self.fill(waiting, common, cx, now) && round < ROUNDS {
+            if self.fill(waiting, common, now) && round < ROUNDS {
                 round += 1;
                 continue;
             }
@@ -186,7 +186,7 @@ impl Http2 {
                 return Step::Close(io_failed(&error));
             }
             // Framing made room, or ended streams.
-            self.events(common, cx, now);
+            self.events(common, now);
             self.end_early(now);
             if !self.stirred {
                 break;
@@ -235,7 +235,7 @@ impl Http2 {
             if count > 0 {
                 self.tally.received += count as u64;
                 self.watch.last_input = now;
-                self.feed(buffer.filled(), common, cx, now);
+                self.feed(buffer.filled(), common, now);
             }
             scratch::put(room);
             if self.stirred {
@@ -258,13 +258,13 @@ impl Http2 {
     }
 
     /// Frame by frame: what a frame began is done, where it can be, while it is still in the nearest cache.
-    fn feed(&mut self, mut octets: &[u8], common: &mut Common, cx: &mut Context<'_>, now: Instant) {
+    fn feed(&mut self, mut octets: &[u8], common: &mut Common, now: Instant) {
         while !octets.is_empty() {
             match self.conn.take_input(octets, now) {
                 Ok(taken) => octets = octets.get(taken..).unwrap_or_default(),
                 Err(error) => return self.fail(&error),
             }
-            self.events(common, cx, now);
+            self.events(common, now);
             if self.order.as_ref().is_some_and(|order| order.hard) {
                 // It is over; what follows is not heard.
                 return;
@@ -281,12 +281,12 @@ impl Http2 {
 
     /// Frames what streams have given; true when that was something, there is more, and the output has room for
     /// it: what goes to the socket in one large piece costs less than what goes in many (docs/performance.md).
-    fn fill(&mut self, waiting: usize, common: &mut Common, cx: &mut Context<'_>, now: Instant) -> bool {
+    fn fill(&mut self, waiting: usize, common: &mut Common, now: Instant) -> bool {
         if self.conn.poll_output(now) == waiting || !self.conn.has_room() {
             return false;
         }
         // Framing made room in the queues of streams.
-        self.events(common, cx, now);
+        self.events(common, now);
         self.stirred
     }
 
@@ -330,7 +330,7 @@ impl Http2 {
         }
         self.replies(now);
         if !self.promised.is_empty() {
-            self.keep_promises(common, cx, now);
+            self.keep_promises(common, now);
         }
     }
 
@@ -391,7 +391,7 @@ impl Http2 {
         self.desk_closed(common, None);
         let mut cx = Context::from_waker(Waker::noop());
         self.link.begin_turn(Waker::noop(), now);
-        self.events(common, &mut cx, now);
+        self.events(common, now);
         let open: Vec<StreamId> = self.streams.keys().copied().collect();
         for id in open {
             self.closed(id, stagedoor_protocol::Cause::ConnectionClosed, common, now);

@@ -4,14 +4,13 @@
 //! Invariant: a promised stream is an entry like any other: it ends once and is counted once.
 
 use std::sync::Arc;
-use std::task::Context;
 use std::time::Instant;
 
 use stagedoor_metrics::{Method, Outcome, RouteId};
 use stagedoor_protocol::StreamId;
 
 use super::{Entry, Http2};
-use crate::link::{Push, Start, hand_over};
+use crate::link::{Push, Start};
 use crate::service::Reply;
 use crate::session::common::Common;
 use crate::session::ended::Ended;
@@ -54,7 +53,7 @@ impl Http2 {
 
     /// Starts the streams of promises.
     #[cold]
-    pub(super) fn keep_promises(&mut self, common: &mut Common, cx: &mut Context<'_>, now: Instant) {
+    pub(super) fn keep_promises(&mut self, common: &mut Common, now: Instant) {
         for promised in std::mem::take(&mut self.promised) {
             let Promised { id, method, route, reply } = promised;
             common.stream_opened(self.protocol);
@@ -73,8 +72,7 @@ impl Http2 {
                 entry.parts().span = Some(span);
             }
             self.charging.target.clear();
-            hand_over(Start::Push(route, reply));
-            self.hatch(id, entry, method, common, cx, now);
+            self.hatch(id, entry, method, Start::Push(route, reply), common, now);
         }
     }
 }

@@ -205,10 +205,8 @@ impl Http2 {
             let head = ResponseHead::new(500, [("content-length", "0")].into_iter().collect());
             if self.conn.send_response(id, &head, true).is_ok() {
                 // The handler's body has nowhere to go.
-                let addr = entry.parts.as_ref().and_then(|parts| parts.addr.as_ref());
-                if let Some(addr) = addr {
-                    #[allow(clippy::disallowed_methods)]
-                    addr.do_send(CloseStream { code: ErrorCode::INTERNAL_ERROR });
+                if let Some(place) = entry.parts.as_ref().and_then(|parts| parts.place) {
+                    self.brood.tell(place, CloseStream { id, code: ErrorCode::INTERNAL_ERROR });
                     self.stirred = true;
                 }
                 return;
