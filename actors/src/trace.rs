@@ -151,10 +151,13 @@ enum Lane {
 fn mixed(session: SessionId, stream: u32, lane: Lane) -> u64 {
     static KEY: OnceLock<RandomState> = OnceLock::new();
     let mut hasher = KEY.get_or_init(RandomState::new).build_hasher();
-    hasher.write_u16(session.worker);
-    hasher.write_u64(session.number);
-    hasher.write_u32(stream);
-    hasher.write_u8(lane as u8);
+    // In one piece: two rounds instead of four.
+    let mut who = [0; 15];
+    who[..8].copy_from_slice(&session.number.to_le_bytes());
+    who[8..12].copy_from_slice(&stream.to_le_bytes());
+    who[12..14].copy_from_slice(&session.worker.to_le_bytes());
+    who[14] = lane as u8;
+    hasher.write(&who);
     hasher.finish()
 }
 

@@ -22,7 +22,7 @@ pub(crate) enum Tail {
     /// END_STREAM on the last DATA.
     End,
     /// Trailers, which carry END_STREAM.
-    Trailers(Fields),
+    Trailers(Box<Fields>),
 }
 
 /// What we may send behind our head (RFC 9110 §6.4.1).

@@ -24,7 +24,9 @@ pub(super) fn of(authority: &str) -> Option<Cow<'_, str>> {
 
 /// A host as it is compared, from the form a configuration or a certificate has it in.
 pub(super) fn named(host: &str) -> Option<Cow<'_, str>> {
-    if let Ok(address) = host.trim_start_matches('[').trim_end_matches(']').parse::<Ipv6Addr>() {
+    if host.contains(':')
+        && let Ok(address) = host.trim_start_matches('[').trim_end_matches(']').parse::<Ipv6Addr>()
+    {
         return Some(Cow::Owned(format!("[{address}]")));
     }
     let host = host.strip_suffix('.').unwrap_or(host);

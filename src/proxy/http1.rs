@@ -291,13 +291,10 @@ pub(crate) struct Given {
 }
 
 impl Given {
-    /// Reads what of a short body is here already; true where that is all of it.
-    pub(crate) fn gather(&mut self, cx: &mut Context<'_>) -> bool {
-        self.short && self.download.gather(cx)
-    }
-
-    /// The answer for the client; `whole` is what [`Self::gather`] said.
-    pub(crate) fn respond(mut self, whole: bool) -> Response {
+    /// The answer for the client, in one message where its body is short and here already.
+    pub(crate) fn respond(mut self) -> Response {
+        // What is not here is waited for by whoever reads it, who is woken then.
+        let whole = self.short && self.download.gather(&mut Context::from_waker(Waker::noop()));
         let mut response = Response::new(self.status);
         response.fields = self.fields;
         response.body = if whole {

@@ -17,11 +17,9 @@ mod tunnel;
 mod watch;
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
-use std::future::poll_fn;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
 use futures_util::future::Either;
@@ -49,8 +47,8 @@ thread_local! {
 /// The proxy of one worker.
 pub struct Proxy {
     here: Option<(Metrics, Arc<Shard>)>,
-    pools: RefCell<HashMap<u64, Rc<Pool>>>,
-    counts: RefCell<HashMap<u64, Rc<Counts>>>,
+    pools: RefCell<BTreeMap<u64, Rc<Pool>>>,
+    counts: RefCell<BTreeMap<u64, Rc<Counts>>>,
     deadlines: Rc<Deadlines>,
     sweeping: Cell<bool>,
 }
@@ -179,11 +177,7 @@ impl Proxy {
                         }
                         ticket.answered(status);
                         return Ok(match answered {
-                            Answered::Http1(answered) => {
-                                let mut given = answered.given(ticket, watch);
-                                let whole = poll_fn(|cx| Poll::Ready(given.gather(cx))).await;
-                                given.respond(whole)
-                            }
+                            Answered::Http1(answered) => answered.given(ticket, watch).respond(),
                             Answered::Http2(answered) => answered.respond(ticket),
                         });
                     }

@@ -53,6 +53,8 @@ struct Inner {
     abandoned: bool,
     /// What most calls never have: requests that are passed on are held by the thousand.
     rare: Option<Box<Rare>>,
+    /// Its head, where it is for another origin than the session's.
+    elsewhere: Option<Rc<RequestHead>>,
 }
 
 /// See [`Inner::rare`].
@@ -63,8 +65,6 @@ struct Rare {
     informational: VecDeque<ResponseHead>,
     pushes: VecDeque<PushedStream>,
     trailers: Option<Fields>,
-    /// Its head, where it is for another origin than the session's.
-    elsewhere: Option<Rc<RequestHead>>,
 }
 
 impl Inner {
@@ -122,6 +122,7 @@ impl Call {
                 sending,
                 abandoned: false,
                 rare: None,
+                elsewhere: None,
             }),
             opening_awaited: Cell::new(false),
             handles: Cell::new(0),
@@ -220,14 +221,13 @@ impl Call {
 
     /// The request is for another origin than the session's.
     pub(crate) fn goes_to(&self, head: &Rc<RequestHead>) {
-        self.inner.borrow_mut().rare().elsewhere = Some(Rc::clone(head));
+        self.inner.borrow_mut().elsewhere = Some(Rc::clone(head));
     }
 
     /// The origin of the request (RFC 6454).
     pub(crate) fn origin(&self) -> String {
         let inner = self.inner.borrow();
-        let elsewhere = inner.rare.as_ref().and_then(|rare| rare.elsewhere.as_ref());
-        let elsewhere = elsewhere.and_then(|head| head.scheme().zip(head.authority()));
+        let elsewhere = inner.elsewhere.as_ref().and_then(|head| head.scheme().zip(head.authority()));
         match elsewhere {
             Some((scheme, authority)) => format!("{scheme}://{authority}"),
             None => self.desk.target.origin(),

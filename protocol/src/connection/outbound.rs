@@ -310,7 +310,7 @@ impl Connection {
             rule @ (SendRule::Free | SendRule::Declared(_)) => check_body(id, rule, sending.given, true)?,
         }
         if sending.queued > 0 {
-            sending.tail = Tail::Trailers(fields);
+            sending.tail = Tail::Trailers(Box::new(fields));
         } else {
             self.write_trailers(id, &fields);
         }

@@ -3,6 +3,7 @@
 //! Does not frame, split or order anything. Invariant: every octet written decodes, at a peer that saw
 //! all blocks in order, to the fields given; the table never exceeds min(our cap, the peer's limit).
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 
 use super::table::{ENTRY_OVERHEAD, Table};
@@ -19,6 +20,11 @@ pub struct Encoder {
     table: Table,
     /// A key for each entry of `table`, oldest first: upper half from the name, lower from the value.
     keys: VecDeque<u32>,
+    /// Entries that were evicted since the table was new (modulo 2^32): with it an entry has a number that stays.
+    evicted: u32,
+    /// The number of the entry after the one found last. Heads of a kind have their fields in one order, in which their
+    /// entries came: it is looked at first.
+    next: Cell<u32>,
     /// Changes of the peer's limit since the last block.
     pending: Option<Resize>,
     /// Octets the table never exceeds, whatever the peer allows.
@@ -36,7 +42,7 @@ impl Encoder {
     /// An encoder with the initial table of 4 096 octets. Owns no heap before the first field is indexed.
     pub fn new() -> Self {
         let (table, cap) = (Table::new(MAX_TABLE_DEFAULT), MAX_TABLE_DEFAULT);
-        Self { table, keys: VecDeque::new(), pending: None, cap }
+        Self { table, keys: VecDeque::new(), evicted: 0, next: Cell::new(0), pending: None, cap }
     }
 
     /// An encoder whose table never exceeds `cap` octets. Entries are looked for one by one: a table much larger
@@ -165,7 +171,8 @@ impl Encoder {
         if is_named_anew(name) {
             // Its name is worth a place in the table, its values would push out what others can use.
             if !sensitive && let Some(index) = self.find_name(name_key, name) {
-                return literal(WITHOUT_INDEXING, 4, index, value, out);
+                integer::write(out, WITHOUT_INDEXING, 4, index);
+                return plain(value, out);
             }
         } else if !sensitive && let Some(index) = self.find(key, name, value) {
             return integer::write(out, INDEXED, 7, index);
@@ -203,6 +210,7 @@ impl Encoder {
     fn forget_evicted(&mut self) {
         while self.keys.len() > self.table.len() {
             self.keys.pop_front();
+            self.evicted = self.evicted.wrapping_add(1);
         }
     }
 
@@ -220,13 +228,28 @@ impl Encoder {
         self.search(|candidate| candidate & 0xffff_0000 == name_key, |found_name, _| found_name == name)
     }
 
-    /// Newest first; at most 128 keys, eight of them at a time, and compares octets only where a key matches.
+    /// The one that is likely, then newest first; at most 128 keys, eight of them at a time, and compares octets only
+    /// where a key matches.
     #[inline]
     fn search(
         &self,
         is_candidate: impl Fn(u32) -> bool,
         is_it: impl Fn(&[u8], &[u8]) -> bool,
     ) -> Option<u32> {
+        let likely = self.next.get().wrapping_sub(self.evicted) as usize;
+        if let Some(&key) = self.keys.get(likely)
+            && is_candidate(key)
+            && let age = self.keys.len() - 1 - likely
+            && let Some(found) = self.table.get(age)
+            && is_it(found.name, found.value)
+        {
+            self.next.set(self.next.get().wrapping_add(1));
+            return Some(static_table::LEN + 1 + age as u32);
+        }
+        self.scan(is_candidate, is_it)
+    }
+
+    fn scan(&self, is_candidate: impl Fn(u32) -> bool, is_it: impl Fn(&[u8], &[u8]) -> bool) -> Option<u32> {
         let (front, back) = self.keys.as_slices();
         let mut younger = 0;
         for part in [back, front] {
@@ -262,6 +285,8 @@ impl Encoder {
                 && let Some(found) = self.table.get(age)
                 && is_it(found.name, found.value)
             {
+                let after = self.keys.len() as u32 - age as u32;
+                self.next.set(self.evicted.wrapping_add(after));
                 return Some(static_table::LEN + 1 + age as u32);
             }
         }
@@ -334,6 +359,14 @@ fn literal_name(pattern: u8, prefix_bits: u32, name_index: u32, name: &[u8], out
     }
 }
 
+/// A string as it is: ids are made of digits and hexadecimals of which Huffman's code saves a fifth, and both ends pay
+/// more for that than for the octets.
+#[inline]
+fn plain(text: &[u8], out: &mut Vec<u8>) {
+    integer::write(out, 0, 7, text.len() as u32);
+    out.extend_from_slice(text);
+}
+
 /// A string, Huffman coded where that is shorter (§5.2).
 fn string(text: &[u8], out: &mut Vec<u8>) {
     let coded = huffman::encoded_len(text);
@@ -342,8 +375,7 @@ fn string(text: &[u8], out: &mut Vec<u8>) {
         integer::write(out, 0x80, 7, coded as u32);
         huffman::encode(text, out);
     } else {
-        integer::write(out, 0, 7, text.len() as u32);
-        out.extend_from_slice(text);
+        plain(text, out);
     }
 }
 
