@@ -5,6 +5,8 @@
 
 use std::borrow::Cow;
 
+use bytes::Bytes;
+
 use crate::hpack;
 
 /// Octets `start..start + len` of an arena, or nothing at all.
@@ -135,6 +137,15 @@ impl Fields {
     #[inline]
     pub fn iter(&self) -> impl ExactSizeIterator<Item = Field<'_>> + Clone {
         self.index.iter().map(|entry| self.field(entry))
+    }
+
+    /// Fields in order, each with its value to keep: one block holds them all as long as one of them is kept.
+    pub fn shared(&self) -> impl Iterator<Item = (Field<'_>, Bytes)> {
+        let whole = Bytes::copy_from_slice(&self.arena);
+        self.index.iter().map(move |entry| {
+            let start = entry.start as usize + entry.name as usize;
+            (self.field(entry), whole.slice(start..start + entry.value as usize))
+        })
     }
 
     #[inline]

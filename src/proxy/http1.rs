@@ -13,7 +13,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Uri};
+use http::{HeaderValue, Uri};
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, Connection, SendRequest};
@@ -190,13 +190,8 @@ pub(crate) async fn exchange(
     let informed = watch.wants_informational().then(|| listen(&mut request));
     let answer = live.sender.try_send_request(request);
     let mut answer = pin!(answer);
-    let mut written = false;
     let response = poll_fn(|cx| {
-        let mut error = live.drive(cx);
-        if !std::mem::replace(&mut written, true) && error.is_none() {
-            // It has been written; now it is listened for what comes back, which may not have been asked before.
-            error = live.drive(cx);
-        }
+        let error = live.drive(cx);
         if let Some(informed) = &informed {
             for head in take(informed) {
                 watch.inform(head);
@@ -394,8 +389,9 @@ impl Download {
     fn finish(&mut self) {
         self.over = true;
         let Some(mut live) = self.live.take() else { return };
-        // Ready for another it is only where this request is on its way whole.
-        if live.is_alive() {
+        // Ready for another it is only where this request is on its way whole, which it is without a body. Whether it is
+        // still open is asked by whoever takes it.
+        if !live.over && (self.source.is_none() || live.is_alive()) {
             live.used = self.watch.now();
             self.active.0.give_back(live);
         }
@@ -475,17 +471,18 @@ fn request(
         // Of methods that rarely have a body hyper takes none for granted.
         headers.insert(http::header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
-    for field in head.fields().iter() {
+    for (field, octets) in head.fields().shared() {
         if matches!(field.name, b"host" | b"cookie") {
             continue;
         }
-        let name =
-            HeaderName::from_bytes(field.name).map_err(|_| wrong("a field cannot be sent over HTTP/1.1"))?;
+        let (Some(name), Some(value)) = (convert::to_name(&field), convert::to_value(&field, octets)) else {
+            return Err(wrong("a field cannot be sent over HTTP/1.1"));
+        };
         if field.name == b"te" {
             // What speaks of this connection is named (RFC 9110 §10.1.4).
             headers.insert(http::header::CONNECTION, HeaderValue::from_static("te"));
         }
-        headers.append(name, value(field.value)?);
+        headers.append(name, value);
     }
     if let Some(cookie) = head.fields().cookie() {
         headers.insert(http::header::COOKIE, value(&cookie)?);
