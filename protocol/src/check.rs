@@ -150,13 +150,13 @@ fn check_fields<const PLACE: u8>(fields: &Fields, strict: bool) -> Result<Option
     // A bit for each name seen: by token, and those of `Unlisted::Once`.
     let (mut seen, mut again) = (0u64, 0u64);
     let (mut seen_unlisted, mut again_unlisted) = (0u64, 0u64);
-    for field in fields.iter() {
+    for (field, received) in fields.iter_received() {
         let bit = 1u64 << (field.token & 63);
         again |= seen & bit;
         seen |= bit;
         match field.token {
             0 => {
-                if !is_field_name(field.name) {
+                if !received && !is_field_name(field.name) {
                     return Err(refuse(field.name, wrong_name(field.name)));
                 }
                 match unlisted(field.name) {
@@ -190,7 +190,7 @@ fn check_fields<const PLACE: u8>(fields: &Fields, strict: bool) -> Result<Option
             }
             _ => {}
         }
-        if !is_field_value(field.value) {
+        if !received && !is_field_value(field.value) {
             return Err(refuse(field.name, Malformed::FieldValue));
         }
     }

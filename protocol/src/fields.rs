@@ -45,6 +45,8 @@ struct Entry {
     value: u32,
     token: u8,
     sensitive: bool,
+    /// Name and value were found to be well-formed when it was received.
+    received: bool,
 }
 
 /// One field of a [`Fields`] list.
@@ -99,6 +101,17 @@ impl Fields {
 
     #[inline]
     pub(crate) fn push_entry(&mut self, name: &[u8], value: &[u8], sensitive: bool, token: u8) {
+        self.push_as(name, value, sensitive, token, false);
+    }
+
+    /// Appends a field that was received: name and value are well-formed, which nobody needs to find out again.
+    #[inline]
+    pub(crate) fn push_received(&mut self, name: &[u8], value: &[u8], sensitive: bool, token: u8) {
+        self.push_as(name, value, sensitive, token, true);
+    }
+
+    #[inline]
+    fn push_as(&mut self, name: &[u8], value: &[u8], sensitive: bool, token: u8, received: bool) {
         let start = self.arena.len() as u32;
         if self.index.capacity() == 0 {
             // Room for a usual response at once.
@@ -109,7 +122,7 @@ impl Fields {
         self.arena.extend_from_slice(name);
         self.arena.extend_from_slice(value);
         let (name, value) = (name.len() as u32, value.len() as u32);
-        self.index.push(Entry { start, name, value, token, sensitive });
+        self.index.push(Entry { start, name, value, token, sensitive, received });
     }
 
     /// Appends all fields of another list.
@@ -137,6 +150,12 @@ impl Fields {
     #[inline]
     pub fn iter(&self) -> impl ExactSizeIterator<Item = Field<'_>> + Clone {
         self.index.iter().map(|entry| self.field(entry))
+    }
+
+    /// Fields in order, each with whether it was received as it is.
+    #[inline]
+    pub(crate) fn iter_received(&self) -> impl Iterator<Item = (Field<'_>, bool)> {
+        self.index.iter().map(|entry| (self.field(entry), entry.received))
     }
 
     /// Fields in order, each with its value to keep: one block holds them all as long as one of them is kept.

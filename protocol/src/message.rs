@@ -516,7 +516,7 @@ impl Collector {
             token::EXPECT => self.head.expects = true,
             _ => {}
         }
-        self.head.fields.push_entry(field.name, field.value, field.sensitive, field.token);
+        self.head.fields.push_received(field.name, field.value, field.sensitive, field.token);
         Ok(())
     }
 

@@ -86,7 +86,11 @@ pub(super) fn forward(head: &mut RequestHead, origin: &Origin<'_>) -> Seen {
     });
     let id = kept_id.unwrap_or_else(RequestId::new);
     // It cannot be kept while fields are pushed, which share its memory.
-    let authority = head.authority().unwrap_or_default().to_owned();
+    let authority = match head.authority_octets() {
+        // HTTP/1.1 and some of HTTP/2 say it in `host`.
+        [] => head.authority().unwrap_or_default().as_bytes().to_owned(),
+        octets => octets.to_owned(),
+    };
     let scheme = if origin.encrypted { "https" } else { "http" };
     let fields = head.fields_mut();
     fields.push("x-request-id", id.as_octets());
@@ -94,17 +98,17 @@ pub(super) fn forward(head: &mut RequestHead, origin: &Origin<'_>) -> Seen {
     if let Some(state) = origin.trace.tracestate() {
         fields.push("tracestate", state);
     }
-    let mut text = String::with_capacity(96);
+    let mut text = Vec::with_capacity(96);
     let peer = origin.client.peer.map(AddressText::of);
     if let Some(peer) = &peer {
         before.list(&mut text, before.addresses.as_deref());
-        text.push_str(peer.as_str());
+        text.extend_from_slice(peer.as_octets());
         fields.push("x-forwarded-for", &text);
     }
     match (origin.client.address, &peer) {
         (None, _) => {}
-        (address, Some(peer)) if address == origin.client.peer => fields.push("x-real-ip", peer.as_str()),
-        (Some(client), _) => fields.push("x-real-ip", AddressText::of(client).as_str()),
+        (address, Some(peer)) if address == origin.client.peer => fields.push("x-real-ip", peer.as_octets()),
+        (Some(client), _) => fields.push("x-real-ip", AddressText::of(client).as_octets()),
     }
     fields.push("x-forwarded-proto", before.proto.as_deref().unwrap_or(scheme.as_bytes()));
     match before.host.as_deref() {
@@ -152,37 +156,37 @@ impl Before {
     }
 
     /// Begins a list in `text` with what was there before.
-    fn list(&self, text: &mut String, before: Option<&[u8]>) {
-        if let Some(before) = before.and_then(|before| std::str::from_utf8(before).ok())
-            && !before.trim().is_empty()
+    fn list(&self, text: &mut Vec<u8>, before: Option<&[u8]>) {
+        if let Some(before) = before.filter(|before| std::str::from_utf8(before).is_ok())
+            && !before.trim_ascii().is_empty()
         {
-            text.push_str(before);
-            text.push_str(", ");
+            text.extend_from_slice(before);
+            text.extend_from_slice(b", ");
         }
     }
 }
 
 /// An element of `Forwarded` (RFC 7239 §4).
-fn forwarded(text: &mut String, peer: Option<&AddressText>, authority: &str, scheme: &str) {
+fn forwarded(text: &mut Vec<u8>, peer: Option<&AddressText>, authority: &[u8], scheme: &str) {
     match peer {
         Some(peer) if peer.quoted => {
-            text.push_str("for=\"[");
-            text.push_str(peer.as_str());
-            text.push_str("]\"");
+            text.extend_from_slice(b"for=\"[");
+            text.extend_from_slice(peer.as_octets());
+            text.extend_from_slice(b"]\"");
         }
         Some(peer) => {
-            text.push_str("for=");
-            text.push_str(peer.as_str());
+            text.extend_from_slice(b"for=");
+            text.extend_from_slice(peer.as_octets());
         }
-        None => text.push_str("for=unknown"),
+        None => text.extend_from_slice(b"for=unknown"),
     }
-    if !authority.is_empty() && !authority.contains('"') {
-        text.push_str(";host=\"");
-        text.push_str(authority);
-        text.push('"');
+    if !authority.is_empty() && !authority.contains(&b'"') {
+        text.extend_from_slice(b";host=\"");
+        text.extend_from_slice(authority);
+        text.push(b'"');
     }
-    text.push_str(";proto=");
-    text.push_str(scheme);
+    text.extend_from_slice(b";proto=");
+    text.extend_from_slice(scheme.as_bytes());
 }
 
 /// An address as text, made once a request and without the formatting machinery where it is IPv4.
@@ -224,8 +228,8 @@ impl AddressText {
         }
     }
 
-    fn as_str(&self) -> &str {
-        self.text.get(..self.length).and_then(|text| std::str::from_utf8(text).ok()).unwrap_or_default()
+    fn as_octets(&self) -> &[u8] {
+        self.text.get(..self.length).unwrap_or_default()
     }
 }
 
@@ -293,7 +297,7 @@ mod tests {
         for address in ["0.0.0.0", "10.200.3.99", "255.255.255.255", "::1", "2001:db8::ffff:255.255.255.255"]
         {
             let address: IpAddr = address.parse().unwrap();
-            assert_eq!(AddressText::of(address).as_str(), address.to_string());
+            assert_eq!(AddressText::of(address).as_octets(), address.to_string().as_bytes());
         }
     }
 

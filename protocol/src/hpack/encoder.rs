@@ -25,6 +25,10 @@ pub struct Encoder {
     /// The number of the entry after the one found last. Heads of a kind have their fields in one order, in which their
     /// entries came: it is looked at first.
     next: Cell<u32>,
+    /// The number of the entry that the last block began with.
+    first: Cell<u32>,
+    /// No entry was found for this block yet.
+    begins: Cell<bool>,
     /// Changes of the peer's limit since the last block.
     pending: Option<Resize>,
     /// Octets the table never exceeds, whatever the peer allows.
@@ -42,7 +46,16 @@ impl Encoder {
     /// An encoder with the initial table of 4 096 octets. Owns no heap before the first field is indexed.
     pub fn new() -> Self {
         let (table, cap) = (Table::new(MAX_TABLE_DEFAULT), MAX_TABLE_DEFAULT);
-        Self { table, keys: VecDeque::new(), evicted: 0, next: Cell::new(0), pending: None, cap }
+        Self {
+            table,
+            keys: VecDeque::new(),
+            evicted: 0,
+            next: Cell::new(0),
+            first: Cell::new(0),
+            begins: Cell::new(true),
+            pending: None,
+            cap,
+        }
     }
 
     /// An encoder whose table never exceeds `cap` octets. Entries are looked for one by one: a table much larger
@@ -66,6 +79,17 @@ impl Encoder {
     pub fn begin(&mut self, out: &mut Vec<u8>) {
         if let Some(resize) = self.pending.take() {
             self.resize(resize, out);
+        }
+        self.next.set(self.first.get());
+        self.begins.set(true);
+    }
+
+    /// The entry of this number was found.
+    #[inline]
+    fn found(&self, number: u32) {
+        self.next.set(number.wrapping_add(1));
+        if self.begins.replace(false) {
+            self.first.set(number);
         }
     }
 
@@ -243,7 +267,7 @@ impl Encoder {
             && let Some(found) = self.table.get(age)
             && is_it(found.name, found.value)
         {
-            self.next.set(self.next.get().wrapping_add(1));
+            self.found(self.next.get());
             return Some(static_table::LEN + 1 + age as u32);
         }
         self.scan(is_candidate, is_it)
@@ -285,8 +309,8 @@ impl Encoder {
                 && let Some(found) = self.table.get(age)
                 && is_it(found.name, found.value)
             {
-                let after = self.keys.len() as u32 - age as u32;
-                self.next.set(self.evicted.wrapping_add(after));
+                let place = self.keys.len() as u32 - age as u32 - 1;
+                self.found(self.evicted.wrapping_add(place));
                 return Some(static_table::LEN + 1 + age as u32);
             }
         }
