@@ -112,6 +112,8 @@ pub(crate) enum Note {
     Awaits,
     /// So many octets were read from a file for the response.
     FileRead(u64),
+    /// Why it is answered by an error.
+    Cause(&'static str),
 }
 
 /// See [`ToSession::Push`].

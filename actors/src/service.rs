@@ -117,6 +117,11 @@ impl Request {
         self.session.link().send(ToSession::Note { id: self.stream, note: Note::Upstream(true) });
     }
 
+    /// Says why the request is answered by an error, as [`StreamHandle::blame`] does, without a handle.
+    pub fn blame(&self, cause: &'static str) {
+        self.session.link().send(ToSession::Note { id: self.stream, note: Note::Cause(cause) });
+    }
+
     /// Where the request stands in its trace (W3C Trace Context): the one it brought, otherwise one that begins with
     /// it, the same whenever it is asked for. Made now; pass [`TraceContext::traceparent`] on with what is asked of
     /// others on its behalf.

@@ -53,6 +53,8 @@ pub(super) struct Record<'a> {
     /// 0 when there was no final head.
     pub(super) status: u16,
     pub(super) outcome: &'a str,
+    /// Why it was answered by an error.
+    pub(super) cause: Option<&'a str>,
     pub(super) route: &'a str,
     /// Of the bodies, received and sent.
     pub(super) octets: (u64, u64),
@@ -106,6 +108,7 @@ fn json(line: &mut String, record: &Record<'_>) -> fmt::Result {
         _ => write!(line, ",\"status\":{status}")?,
     }
     write!(line, ",\"outcome\":{}", Json(Some(outcome.as_bytes())))?;
+    write!(line, ",\"cause\":{}", Json(record.cause.map(str::as_bytes)))?;
     write!(line, ",\"route\":{}", Json(Some(route.as_bytes())))?;
     write!(line, ",\"bytes\":{{\"in\":{},\"out\":{}}}", record.octets.0, record.octets.1)?;
     write!(line, ",\"duration_seconds\":{:.6}", record.lasted.as_secs_f64())?;
@@ -243,6 +246,7 @@ mod tests {
             request,
             status: 200,
             outcome: "complete",
+            cause: None,
             route: "demo",
             octets: (0, 2326),
             lasted: Duration::from_micros(1_500),
@@ -263,7 +267,7 @@ mod tests {
             "{\"time\":\"2000-10-10T13:55:36.789Z\",\"session\":\"0-1a\",\"stream\":5,\
              \"trace_id\":\"4bf92f3577b34da6a3ce929d0e0e4736\",\"listener\":\"public\",\"protocol\":\"h2\",\
              \"peer\":\"192.0.2.7:50000\",\"method\":\"GET\",\"path\":\"/a\",\"status\":200,\
-             \"outcome\":\"complete\",\"route\":\"demo\",\"bytes\":{\"in\":0,\"out\":2326},\
+             \"outcome\":\"complete\",\"cause\":null,\"route\":\"demo\",\"bytes\":{\"in\":0,\"out\":2326},\
              \"duration_seconds\":0.001500,\"start_seconds\":0.001250,\"waits\":{\"request_body\":0.000000,\
              \"handler\":0.001250,\"upstream\":0.000000,\"peer_stream_window\":0.000000,\
              \"peer_connection_window\":0.000000,\"scheduler\":0.000000,\"socket\":0.000250},\

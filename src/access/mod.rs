@@ -206,7 +206,16 @@ impl Observer for AccessObserver {
         match event {
             SessionEvent::StreamOpened { id, head } => self.opened(session, *id, head),
             SessionEvent::StreamClosed {
-                id, outcome, status, lasted, octets, times, route, waits, ..
+                id,
+                outcome,
+                status,
+                lasted,
+                octets,
+                times,
+                route,
+                waits,
+                cause,
+                ..
             } => {
                 let (number, head) = self.taken(session, *id);
                 let head = head.as_deref();
@@ -235,6 +244,7 @@ impl Observer for AccessObserver {
                     request,
                     status: *status,
                     outcome: outcome.label(),
+                    cause: *cause,
                     route: &session.route_name(*route),
                     octets: *octets,
                     lasted: *lasted,

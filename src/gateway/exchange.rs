@@ -107,6 +107,7 @@ impl Exchange {
 
     fn fail(&self, route: &Route, fault: Fault, place: &Place) -> Response {
         let crossed = self.limit.as_ref().is_some_and(BodyLimit::is_crossed);
+        place.handle().blame(if crossed { too_large().cause } else { fault.cause });
         if fault.reset && !crossed {
             // The peer went first where this fails.
             place.handle().reset(ErrorCode::INTERNAL_ERROR).ok();
@@ -190,7 +191,11 @@ pub(super) fn finish(
                     None => handler.await,
                     Some(timeout) => match tokio::time::timeout(timeout, handler).await {
                         Ok(response) => response,
-                        Err(_) => answer::of(&too_late(), answer::Wants::default(), &route.errors),
+                        Err(_) => {
+                            let fault = too_late();
+                            place.handle().blame(fault.cause);
+                            answer::of(&fault, answer::Wants::default(), &route.errors)
+                        }
                     },
                 };
                 complete(route, &mut response, choice, &place);

@@ -211,25 +211,25 @@ impl Local {
 
     fn answer(self: &Rc<Self>, request: Request, verdict: Verdict) -> Reply {
         if self.is_misdirected(&request) {
-            return say(&MISDIRECTED.into(), &request.head).into();
+            return say(&MISDIRECTED.into(), &request).into();
         }
         let (at, spans) = match verdict {
             Verdict::Take(at, spans) => (at, spans),
             Verdict::Unsafe(at, why) => {
                 let fault = Fault::new(400, "unsafe_path", why);
                 return match self.route(at) {
-                    Some(route) => route.refuse(&fault, &request.head).into(),
-                    None => say(&fault, &request.head).into(),
+                    Some(route) => route.refuse(&fault, &request).into(),
+                    None => say(&fault, &request).into(),
                 };
             }
-            Verdict::Not(found) => return nobody(found, &request.head).into(),
+            Verdict::Not(found) => return nobody(found, &request).into(),
         };
-        let Some(route) = self.route(at) else { return nobody(Found::Nothing, &request.head).into() };
+        let Some(route) = self.route(at) else { return nobody(Found::Nothing, &request).into() };
         let mut request = request;
         let client = self.site.trust.client(request.session.peer, request.head.fields());
         let limit = match self.admit(route, &client, &mut request) {
             Ok(limit) => limit,
-            Err(fault) => return route.refuse(&fault, &request.head).into(),
+            Err(fault) => return route.refuse(&fault, &request).into(),
         };
         let choice = route.compression.as_ref().map(|compression| compression.choose(&request.head));
         let place = || Place::of(&request);
@@ -239,7 +239,7 @@ impl Local {
                 let encrypted = request.session.is_encrypted();
                 let mut answer = match to.answer(&request.head, encrypted, &spans) {
                     Some(answer) => answer,
-                    None => return route.refuse(&BAD_HOST.into(), &request.head).into(),
+                    None => return route.refuse(&BAD_HOST.into(), &request).into(),
                 };
                 route.finish(&mut answer, choice);
                 answer.into()
@@ -264,7 +264,7 @@ impl Local {
                 let reply = demo.call(request);
                 exchange::finish(self, at, reply, choice, place)
             }
-            (Do::Files(_) | Do::Demo(_), _) => nobody(Found::Nothing, &request.head).into(),
+            (Do::Files(_) | Do::Demo(_), _) => nobody(Found::Nothing, &request).into(),
         }
     }
 
@@ -334,7 +334,7 @@ impl Local {
         choice: Option<Choice>,
         limit: Option<BodyLimit>,
     ) -> Reply {
-        let Do::Proxy(to) = &route.action else { return nobody(Found::Nothing, &request.head).into() };
+        let Do::Proxy(to) = &route.action else { return nobody(Found::Nothing, &request).into() };
         let origin = Origin {
             client: *client,
             trust: &self.site.trust,
@@ -387,8 +387,9 @@ impl Route {
         self.response_edits.is_empty() && self.compression.is_none() && self.timeout.is_none()
     }
 
-    fn refuse(&self, fault: &Fault, head: &RequestHead) -> Response {
-        let mut response = answer::of(fault, Wants::of(head), &self.errors);
+    fn refuse(&self, fault: &Fault, request: &Request) -> Response {
+        request.blame(fault.cause);
+        let mut response = answer::of(fault, Wants::of(&request.head), &self.errors);
         self.response_edits.apply(&mut response.fields);
         response
     }
@@ -416,18 +417,19 @@ impl From<Refusal> for Fault {
     }
 }
 
-fn say(fault: &Fault, head: &RequestHead) -> Response {
-    answer::of(fault, Wants::of(head), &std::collections::BTreeMap::new())
+fn say(fault: &Fault, request: &Request) -> Response {
+    request.blame(fault.cause);
+    answer::of(fault, Wants::of(&request.head), &std::collections::BTreeMap::new())
 }
 
 /// The answer where no route takes a request.
-fn nobody(found: Found, head: &RequestHead) -> Response {
+fn nobody(found: Found, request: &Request) -> Response {
     match found {
         Found::Server => Response::new(204).with_field("allow", METHODS),
-        Found::Method(methods) => say(&METHOD.into(), head).with_field("allow", methods),
-        Found::Misdirected => say(&MISDIRECTED.into(), head),
-        Found::NoHost => say(&BAD_HOST.into(), head),
-        Found::Nothing | Found::Route(..) => say(&NOBODY.into(), head),
+        Found::Method(methods) => say(&METHOD.into(), request).with_field("allow", methods),
+        Found::Misdirected => say(&MISDIRECTED.into(), request),
+        Found::NoHost => say(&BAD_HOST.into(), request),
+        Found::Nothing | Found::Route(..) => say(&NOBODY.into(), request),
     }
 }
 

@@ -9,7 +9,8 @@ use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use stagedoor_actors::SessionHandle;
-use stagedoor_metrics::{Metrics, Shard, UpstreamCells};
+use stagedoor_metrics::{Metrics, RouteId, Shard, UpstreamCells};
+use stagedoor_protocol::StreamId;
 
 use super::failure::Failure;
 use crate::upstream::Upstream;
@@ -54,20 +55,25 @@ impl Counts {
 pub(crate) struct Ticket {
     counts: Rc<Counts>,
     session: SessionHandle,
+    /// The client's stream and its route.
+    of: (StreamId, RouteId),
     began: Instant,
     status: u16,
 }
 
 impl Ticket {
-    pub(crate) fn new(counts: &Rc<Counts>, session: &SessionHandle, began: Instant) -> Self {
+    pub(crate) fn new(counts: &Rc<Counts>, session: &SessionHandle, of: (StreamId, RouteId)) -> Self {
         counts.cells.requests_active.inc();
-        Self { counts: Rc::clone(counts), session: session.clone(), began, status: 0 }
+        let began = session.now();
+        Self { counts: Rc::clone(counts), session: session.clone(), of, began, status: 0 }
     }
 
     /// The answer broke off after its head.
     pub(crate) fn broke(&self, failure: &Failure) {
         if let Some(cause) = failure.after_head() {
             self.counts.cells.failures[cause].inc();
+            let (stream, route) = self.of;
+            self.session.stream(stream, route).blame(cause.label());
         }
     }
 

@@ -127,7 +127,7 @@ impl Proxy {
         key: Option<u64>,
     ) -> impl Future<Output = Result<Response, Fault>> + use<> {
         let counts = self.counts(to);
-        let mut ticket = Ticket::new(&counts, &session, session.now());
+        let mut ticket = Ticket::new(&counts, &session, of);
         let idempotent =
             matches!(head.method_octets(), b"GET" | b"HEAD" | b"OPTIONS" | b"TRACE" | b"PUT" | b"DELETE");
         let patient = is_grpc(&head);

@@ -67,7 +67,7 @@ pub(super) async fn exchange(
         None => return Err(Fault::new(400, "http_request_error", "the request asks for no tunnel")),
     };
     let counts = proxy.counts(to);
-    let mut ticket = Ticket::new(&counts, &request.session, request.session.now());
+    let mut ticket = Ticket::new(&counts, &request.session, (request.stream, request.route));
     let mut tried = Vec::new();
     to.requested(millis(request.session.now()));
     let opened = loop {

@@ -1,12 +1,14 @@
 //! Upstreams as people see them: their sessions among the others, their endpoints, and what both are on the way down.
 
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde_json::Value;
 
 use super::harness::{PLAIN, Serving, until, upstream};
-use crate::support::client::{collect, fed};
+use crate::support::client::{collect, fed, nothing};
 use crate::support::command::stagedoor;
 use crate::support::{Gateway, run};
 
@@ -140,4 +142,62 @@ fn an_exchange_that_runs_is_finished_though_the_gateway_drains() {
         let (status, said) = serving.process.ended();
         assert_eq!(status.code(), Some(0), "{said}");
     }
+}
+
+/// Says that 100 octets come, sends one, and is gone; as often as it is asked.
+fn breaks_off() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for mut tcp in listener.incoming().flatten() {
+            let mut asked = [0; 4096];
+            let _ = tcp.read(&mut asked);
+            let _ = tcp.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nx");
+        }
+    });
+    address
+}
+
+#[test]
+fn the_access_log_says_why_a_request_failed() {
+    let origin = Gateway::start();
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let place = tempfile::tempdir().unwrap();
+    let log = place.path().join("access.log");
+    let serving = Serving::start(&format!(
+        "{PLAIN}[log]\naccess = {{ format = \"json\", path = \"{}\" }}\n{}{}{}\
+         [[route]]\nname = \"fine\"\nmatch = {{ path = \"/bytes/{{count}}\" }}\nproxy = {{ upstream = \"origin\" }}\n\
+         [[route]]\nname = \"dead\"\nmatch = {{ path = \"/dead\" }}\nproxy = {{ upstream = \"dead\" }}\n\
+         [[route]]\nname = \"cut\"\nmatch = {{ path = \"/cut\" }}\nproxy = {{ upstream = \"cut\" }}\n\
+         [[route]]\nname = \"denied\"\nmatch = {{ path = \"/denied\" }}\ndeny = [\"0.0.0.0/0\"]\n\
+         respond = {{ status = 204 }}\n",
+        log.display(),
+        upstream("origin", origin.plain, "protocol = \"h2c\""),
+        upstream("dead", nobody, "retry = { attempts = 0 }"),
+        upstream("cut", breaks_off(), "protocol = \"http/1.1\""),
+    ));
+    run(async {
+        for http2 in [false, true] {
+            let mut client = serving.client("plain", http2).await;
+            for (path, status) in [("/bytes/10", 200), ("/dead", 502), ("/denied", 403), ("/nowhere", 404)] {
+                assert_eq!(client.get(path).await.status, status, "{path}");
+            }
+            let request = client.request("GET", "/cut").body(nothing()).unwrap();
+            assert!(client.whole(request).await.is_err(), "it is not whole");
+        }
+    });
+    serving.process.signal(Signal::TERM);
+    assert_eq!(serving.process.ended().0.code(), Some(0));
+    let written = std::fs::read_to_string(&log).unwrap();
+    let lines = written.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let mut causes: Vec<String> = lines.map(|line| format!("{} {}", line["path"], line["cause"])).collect();
+    causes.sort();
+    let expected = [
+        r#""/bytes/10" null"#,
+        r#""/cut" "http_response_incomplete""#,
+        r#""/dead" "connection_refused""#,
+        r#""/denied" "denied""#,
+        r#""/nowhere" "no_route""#,
+    ];
+    assert_eq!(causes, expected.iter().flat_map(|line| [*line; 2]).collect::<Vec<_>>(), "{written}");
 }

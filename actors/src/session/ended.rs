@@ -52,6 +52,11 @@ impl Ended {
         parts.waits.get_or_insert_with(|| Waits::new(self.opened)).charge(on, now);
     }
 
+    /// Why it was answered by an error.
+    pub(crate) fn cause(&self) -> Option<&'static str> {
+        self.parts.as_ref()?.cause
+    }
+
     fn waits(&self) -> Option<&Waits> {
         self.parts.as_ref()?.waits.as_ref()
     }
@@ -135,6 +140,7 @@ fn copied(entry: &mut Entry) -> Option<Box<Parts>> {
         file_read: std::mem::take(&mut parts.file_read),
         waits: parts.waits.take(),
         trace: parts.trace.clone(),
+        cause: parts.cause,
         span: parts.span.take(),
         ..Parts::default()
     }))
@@ -158,6 +164,7 @@ impl Common {
             times: ended.times(),
             route: ended.route,
             waits: ended.wait_times(now),
+            cause: ended.cause(),
         });
     }
 }

@@ -117,6 +117,8 @@ pub enum SessionEvent {
         route: RouteId,
         /// What its time went to, in the order of [`WaitOn::ALL`](stagedoor_metrics::WaitOn::ALL); adds up to `lasted`.
         waits: WaitTimes,
+        /// Why it was answered by an error, or reset, where its handler said so ([`StreamHandle::blame`](crate::StreamHandle::blame)).
+        cause: Option<&'static str>,
     },
     /// The session ends by an error. [`SessionEvent::Closed`] follows when the socket is gone.
     Error {

@@ -32,6 +32,7 @@ pub(crate) fn bare(link: &Link, id: StreamId) -> Option<Box<Span>> {
         route = Empty,
         status = Empty,
         outcome = Empty,
+        cause = Empty,
         bytes_in = Empty,
         bytes_out = Empty,
         duration_seconds = Empty,
@@ -92,6 +93,9 @@ pub(crate) fn ended(span: &Span, ended: &Ended, route: &str, nanos: u64, now: In
         span.record("status", ended.status);
     }
     span.record("outcome", ended.outcome.label());
+    if let Some(cause) = ended.cause() {
+        span.record("cause", cause);
+    }
     span.record("bytes_in", ended.bytes_in);
     span.record("bytes_out", ended.bytes_out);
     span.record("duration_seconds", Duration::from_nanos(nanos).as_secs_f64());

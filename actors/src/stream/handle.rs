@@ -150,6 +150,12 @@ impl StreamHandle {
         self.link.send(ToSession::Note { id: self.id(), note: Note::Upstream(waits) });
     }
 
+    /// Says why the stream is answered by an error, or reset: a name out of a small set, for the access log and the
+    /// stream's span. The last one counts.
+    pub fn blame(&self, cause: &'static str) {
+        self.link.send(ToSession::Note { id: self.id(), note: Note::Cause(cause) });
+    }
+
     pub(crate) fn new(link: &Rc<Link>, id: StreamId, route: RouteId) -> Self {
         Self { link: Rc::clone(link), route, watched: link.watch(id) }
     }

@@ -76,6 +76,8 @@ pub(crate) struct Parts {
     pub(crate) waits: Option<Waits>,
     /// Its handler says that it waits for another server.
     pub(crate) upstream: bool,
+    /// Why it is answered by an error, as its handler says.
+    pub(crate) cause: Option<&'static str>,
     /// Octets read from files for its response and not counted yet.
     pub(crate) file_read: u64,
     /// The path it asked for, as [`Entry::keep_path`] cuts it; octets, which become text where somebody looks.
@@ -126,6 +128,7 @@ impl Entry {
             Note::Routed(route) => self.route = route,
             Note::Upstream(waits) => self.parts().upstream = waits,
             Note::FileRead(octets) => self.parts().file_read += octets,
+            Note::Cause(cause) => self.parts().cause = Some(cause),
             // It is asked at the end of the turn.
             Note::Awaits => {}
         }
