@@ -10,6 +10,7 @@ use bytes::Bytes;
 use common::{Stage, config, forever, hello, run, run_paused, service, settle};
 use futures_util::StreamExt as _;
 use http_body_util::{BodyExt as _, StreamBody};
+use stagedoor_actors::client::Line;
 use stagedoor_actors::client::{
     AbortHandle, ClientSession, Connector, Error, Event, Options, RequestError, RequestOptions, RequestParts,
     SendError, SessionEnd, StreamError, StreamState, connect,
@@ -399,8 +400,22 @@ fn dropping_a_request_that_waits_sends_nothing() {
     });
 }
 
+/// How many wait.
+#[derive(Default)]
+struct Counted(Cell<i32>);
+
+impl Line for Counted {
+    fn joined(&self) {
+        self.0.set(self.0.get() + 1);
+    }
+
+    fn left(&self) {
+        self.0.set(self.0.get() - 1);
+    }
+}
+
 #[test]
-fn what_a_request_holds_in_line_goes_when_it_is_sent_or_given_up() {
+fn a_request_leaves_the_line_when_it_is_sent_or_given_up() {
     run(async {
         let (service, _) = forever();
         let mut config = config();
@@ -408,21 +423,21 @@ fn what_a_request_holds_in_line_goes_when_it_is_sent_or_given_up() {
         let stage = Stage::with(config, service);
         let session = client_of(&stage.host);
         session.offers_connect_protocol().await.unwrap();
-        let held = Rc::new(());
+        let line = Rc::new(Counted::default());
         let ask = || {
             let head = Rc::new(RequestHead::new("GET", "http", "example.com", "/"));
-            session.pass_on(head, Body::Empty, None, Box::new(Rc::clone(&held))).expect("room in line")
+            session.pass_on(head, Body::Empty, None, Rc::clone(&line) as Rc<dyn Line>).expect("room in line")
         };
         let first = ask();
-        assert_eq!((first.opened_at(), Rc::strong_count(&held)), (None, 2));
+        assert_eq!((first.opened_at(), line.0.get()), (None, 1));
         settle().await;
         assert!(first.opened_at().is_some());
-        assert_eq!(Rc::strong_count(&held), 1, "it is sent");
+        assert_eq!(line.0.get(), 0, "it is sent");
         let second = ask();
         settle().await;
-        assert_eq!((second.opened_at(), Rc::strong_count(&held)), (None, 2));
+        assert_eq!((second.opened_at(), line.0.get()), (None, 1));
         drop(second);
-        assert_eq!(Rc::strong_count(&held), 1, "it never will be");
+        assert_eq!(line.0.get(), 0, "it never will be");
     });
 }
 

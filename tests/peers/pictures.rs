@@ -3,6 +3,7 @@
 //! `STAGEDOOR_SCREENSHOTS=1 cargo test --test peers pictures -- --nocapture` writes them. Without the variable there is
 //! nothing to do here: how a page looks is judged by people.
 
+use std::net::TcpListener;
 use std::path::Path;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use tokio::task::JoinSet;
 use crate::support::Gateway;
 use crate::support::browser::Browser;
 use crate::support::client::{Client, Speaks, Upload, fed, next_octets, nothing};
+use crate::support::configured::serving;
 use crate::support::peers::find;
 use crate::support::raw::{HEADERS, Raw};
 
@@ -29,16 +31,50 @@ fn pictures_of_the_live_page() {
     let images = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/images");
     std::fs::create_dir_all(&images).expect("a directory");
     let gateway = Gateway::start();
+    let front = before(&gateway);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let mut traffic = Traffic::default();
         traffic.start(&gateway).await;
-        let taken = tokio::time::timeout(Duration::from_secs(180), take(&gateway, &chromium, &images));
+        traffic.pass(&front).await;
+        let taken = tokio::time::timeout(Duration::from_secs(180), async {
+            take(&gateway, &chromium, &images).await;
+            take_gateway(&front, &chromium, &images).await;
+        });
         tokio::select! {
             taken = taken => taken.expect("in time"),
             () = traffic.run() => unreachable!("traffic goes on"),
         }
     });
+}
+
+/// A gateway before that one, with upstreams that are up and one endpoint that is not.
+fn before(origin: &Gateway) -> Gateway {
+    let gone = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
+    let plain = origin.plain;
+    serving(&format!(
+        "[[upstream]]\nname = \"api\"\nprotocol = \"h2c\"\nendpoints = [\"http://{plain}\", \"http://{gone}\"]\n\
+         health = {{ path = \"/bytes/1\", every = \"1s\", timeout = \"1s\", rise = 1, fall = 1 }}\n\
+         [[upstream]]\nname = \"pages\"\nprotocol = \"http/1.1\"\nendpoints = [\"http://{plain}\"]\n\
+         [[route]]\nname = \"pages\"\nmatch = {{ path = \"/bytes/{{count}}\" }}\n\
+         proxy = {{ upstream = \"pages\" }}\n\
+         [[route]]\nname = \"api\"\nproxy = {{ upstream = \"api\" }}\n"
+    ))
+}
+
+async fn take_gateway(front: &Gateway, chromium: &Path, images: &Path) {
+    let mut browser = Browser::start(chromium).await;
+    browser.size(1440, 900, false).await;
+    browser.open(&format!("http://{}/#view=gateway", front.admin)).await;
+    browser.sees("document.querySelectorAll('#gateway .down').length > 0").await;
+    // A rate needs two looks.
+    let told = "[...document.querySelectorAll('#gateway table')].some((table) => \
+        /a second/.test(table.tHead.textContent) && table.tBodies[0].rows.length > 1 && \
+        !/\\u2013/.test(table.tBodies[0].textContent))";
+    browser.sees(told).await;
+    browser.picture(&images.join("live-gateway.png")).await;
+    assert!(browser.complaints().is_empty(), "{:#?}", browser.complaints());
+    browser.close().await;
 }
 
 async fn take(gateway: &Gateway, chromium: &Path, images: &Path) {
@@ -143,6 +179,19 @@ impl Traffic {
         // Nothing at all.
         for speaks in Speaks::ALL {
             self.resting.push(Client::connect(gateway, speaks).await);
+        }
+    }
+
+    /// Requests that are sent on.
+    async fn pass(&mut self, front: &Gateway) {
+        for speaks in Speaks::ALL {
+            self.again(Client::connect(front, speaks).await, "/bytes/3000", 12);
+            self.again(Client::connect(front, speaks).await, "/delay/0.05", 9);
+            self.download(
+                Client::connect(front, speaks).await,
+                "/drip?bytes=900M&rate=200k".to_owned(),
+                Duration::ZERO,
+            );
         }
     }
 

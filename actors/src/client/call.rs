@@ -542,7 +542,7 @@ pub(crate) struct Waiting {
     pub(crate) head: Rc<RequestHead>,
     pub(crate) upload: Upload,
     /// Deadlines of its own, from the moment it is sent.
-    pub(crate) timeouts: Option<StreamTimeouts>,
+    pub(crate) timeouts: Option<Box<StreamTimeouts>>,
     /// Dropped when it waits no longer, whatever becomes of it.
     pub(crate) in_line: Option<InLine>,
 }

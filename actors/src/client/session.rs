@@ -128,7 +128,7 @@ impl ClientSession {
             Upload::Nothing | Upload::Full(_) | Upload::Stream(_) => Sending::Nothing,
         };
         let call = Call::new(Rc::clone(desk), sending);
-        let timeouts = options.timeouts;
+        let timeouts = options.timeouts.map(Box::new);
         desk.enqueue(Waiting {
             call: Rc::clone(&call),
             head: Rc::new(head),
@@ -185,6 +185,7 @@ impl ClientSession {
         };
         let desk = self.desk();
         let call = Call::new(Rc::clone(desk), Sending::Nothing);
+        let timeouts = timeouts.map(Box::new);
         let in_line = Some(InLine::new(line));
         desk.enqueue(Waiting { call: Rc::clone(&call), head, upload, timeouts, in_line })?;
         Ok(ClientStream::new(call))

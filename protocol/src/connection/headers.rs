@@ -170,7 +170,9 @@ impl Connection {
     fn decode(&mut self, kind: Kind, block: &[u8]) -> Result<Collector, ConnectionError> {
         let max = self.config.max_header_list_size as usize;
         let mut collector = Collector::new(kind, max, self.config.max_header_fields);
-        collector.reserve(16, (block.len() * 2).clamp(256, 4096));
+        // A request is often sent on, with a few fields more.
+        let least = if matches!(kind, Kind::Request { .. }) { 384 } else { 256 };
+        collector.reserve(16, (block.len() * 2).clamp(least, 4096));
         let factor = self.config.budgets.header_list_factor as usize;
         let abuse = max.saturating_mul(factor).max(self.config.budgets.header_block_bytes);
         let decoded = self.decoder.decode(block, MAX_STRING, |field| {

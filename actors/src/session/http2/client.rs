@@ -116,7 +116,7 @@ impl Http2 {
             }
         }
         if let Some(timeouts) = timeouts {
-            self.deadlines(id, timeouts, now);
+            self.deadlines(id, *timeouts, now);
         }
     }
 
