@@ -28,6 +28,7 @@ use crate::service::{Reply, Request, Response, Service};
 use crate::session::{Entrance, Observer, Session};
 use crate::tap::TapSink;
 use crate::transport::{Io, Raw};
+use crate::turns;
 
 /// The name of the listener through which the process is looked at.
 pub const ADMIN: &str = "admin";
@@ -287,7 +288,7 @@ impl Host {
         let id = self.arena.next_id();
         let session = Session::new(Rc::clone(self), id, entrance);
         let whose = Whose::Session(session.stats());
-        let addr = session.start();
+        let addr = turns::start(session);
         let entry = Entry { addr: Watched::new(addr.clone(), whose), post: self.post };
         self.arena.sessions.borrow_mut().insert(id.number, entry);
         if let Some(oldest) = self.openings.enter(id.number, &addr) {
@@ -337,7 +338,7 @@ impl Host {
         let id = self.arena.next_id();
         let session = session(id);
         let whose = Whose::Session(session.stats());
-        let addr = session.start();
+        let addr = turns::start(session);
         let entry = Entry { addr: Watched::new(addr.clone(), whose), post: self.post };
         self.arena.sessions.borrow_mut().insert(id.number, entry);
         addr

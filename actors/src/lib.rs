@@ -18,6 +18,7 @@ mod postmortem;
 mod promise;
 mod scratch;
 mod supervise;
+mod turns;
 mod worker;
 
 pub mod body;

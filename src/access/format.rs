@@ -343,7 +343,7 @@ mod tests {
                 prop_assert!(!text.contains(char::is_control), "{:?}", text);
             }
             let json: Value = serde_json::from_str(&AccessFormat::Json.line(&record)).unwrap();
-            prop_assert_eq!(json.as_object().unwrap().len(), 18);
+            prop_assert_eq!(json.as_object().unwrap().len(), 19);
             prop_assert_eq!(json["route"].as_str().unwrap(), &*route);
             if let Some(agent) = agent.as_ref().filter(|agent| agent.len() <= MAX_TEXT) {
                 prop_assert_eq!(json["user_agent"].as_str().unwrap(), String::from_utf8_lossy(agent));

@@ -20,13 +20,13 @@ pub struct Encoder {
     table: Table,
     /// A key for each entry of `table`, oldest first: upper half from the name, lower from the value.
     keys: VecDeque<u32>,
-    /// Entries that were evicted since the table was new (modulo 2^32): with it an entry has a number that stays.
-    evicted: u32,
+    /// Entries that were evicted since the table was new (modulo 2^16): with it an entry has a number that stays.
+    evicted: u16,
     /// The number of the entry after the one found last. Heads of a kind have their fields in one order, in which their
     /// entries came: it is looked at first.
-    next: Cell<u32>,
+    next: Cell<u16>,
     /// The number of the entry that the last block began with.
-    first: Cell<u32>,
+    first: Cell<u16>,
     /// No entry was found for this block yet.
     begins: Cell<bool>,
     /// Changes of the peer's limit since the last block.
@@ -86,7 +86,7 @@ impl Encoder {
 
     /// The entry of this number was found.
     #[inline]
-    fn found(&self, number: u32) {
+    fn found(&self, number: u16) {
         self.next.set(number.wrapping_add(1));
         if self.begins.replace(false) {
             self.first.set(number);
@@ -309,7 +309,7 @@ impl Encoder {
                 && let Some(found) = self.table.get(age)
                 && is_it(found.name, found.value)
             {
-                let place = self.keys.len() as u32 - age as u32 - 1;
+                let place = (self.keys.len() - age - 1) as u16;
                 self.found(self.evicted.wrapping_add(place));
                 return Some(static_table::LEN + 1 + age as u32);
             }
