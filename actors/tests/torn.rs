@@ -225,3 +225,29 @@ fn the_last_octets_of_a_tunnel_reach_a_slow_reader() {
         assert_eq!(stage.outcome(Outcome::Complete), 1);
     });
 }
+
+#[test]
+fn a_flood_that_was_ended_is_not_read_on_and_hears_why() {
+    run_paused(async {
+        // The pipe holds what was written and not read.
+        let (stage, io, _) = start(hello(), 1 << 16, |_, _| Act::Pass);
+        let mut client = Raw::new(io);
+        client.shake().await;
+        // PING without an end (RFC 9113 §10.5), each of 17 octets.
+        let pings = [0, 0, 8, 6, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8].repeat(1000);
+        let mut sent = 0;
+        let flood = async {
+            loop {
+                match client.io.write(&pings).await {
+                    Ok(count) => sent += count,
+                    Err(_) => return,
+                }
+            }
+        };
+        // Its socket is closed a moment later, and it is told so.
+        tokio::time::timeout(Duration::from_millis(100), flood).await.expect("closed soon");
+        assert!(sent < 1 << 20, "{sent}");
+        assert_eq!(client.goaways().await.len(), 1, "it says why");
+        stage.ends_once(CloseReason::Abuse).await;
+    });
+}

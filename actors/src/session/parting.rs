@@ -1,13 +1,16 @@
 //! The last steps of every socket: what is left to say, the half-close, then reading and dropping until the
 //! peer closes or the linger is over. Without the linger the kernel answers octets still on their way with
 //! RST, and the peer never reads our GOAWAY (docs/architecture.md).
+//!
+//! A flood that went on being dropped as fast as it comes would cost the neighbours more than what it was ended for. Of a
+//! peer that was ended for abuse little is read; it has a moment to read why, then the kernel sends its RST.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::{Buf as _, Bytes};
-use stagedoor_metrics::{TimeoutAction, TimeoutKind};
+use stagedoor_metrics::{CloseReason, TimeoutAction, TimeoutKind};
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 
 use super::Step;
@@ -21,6 +24,10 @@ const READS: usize = 8;
 /// Octets that are dropped in all, more than a window lets be on their way: who goes on sending is not waited for.
 const DROPS: u64 = 32 << 20;
 
+/// Octets that are dropped of who was ended for abuse, and how long such a socket stays open behind them.
+const ABUSE_DROPS: u64 = 64 << 10;
+const ABUSE_GRACE: Duration = Duration::from_millis(20);
+
 /// See the module.
 pub(crate) struct Parting {
     io: Transport,
@@ -28,6 +35,8 @@ pub(crate) struct Parting {
     stage: Stage,
     until: Instant,
     dropped: u64,
+    /// Nothing more is read.
+    deaf: bool,
     refusing: bool,
     over: bool,
 }
@@ -41,7 +50,7 @@ enum Stage {
 impl Parting {
     /// `rest` is still to be written; everything is over at `until`.
     pub(crate) fn new(io: Transport, rest: Bytes, until: Instant) -> Self {
-        Self { io, rest, stage: Stage::Rest, until, dropped: 0, refusing: false, over: false }
+        Self { io, rest, stage: Stage::Rest, until, dropped: 0, deaf: false, refusing: false, over: false }
     }
 
     /// The same for a client whose protocol is not spoken here.
@@ -84,6 +93,9 @@ impl Parting {
 
     /// True at the end of the peer's octets, false after an error.
     fn drop_input(&mut self, common: &mut Common, cx: &mut Context<'_>, now: Instant) -> Poll<bool> {
+        if self.deaf {
+            return Poll::Pending;
+        }
         for _ in 0..READS {
             let mut room = scratch::take();
             let mut buffer = ReadBuf::new(&mut room);
@@ -97,6 +109,11 @@ impl Parting {
                     self.dropped += count as u64;
                     if self.dropped > DROPS {
                         return Poll::Ready(false);
+                    }
+                    if self.dropped >= ABUSE_DROPS && common.reason() == Some(CloseReason::Abuse) {
+                        self.deaf = true;
+                        self.until = self.until.min(now + ABUSE_GRACE);
+                        return Poll::Pending;
                     }
                 }
                 Poll::Ready(result) => return Poll::Ready(result.is_ok()),
