@@ -288,8 +288,11 @@ mod tests {
 
     use super::*;
 
+    /// What the next one does, and where it counts that it is gone.
+    type Fate = (&'static str, Rc<Cell<u32>>);
+
     thread_local! {
-        static NEXT: RefCell<Option<(&'static str, Rc<Cell<u32>>)>> = const { RefCell::new(None) };
+        static NEXT: RefCell<Option<Fate>> = const { RefCell::new(None) };
     }
 
     /// Counts how often it was somebody and is so no more.

@@ -125,9 +125,10 @@ impl<F: Future<Output = ()> + Unpin> Turn for Runner<F> {
             return false;
         };
         let Some(future) = &mut *session else { return true };
-        let before = running(Some(self.bell.key));
-        let polled = Pin::new(future).poll(&mut Context::from_waker(&self.waker));
-        running(before);
+        let polled = {
+            let _running = Running::begin(self.bell.key);
+            Pin::new(future).poll(&mut Context::from_waker(&self.waker))
+        };
         if polled.is_ready() {
             *session = None;
         }
@@ -139,9 +140,25 @@ impl<F: Future<Output = ()> + Unpin> Turn for Runner<F> {
     }
 }
 
-/// Says whose turn it is now, and who had it before.
-fn running(key: Option<u64>) -> Option<u64> {
-    TURNS.try_with(|turns| turns.running.replace(key)).ok().flatten()
+/// Whose turn it is, for as long as it lasts: a panic ends it too.
+struct Running {
+    before: Option<u64>,
+}
+
+impl Running {
+    fn begin(key: u64) -> Self {
+        Self { before: Self::set(Some(key)) }
+    }
+
+    fn set(key: Option<u64>) -> Option<u64> {
+        TURNS.try_with(|turns| turns.running.replace(key)).ok().flatten()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        Self::set(self.before);
+    }
 }
 
 impl<F> Drop for Runner<F> {

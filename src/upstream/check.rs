@@ -4,18 +4,17 @@
 //! Keyed by the endpoint of this upstream, not by its address. Invariant: one check of an endpoint at a time.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::sync::Weak;
 
 use bytes::Bytes;
 use futures_util::future::join_all;
 use http_body_util::Empty;
 use hyper_util::rt::TokioIo;
-use stagedoor_actors::client::{self, Connector, Options, RequestParts};
+use stagedoor_actors::client::{self, RequestParts};
 use stagedoor_metrics::HealthResult;
 
-use super::{Check, Endpoint, Upstream, dial, millis};
-use crate::config::{EndpointAddress, Health};
+use super::{Check, Endpoint, Upstream, dial, millis, options, origin};
+use crate::config::Health;
 
 /// Good or bad ones in a row.
 #[derive(Default)]
@@ -138,28 +137,4 @@ async fn ask_http1(upstream: &Upstream, endpoint: &Endpoint, health: &Health) ->
 
 fn host<'a>(endpoint: &'a Endpoint, health: &'a Health) -> &'a str {
     health.host.as_deref().unwrap_or(&endpoint.authority)
-}
-
-/// Where a session of ours goes to.
-pub(crate) fn origin(endpoint: &Endpoint) -> String {
-    format!("{}://{}", if endpoint.tls { "https" } else { "http" }, endpoint.authority)
-}
-
-/// What every session of ours to an endpoint is told, checks and requests alike.
-pub(crate) fn options(upstream: &Upstream, endpoint: &Endpoint, connect: Duration) -> Options {
-    let mut options = Options {
-        connect_timeout: connect,
-        name: format!("upstream:{}", upstream.config.name),
-        ..Options::default()
-    };
-    if let EndpointAddress::Unix(path) = &endpoint.address {
-        options.connector = Connector::unix(path);
-    }
-    if let Some(trust) = upstream.trust().filter(|_| endpoint.tls) {
-        options.tls = client::Tls::config(Arc::clone(&trust.http2));
-        if let Some(name) = &upstream.config.tls.server_name {
-            options.tls = options.tls.with_server_name(name);
-        }
-    }
-    options
 }

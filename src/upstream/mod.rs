@@ -10,6 +10,7 @@ mod check;
 mod dial;
 mod endpoint;
 mod resolve;
+mod session;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -26,10 +27,10 @@ use crate::tls::{self, TlsError};
 use budget::Budget;
 
 pub(crate) use balance::hash;
-pub(crate) use check::{options, origin};
 pub(crate) use dial::{DialError, Io, dial};
 pub(crate) use endpoint::millis;
 pub use endpoint::{Check, Endpoint, EndpointState};
+pub(crate) use session::{options, origin};
 
 /// An upstream as all workers know it.
 pub struct Upstream {
