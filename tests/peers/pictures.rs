@@ -3,7 +3,6 @@
 //! `STAGEDOOR_SCREENSHOTS=1 cargo test --test peers pictures -- --nocapture` writes them. Without the variable there is
 //! nothing to do here: how a page looks is judged by people.
 
-use std::net::TcpListener;
 use std::path::Path;
 use std::time::Duration;
 
@@ -16,6 +15,7 @@ use crate::support::Gateway;
 use crate::support::browser::Browser;
 use crate::support::client::{Client, Speaks, Upload, fed, next_octets, nothing};
 use crate::support::configured::serving;
+use crate::support::nobody::nobody;
 use crate::support::peers::find;
 use crate::support::raw::{HEADERS, Raw};
 
@@ -50,7 +50,7 @@ fn pictures_of_the_live_page() {
 
 /// A gateway before that one, with upstreams that are up and one endpoint that is not.
 fn before(origin: &Gateway) -> Gateway {
-    let gone = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
+    let gone = nobody();
     let plain = origin.plain;
     serving(&format!(
         "[[upstream]]\nname = \"api\"\nprotocol = \"h2c\"\nendpoints = [\"http://{plain}\", \"http://{gone}\"]\n\

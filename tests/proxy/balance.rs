@@ -9,8 +9,9 @@ use std::time::Duration;
 use stagedoor::config::{Balance, Eject, HashKey, Health, Upstream as Config};
 use stagedoor::upstream::EndpointState;
 
-use crate::front::{Front, http1, listener, nobody};
+use crate::front::{Front, http1, listener};
 use crate::support::client::nothing;
+use crate::support::nobody::nobody;
 use crate::support::run;
 use crate::text::Text;
 
@@ -272,7 +273,7 @@ fn no_more_than_a_share_is_ejected_and_never_the_only_one() {
 fn who_refuses_connections_is_ejected_for_that() {
     run(async {
         let well = Server::start().await;
-        let mut config = ejecting(http1(&[nobody().await, well.address]), 0.5);
+        let mut config = ejecting(http1(&[nobody(), well.address]), 0.5);
         config.eject.as_mut().unwrap().time = Duration::from_secs(50);
         config.retry.on.connect = true;
         let front = Front::start(config);

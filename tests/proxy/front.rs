@@ -149,11 +149,6 @@ pub(crate) async fn listener() -> (TcpListener, SocketAddr) {
     (listener, address)
 }
 
-/// An address where nobody listens.
-pub(crate) async fn nobody() -> SocketAddr {
-    listener().await.1
-}
-
 /// An upstream with nothing on that need not be: no checks, no ejection, no retries, deadlines that are never met.
 pub(crate) fn upstream(protocol: UpstreamProtocol, at: &[SocketAddr]) -> Config {
     let listed = at.iter().map(|address| Endpoint {

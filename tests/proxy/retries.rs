@@ -11,8 +11,9 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use crate::frames::{Frames, INTERNAL_ERROR, NO_ERROR, REFUSED_STREAM};
-use crate::front::{Front, h2c, http1, listener, nobody};
+use crate::front::{Front, h2c, http1, listener};
 use crate::support::client::{Answer, fed};
+use crate::support::nobody::nobody;
 use crate::support::run;
 use crate::text::{Text, ok, value};
 
@@ -67,7 +68,7 @@ fn who_refuses_connections_is_left_for_another() {
     for over_http2 in [false, true] {
         run(async {
             let (listener, address) = listener().await;
-            let at = [nobody().await, address];
+            let at = [nobody(), address];
             let config = if over_http2 { h2c(&at) } else { http1(&at) };
             let front = Front::start(retrying(config, RetryOn { connect: true, ..RetryOn::default() }));
             let upstream = async {
@@ -104,7 +105,7 @@ fn a_refused_connection_is_502_where_nothing_is_listed() {
     run(async {
         let (listener, address) = listener().await;
         let (seen, _serving) = always(listener, BUSY);
-        let front = Front::start(http1(&[nobody().await, address]));
+        let front = Front::start(http1(&[nobody(), address]));
         assert_eq!(failed(&get(&front).await), (502, "connection_refused"));
         assert_eq!(seen.load(Ordering::Relaxed), 0);
         assert_eq!(front.counted("retries_total", &[("result", "not_retryable")]), 1.0);

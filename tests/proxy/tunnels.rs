@@ -11,6 +11,7 @@ use tokio_tungstenite::tungstenite::Message;
 
 use crate::frames::{ENABLE_CONNECT_PROTOCOL, Frames, INITIAL_WINDOW_SIZE};
 use crate::front::{Front, h2c, http1, listener};
+use crate::support::nobody::nobody;
 use crate::support::raw::DATA;
 use crate::support::run;
 use crate::text::{Text, ok, value};
@@ -361,7 +362,7 @@ fn a_tunnel_takes_the_place_of_a_connection_that_is_idle() {
 fn a_tunnel_that_finds_nobody_tries_the_next() {
     run(async {
         let (listener, address) = listener().await;
-        let mut config = http1(&[crate::front::nobody().await, address]);
+        let mut config = http1(&[nobody(), address]);
         config.retry.on.connect = true;
         let front = Front::start(config);
         let mut client = connect_by_http2(&front).await;

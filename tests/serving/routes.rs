@@ -7,6 +7,7 @@ use http::Request;
 use super::harness::{upstream, write};
 use crate::support::client::{Answer, Client, Speaks, Upload, fed, full, nothing};
 use crate::support::exposition::Scrape;
+use crate::support::nobody::nobody;
 use crate::support::{Gateway, Process, run};
 
 /// A gateway with the listeners `public` and `plain`, and everything below on them.
@@ -175,10 +176,8 @@ impl Site {
         let origin = Gateway::start();
         let place = tempfile::tempdir().unwrap();
         fill(place.path());
-        // Nobody listens there.
-        let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let upstreams = upstream("origin", origin.plain, &format!("protocol = \"{protocol}\""))
-            + &upstream("dead", closed, "retry = { attempts = 0 }");
+            + &upstream("dead", nobody(), "retry = { attempts = 0 }");
         write(place.path(), &format!("{}{upstreams}{ROUTES}", listeners(server)));
         let file = super::harness::file(place.path());
         let gateway = Gateway::of(Process::spawn(&["serve", "-c", file.to_str().unwrap()]));

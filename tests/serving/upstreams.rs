@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::harness::{PLAIN, Serving, until, upstream};
 use crate::support::client::{collect, fed, nothing};
 use crate::support::command::stagedoor;
+use crate::support::nobody::nobody;
 use crate::support::{Gateway, run};
 
 /// Everything goes to one upstream by h2c.
@@ -161,7 +162,6 @@ fn breaks_off() -> SocketAddr {
 #[test]
 fn the_access_log_says_why_a_request_failed() {
     let origin = Gateway::start();
-    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let place = tempfile::tempdir().unwrap();
     let log = place.path().join("access.log");
     let serving = Serving::start(&format!(
@@ -173,7 +173,7 @@ fn the_access_log_says_why_a_request_failed() {
          respond = {{ status = 204 }}\n",
         log.display(),
         upstream("origin", origin.plain, "protocol = \"h2c\""),
-        upstream("dead", nobody, "retry = { attempts = 0 }"),
+        upstream("dead", nobody(), "retry = { attempts = 0 }"),
         upstream("cut", breaks_off(), "protocol = \"http/1.1\""),
     ));
     run(async {

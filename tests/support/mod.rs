@@ -11,6 +11,7 @@ pub(crate) mod command;
 pub(crate) mod configured;
 pub(crate) mod embedded;
 pub(crate) mod exposition;
+pub(crate) mod nobody;
 pub(crate) mod observed;
 pub(crate) mod peers;
 pub(crate) mod played;

@@ -11,6 +11,7 @@ use super::nginx::Nginx;
 use crate::ours::sample;
 use crate::support::Gateway;
 use crate::support::configured::Configured;
+use crate::support::nobody::nobody;
 use crate::support::peers::{find, output, stdout};
 
 /// curl, and what every run of it is told.
@@ -203,7 +204,7 @@ fn curl_shows_a_certificate_and_is_named_to_the_upstream() {
 #[test]
 fn curl_sees_why_the_gateway_cannot_answer() {
     let Some(curl) = Curl::find() else { return };
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let nobody = nobody();
     let gateway = before(&format!("endpoints = [\"http://{nobody}\"]"));
     for flag in ["--http1.1", "--http2-prior-knowledge"] {
         let said = curl.run(&[flag, "-i", &format!("http://{}/", gateway.plain)]);

@@ -1,11 +1,10 @@
 //! grpcio on both sides of the gateway, which speaks h2c to the server: calls are as they are without it, and its own
 //! errors are statuses that a client of gRPC understands.
 
-use std::net::{Ipv4Addr, TcpListener};
-
 use crate::grpc::{Server, called, scenario, server};
 use crate::support::Gateway;
 use crate::support::configured::Configured;
+use crate::support::nobody::nobody;
 use crate::support::peers::Certificate;
 
 /// A gateway before `server`; the routes under `/gone`, `/late`, `/whole` and `/busy` fail as gateways do.
@@ -59,16 +58,11 @@ fn gateway(server: &Server, gone: &str, own: &Certificate) -> Gateway {
     ))
 }
 
-/// An address where nobody listens.
-fn nobody() -> String {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().to_string()
-}
-
 #[test]
 fn calls_through_the_gateway_are_as_without_it() {
     let Some(server) = server() else { return };
     let own = Certificate::new();
-    let gateway = gateway(&server, &nobody(), &own);
+    let gateway = gateway(&server, &nobody().to_string(), &own);
     scenario(&server, &gateway.plain.to_string(), None);
     let public = format!("localhost:{}", gateway.public.port());
     scenario(&server, &public, Some(&own.certificate));
@@ -78,7 +72,7 @@ fn calls_through_the_gateway_are_as_without_it() {
 fn what_the_gateway_refuses_is_a_status_of_grpc() {
     let Some(server) = server() else { return };
     let own = Certificate::new();
-    let gateway = gateway(&server, &nobody(), &own);
+    let gateway = gateway(&server, &nobody().to_string(), &own);
     let public = format!("localhost:{}", gateway.public.port());
     for (target, ca) in [(gateway.plain.to_string(), None), (public, Some(&*own.certificate))] {
         let called = |method: &str| called(&server, &target, ca, method);
