@@ -155,7 +155,8 @@ fn verbose_shows_the_frames_both_ways_and_no_credentials() {
             "content-length: 5",
             "> DATA stream=1 length=5 flags=END_STREAM",
             ":status: 200",
-            "last=2147483647 code=NO_ERROR",
+            // Our own: the gateway's may come too late to be seen.
+            "last=2147483646 code=NO_ERROR",
         ] {
             assert!(shown.contains(&line), "no {line:?} in {}", ran.err);
         }
