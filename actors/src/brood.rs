@@ -129,15 +129,15 @@ impl<A: Reborn> Den<A> {
         }
     }
 
-    /// Drops what the child held; `Ok` when another may live here.
-    fn clear(mut self: Box<Self>) -> Result<Box<Self>, String> {
+    /// Drops what the child held; says what a destructor panicked with. `None` beside it where no other may live here.
+    fn clear(mut self: Box<Self>) -> (Option<Box<Self>>, Option<String>) {
         match catch_unwind(AssertUnwindSafe(|| self.context.restart())) {
-            Ok(true) => Ok(self),
-            Ok(false) => self.discard().map_or_else(|| Err(String::new()), Err),
+            Ok(true) => (Some(self), None),
+            Ok(false) => (None, self.discard()),
             Err(payload) => {
                 // Whatever is left of it goes as it can; the first words stand.
                 self.discard();
-                Err(words(&*payload))
+                (None, Some(words(&*payload)))
             }
         }
     }
@@ -183,19 +183,14 @@ impl<A: Reborn, K: Copy> Nest<A, K> {
         home.child = None;
         self.free.push(place);
         let den = home.den.take()?;
-        let panic = match over {
+        let (den, panic) = match over {
             Some(panic) => {
                 den.discard();
-                Some(panic)
+                (None, Some(panic))
             }
-            None => match den.clear() {
-                Ok(den) => {
-                    home.den = Some(den);
-                    None
-                }
-                Err(words) => Some(words).filter(|words| !words.is_empty()),
-            },
+            None => den.clear(),
         };
+        home.den = den;
         Some(Exit { key, panic })
     }
 }

@@ -10,10 +10,9 @@ use bytes::Bytes;
 use common::{Stage, config, forever, hello, run, run_paused, service, settle};
 use futures_util::StreamExt as _;
 use http_body_util::{BodyExt as _, StreamBody};
-use stagedoor_actors::client::Line;
 use stagedoor_actors::client::{
-    AbortHandle, ClientSession, Connector, Error, Event, Options, RequestError, RequestOptions, RequestParts,
-    SendError, SessionEnd, StreamError, StreamState, connect,
+    AbortHandle, ClientSession, Connector, Error, Event, Line, Options, RequestError, RequestOptions,
+    RequestParts, SendError, SessionEnd, StreamError, StreamState, connect,
 };
 use stagedoor_actors::{Body, Host, Limits, Reply, Response, Service, SessionEvent};
 use stagedoor_metrics::{CloseReason, ConnectionResult, Outcome, Protocol};

@@ -107,13 +107,13 @@ impl Exchange {
 
     fn fail(&self, route: &Route, fault: Fault, place: &Place) -> Response {
         let crossed = self.limit.as_ref().is_some_and(BodyLimit::is_crossed);
-        place.handle().blame(if crossed { too_large().cause } else { fault.cause });
-        if fault.reset && !crossed {
+        let fault = if crossed { too_large() } else { fault };
+        place.handle().blame(fault.cause);
+        if fault.reset {
             // The peer went first where this fails.
             place.handle().reset(ErrorCode::INTERNAL_ERROR).ok();
             return Response::new(502);
         }
-        let fault = if crossed { too_large() } else { fault };
         let mut response = answer::of(&fault, self.seen.wants, &route.errors);
         if !crossed {
             response.fields.push("proxy-status", answer::proxy_status(&fault));

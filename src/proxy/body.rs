@@ -109,27 +109,3 @@ impl Body for Upload {
         }
     }
 }
-
-/// The same for a session of ours, which asks for another type of error.
-pub(crate) struct Boxed(pub(crate) Upload);
-
-impl Body for Boxed {
-    type Data = Bytes;
-    type Error = Box<dyn Error>;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        let polled = Pin::new(&mut self.get_mut().0).poll_frame(cx);
-        polled.map(|frame| frame.map(|frame| frame.map_err(|error| error as Box<dyn Error>)))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.0.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.0.size_hint()
-    }
-}

@@ -256,11 +256,11 @@ impl Drop for Active {
 }
 
 impl Answered {
-    /// The answer on its way to the client, the request's account with it.
-    pub(crate) fn given(self, ticket: Ticket, watch: Watch) -> Given {
+    /// The answer for the client, the request's account with it; in one message where its body is short and here already.
+    pub(crate) fn respond(self, ticket: Ticket, watch: Watch) -> Response {
         let Self { status, fields, live, incoming, source, active } = self;
         let length = incoming.size_hint().exact();
-        let download = Box::new(Download {
+        let mut download = Box::new(Download {
             live: Some(live),
             incoming,
             source,
@@ -272,33 +272,18 @@ impl Answered {
             watch,
             active,
         });
-        Given { status, fields, short: length.is_some_and(|length| length <= WHOLE), download }
-    }
-}
-
-/// An answer of which the head is here.
-pub(crate) struct Given {
-    status: u16,
-    fields: Fields,
-    /// All of its body may be here with it.
-    short: bool,
-    download: Box<Download>,
-}
-
-impl Given {
-    /// The answer for the client, in one message where its body is short and here already.
-    pub(crate) fn respond(mut self) -> Response {
         // What is not here is waited for by whoever reads it, who is woken then.
-        let whole = self.short && self.download.gather(&mut Context::from_waker(Waker::noop()));
-        let mut response = Response::new(self.status);
-        response.fields = self.fields;
+        let whole = length.is_some_and(|length| length <= WHOLE)
+            && download.gather(&mut Context::from_waker(Waker::noop()));
+        let mut response = Response::new(status);
+        response.fields = fields;
         response.body = if whole {
-            match self.download.held.pop_front().map(Frame::into_data) {
+            match download.held.pop_front().map(Frame::into_data) {
                 Some(Ok(octets)) => Body::full(octets),
                 _ => Body::Empty,
             }
         } else {
-            Body::Stream(Box::into_pin(self.download))
+            Body::Stream(Box::into_pin(download))
         };
         response
     }

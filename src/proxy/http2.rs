@@ -10,11 +10,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
+use http_body_util::BodyExt as _;
 use stagedoor_actors::client::{ClientStream, Line};
 use stagedoor_actors::{Body, Response, StreamTimeouts, convert};
 use stagedoor_protocol::{RequestHead, ResponseHead};
 
-use super::body::{Boxed, Source, Upload};
+use super::body::{Source, Upload};
 use super::count::Ticket;
 use super::failure::Failure;
 use super::hops;
@@ -32,7 +33,10 @@ pub(crate) async fn exchange(
     let lease = pool.lease(watch.client())?;
     let body = match source {
         None => Body::Empty,
-        Some(source) => Body::Stream(Box::pin(Boxed(Upload::From(Rc::clone(source))))),
+        // A session of ours asks for another type of error.
+        Some(source) => Body::Stream(Box::pin(
+            Upload::From(Rc::clone(source)).map_err(|error| error as Box<dyn std::error::Error>),
+        )),
     };
     // Silence is how gRPC streams rest.
     let timeouts =

@@ -177,7 +177,7 @@ impl Proxy {
                         }
                         ticket.answered(status);
                         return Ok(match answered {
-                            Answered::Http1(answered) => answered.given(ticket, watch).respond(),
+                            Answered::Http1(answered) => answered.respond(ticket, watch),
                             Answered::Http2(answered) => answered.respond(ticket),
                         });
                     }

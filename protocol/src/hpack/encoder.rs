@@ -3,7 +3,6 @@
 //! Does not frame, split or order anything. Invariant: every octet written decodes, at a peer that saw
 //! all blocks in order, to the fields given; the table never exceeds min(our cap, the peer's limit).
 
-use std::cell::Cell;
 use std::collections::VecDeque;
 
 use super::table::{ENTRY_OVERHEAD, Table};
@@ -24,11 +23,11 @@ pub struct Encoder {
     evicted: u16,
     /// The number of the entry after the one found last. Heads of a kind have their fields in one order, in which their
     /// entries came: it is looked at first.
-    next: Cell<u16>,
+    next: u16,
     /// The number of the entry that the last block began with.
-    first: Cell<u16>,
+    first: u16,
     /// No entry was found for this block yet.
-    begins: Cell<bool>,
+    begins: bool,
     /// Changes of the peer's limit since the last block.
     pending: Option<Resize>,
     /// Octets the table never exceeds, whatever the peer allows.
@@ -46,16 +45,7 @@ impl Encoder {
     /// An encoder with the initial table of 4 096 octets. Owns no heap before the first field is indexed.
     pub fn new() -> Self {
         let (table, cap) = (Table::new(MAX_TABLE_DEFAULT), MAX_TABLE_DEFAULT);
-        Self {
-            table,
-            keys: VecDeque::new(),
-            evicted: 0,
-            next: Cell::new(0),
-            first: Cell::new(0),
-            begins: Cell::new(true),
-            pending: None,
-            cap,
-        }
+        Self { table, keys: VecDeque::new(), evicted: 0, next: 0, first: 0, begins: true, pending: None, cap }
     }
 
     /// An encoder whose table never exceeds `cap` octets. Entries are looked for one by one: a table much larger
@@ -80,17 +70,8 @@ impl Encoder {
         if let Some(resize) = self.pending.take() {
             self.resize(resize, out);
         }
-        self.next.set(self.first.get());
-        self.begins.set(true);
-    }
-
-    /// The entry of this number was found.
-    #[inline]
-    fn found(&self, number: u16) {
-        self.next.set(number.wrapping_add(1));
-        if self.begins.replace(false) {
-            self.first.set(number);
-        }
+        self.next = self.first;
+        self.begins = true;
     }
 
     /// Appends one field. A sensitive one is never indexed, nor are credentials and short cookies.
@@ -240,7 +221,7 @@ impl Encoder {
 
     /// Index (62 and up) of the entry with this name and value.
     #[inline]
-    fn find(&self, key: u32, name: &[u8], value: &[u8]) -> Option<u32> {
+    fn find(&mut self, key: u32, name: &[u8], value: &[u8]) -> Option<u32> {
         self.search(
             |candidate| candidate == key,
             |found_name, found_value| found_value == value && found_name == name,
@@ -248,7 +229,7 @@ impl Encoder {
     }
 
     /// Index (62 and up) of an entry with this name.
-    fn find_name(&self, name_key: u32, name: &[u8]) -> Option<u32> {
+    fn find_name(&mut self, name_key: u32, name: &[u8]) -> Option<u32> {
         self.search(|candidate| candidate & 0xffff_0000 == name_key, |found_name, _| found_name == name)
     }
 
@@ -256,24 +237,36 @@ impl Encoder {
     /// where a key matches.
     #[inline]
     fn search(
-        &self,
+        &mut self,
         is_candidate: impl Fn(u32) -> bool,
         is_it: impl Fn(&[u8], &[u8]) -> bool,
     ) -> Option<u32> {
-        let likely = self.next.get().wrapping_sub(self.evicted) as usize;
-        if let Some(&key) = self.keys.get(likely)
-            && is_candidate(key)
-            && let age = self.keys.len() - 1 - likely
-            && let Some(found) = self.table.get(age)
-            && is_it(found.name, found.value)
-        {
-            self.found(self.next.get());
-            return Some(static_table::LEN + 1 + age as u32);
+        let likely = usize::from(self.next.wrapping_sub(self.evicted));
+        let is_likely = |key: &&u32| {
+            let found = self.table.get(self.keys.len() - 1 - likely);
+            is_candidate(**key) && found.is_some_and(|found| is_it(found.name, found.value))
+        };
+        let place = match self.keys.get(likely).filter(is_likely) {
+            Some(_) => likely,
+            None => {
+                let age = self.scan(is_candidate, is_it)?;
+                self.keys.len() - 1 - age
+            }
+        };
+        let number = self.evicted.wrapping_add(place as u16);
+        self.next = number.wrapping_add(1);
+        if std::mem::take(&mut self.begins) {
+            self.first = number;
         }
-        self.scan(is_candidate, is_it)
+        Some(static_table::LEN + (self.keys.len() - place) as u32)
     }
 
-    fn scan(&self, is_candidate: impl Fn(u32) -> bool, is_it: impl Fn(&[u8], &[u8]) -> bool) -> Option<u32> {
+    /// The age of the newest that is it.
+    fn scan(
+        &self,
+        is_candidate: impl Fn(u32) -> bool,
+        is_it: impl Fn(&[u8], &[u8]) -> bool,
+    ) -> Option<usize> {
         let (front, back) = self.keys.as_slices();
         let mut younger = 0;
         for part in [back, front] {
@@ -281,21 +274,21 @@ impl Encoder {
             for eight in eights.iter().rev() {
                 // All are looked at, so that the machine does it at once.
                 if eight.iter().fold(false, |any, &key| any | is_candidate(key))
-                    && let Some(index) = self.newest(eight, younger, &is_candidate, &is_it)
+                    && let Some(age) = self.newest(eight, younger, &is_candidate, &is_it)
                 {
-                    return Some(index);
+                    return Some(age);
                 }
                 younger += 8;
             }
-            if let Some(index) = self.newest(rest, younger, &is_candidate, &is_it) {
-                return Some(index);
+            if let Some(age) = self.newest(rest, younger, &is_candidate, &is_it) {
+                return Some(age);
             }
             younger += rest.len();
         }
         None
     }
 
-    /// Index of the newest entry among `keys`, to which `younger` entries are.
+    /// Age of the newest entry among `keys`, to which `younger` entries are.
     #[inline]
     fn newest(
         &self,
@@ -303,15 +296,13 @@ impl Encoder {
         younger: usize,
         is_candidate: &impl Fn(u32) -> bool,
         is_it: &impl Fn(&[u8], &[u8]) -> bool,
-    ) -> Option<u32> {
+    ) -> Option<usize> {
         for (age, &key) in (younger..).zip(keys.iter().rev()) {
             if is_candidate(key)
                 && let Some(found) = self.table.get(age)
                 && is_it(found.name, found.value)
             {
-                let place = (self.keys.len() - age - 1) as u16;
-                self.found(self.evicted.wrapping_add(place));
-                return Some(static_table::LEN + 1 + age as u32);
+                return Some(age);
             }
         }
         None
