@@ -54,12 +54,31 @@ pub use stagedoor_actors::facade::{self, HttpRequest, HttpResponse, IntoResponse
 pub use stagedoor_actors::files;
 pub use stagedoor_actors::redact::Redact;
 pub use stagedoor_actors::trace::{self, TraceContext};
+pub use http::StatusCode;
+pub use stagedoor_actors::CloseSession as Close;
 pub use stagedoor_actors::{
     Address, Bind, BindError, Body, BodyError, BodyLimit, Budgets, Changes, Closed, DrainProgress,
-    Expectation, Http2Options, Inherited, Limit, Limits, ListenerConfig, MaxAge, OverloadLimits, Phase,
+    Expectation, Http2Options, Inherited, Limit, Limits, ListenerConfig, MaxAge, OverloadLimits, Observer, Phase,
     Prepared, ProxyProtocol, Rate, ReconfigureError, Reply, Request, RequestBody, Response, ServerBuilder,
-    ServerHandle, ServerStream, Service, ServiceFactory, SessionHandle, SessionInfo, StartError,
+    ServerHandle, ServerStream, Service, ServiceFactory, SessionEvent, SessionHandle, SessionInfo, StartError,
     StreamHandle, StreamMisuse, Timeouts, Tunnel, TunnelTo, Windows,
 };
 pub use stagedoor_metrics::{Metrics, RouteId};
 pub use stagedoor_protocol::{Fields, RequestHead, StreamId, Window};
+pub mod actor;
+mod app;
+mod send_body;
+mod server;
+pub mod prelude;
+mod tower;
+
+pub use app::{
+    App, BODY_LIMIT, BodyTooLarge, Call, Endpoint, FromHead, FromParam, FromParams, FromRequest, Handler, Html, OnStream, Params,
+    Path, Rejection, RouteError, Shared, Sse, SseEvent, State, Unfit, ViaHead, ViaRequest, any, delete, get, local, on, on_stream,
+    patch, post, put,
+};
+#[cfg(feature = "json")]
+pub use app::{Json, Query};
+pub use send_body::SendBody;
+pub use server::{Error, Listen, Result, Server, Tls};
+pub use tower::{tower, tower_local};

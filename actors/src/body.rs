@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http_body::{Frame, SizeHint};
 use stagedoor_protocol::{ErrorCode, Fields, ResponseHead, StreamId};
 
@@ -196,6 +196,36 @@ impl RequestBody {
         let limit = BodyLimit(Rc::new(Cell::new(Some(octets))));
         self.limit = Some(limit.clone());
         limit
+    }
+
+    /// The whole body, of at most `limit` octets; trailers are dropped.
+    /// # Errors
+    /// [`BodyError::TooLarge`] as soon as it is known, and whatever breaks it.
+    pub async fn collect(mut self, limit: usize) -> Result<Bytes, BodyError> {
+        if self.content_length.is_some_and(|length| length > limit as u64) {
+            return Err(BodyError::TooLarge);
+        }
+        if let Some(whole) = self.take_whole(limit) {
+            return Ok(whole);
+        }
+        let mut all = BytesMut::new();
+        while let Some(chunk) = self.chunk().await {
+            let chunk = chunk?;
+            if all.len() + chunk.len() > limit {
+                return Err(BodyError::TooLarge);
+            }
+            all.extend_from_slice(&chunk);
+        }
+        Ok(all.freeze())
+    }
+
+    /// All that is left, where it has come already, is one piece of at most `limit` octets, and no trailers follow it.
+    pub fn take_whole(&mut self, limit: usize) -> Option<Bytes> {
+        let Source::Http2(inbound) = &self.source else { return None };
+        if self.limit.is_some() || inbound.unread() > limit {
+            return None;
+        }
+        inbound.take_whole()
     }
 
     /// Trailers, once `chunk` has said `None`.

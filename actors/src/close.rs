@@ -56,6 +56,12 @@ impl CloseSession {
         Self { reason, hard, code, detail: Cow::Borrowed(reason.label()), opaque: Bytes::new(), grace: None }
     }
 
+    /// Somebody wants the session to end: its streams may go on for as long as its listener allows, see [`Self::with_grace`].
+    /// `words` go to the log, and to GOAWAY where streams are cut off in the end.
+    pub fn graceful(words: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(CloseReason::Admin).with_detail(words)
+    }
+
     /// The same, cutting streams off now.
     #[must_use]
     pub fn now(mut self) -> Self {

@@ -1,8 +1,9 @@
 //! Between our [`Fields`] and `http::HeaderMap`, for the edges that speak the types of the `http` crate.
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue};
-use stagedoor_protocol::{Field, Fields};
+use http::uri::{Authority, Parts, PathAndQuery, Scheme};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, header};
+use stagedoor_protocol::{Field, Fields, RequestHead};
 
 /// Fields as a header map; what the `http` crate cannot hold is left out (it was refused before).
 #[must_use]
@@ -14,6 +15,60 @@ pub fn to_headers(fields: &Fields) -> HeaderMap {
         }
     }
     headers
+}
+
+/// A request's method, target and fields with the types of the `http` crate; `None` where they cannot hold it. Cookie
+/// crumbs are one field (RFC 9113 §8.2.3).
+#[must_use]
+pub fn to_request<B>(head: &RequestHead, http2: bool, body: B) -> Option<http::Request<B>> {
+    let (authority, path, fields) = head.shared();
+    let mut headers = HeaderMap::with_capacity(head.fields().len());
+    let mut crumbs = 0;
+    for (field, value) in fields {
+        if let (Some(name), Some(value)) = (to_name(&field), to_value(&field, value)) {
+            crumbs += usize::from(name == header::COOKIE);
+            headers.append(name, value);
+        }
+    }
+    if crumbs > 1 && let Some(cookie) = head.fields().cookie() {
+        headers.insert(header::COOKIE, HeaderValue::from_bytes(&cookie).ok()?);
+    }
+    let mut request = http::Request::new(body);
+    *request.method_mut() = Method::from_bytes(head.method_octets()).ok()?;
+    *request.uri_mut() = uri_of(head, authority, path)?;
+    *request.version_mut() = if http2 { Version::HTTP_2 } else { Version::HTTP_11 };
+    *request.headers_mut() = headers;
+    Some(request)
+}
+
+/// The target of a request; `None` where it is no URI of the `http` crate.
+#[must_use]
+pub fn to_uri(head: &RequestHead) -> Option<Uri> {
+    let (authority, path, _) = head.shared();
+    uri_of(head, authority, path)
+}
+
+fn uri_of(head: &RequestHead, authority: Bytes, path: Bytes) -> Option<Uri> {
+    let mut parts = Parts::default();
+    if !path.is_empty() {
+        parts.path_and_query = Some(PathAndQuery::from_maybe_shared(path).ok()?);
+    }
+    // HTTP/1.1 has it in `host`.
+    let authority = match head.authority() {
+        Some(known) if authority.is_empty() => Bytes::copy_from_slice(known.as_bytes()),
+        _ => authority,
+    };
+    if !authority.is_empty() {
+        parts.authority = Some(Authority::from_maybe_shared(authority).ok()?);
+        if parts.path_and_query.is_some() {
+            parts.scheme = Some(match head.scheme() {
+                Some("https") => Scheme::HTTPS,
+                None | Some("http") => Scheme::HTTP,
+                Some(other) => other.parse().ok()?,
+            });
+        }
+    }
+    Uri::from_parts(parts).ok()
 }
 
 /// The name of a field; `None` where it is none.

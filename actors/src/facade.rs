@@ -13,8 +13,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use bytes::{Bytes, BytesMut};
-use http::{HeaderValue, StatusCode, Uri, Version, header};
+use bytes::Bytes;
+use http::StatusCode;
 use http_body::{Frame, SizeHint};
 use stagedoor_metrics::RouteId;
 use stagedoor_protocol::{Fields, RequestHead, StreamId};
@@ -81,29 +81,11 @@ impl Incoming {
     /// The whole body, of at most `limit` octets.
     /// # Errors
     /// [`CollectError::TooLarge`] as soon as it is known, [`CollectError::Broken`] where the peer goes.
-    pub async fn collect(mut self, limit: usize) -> Result<Bytes, CollectError> {
-        if self.body.content_length().is_some_and(|length| length > limit as u64) {
-            return Err(CollectError::TooLarge(limit));
-        }
-        let mut all = BytesMut::new();
-        let mut first = None;
-        while let Some(chunk) = self.body.chunk().await {
-            let chunk = chunk?;
-            if first.is_none() && all.is_empty() {
-                first = Some(chunk);
-                continue;
-            }
-            all.extend_from_slice(&first.take().unwrap_or_default());
-            all.extend_from_slice(&chunk);
-            if all.len() > limit {
-                return Err(CollectError::TooLarge(limit));
-            }
-        }
-        match first {
-            Some(only) if only.len() > limit => Err(CollectError::TooLarge(limit)),
-            Some(only) => Ok(only),
-            None => Ok(all.freeze()),
-        }
+    pub async fn collect(self, limit: usize) -> Result<Bytes, CollectError> {
+        self.body.collect(limit).await.map_err(|error| match error {
+            BodyError::TooLarge => CollectError::TooLarge(limit),
+            broken => CollectError::Broken(broken),
+        })
     }
 
     /// Answers with a tunnel: for CONNECT, extended CONNECT and HTTP/1.1 upgrades. `run` serves it inside the
@@ -230,6 +212,28 @@ impl From<()> for Body {
     }
 }
 
+/// Fields are added to what the response has.
+impl<T: IntoResponse> IntoResponse for (http::HeaderMap, T) {
+    fn into_response(self) -> Response {
+        let mut response = self.1.into_response();
+        for (name, value) in &self.0 {
+            response.fields.push(name.as_str(), value.as_bytes());
+        }
+        response
+    }
+}
+
+/// Fields take the place of those the response has under the same name.
+impl<N: AsRef<str>, V: AsRef<[u8]>, const C: usize, T: IntoResponse> IntoResponse for ([(N, V); C], T) {
+    fn into_response(self) -> Response {
+        let mut response = self.1.into_response();
+        for (name, value) in &self.0 {
+            response.fields.set(&name.as_ref().to_ascii_lowercase(), value.as_ref());
+        }
+        response
+    }
+}
+
 impl<T: IntoResponse> IntoResponse for (StatusCode, T) {
     fn into_response(self) -> Response {
         let mut response = self.1.into_response();
@@ -294,61 +298,27 @@ where
     fn call(&self, request: Request) -> Reply {
         let connect = request.head.method() == "CONNECT";
         match to_http(request) {
-            Ok(request) => {
+            Some(request) => {
                 let answer = (self.0)(request);
-                Reply::later(async move {
+                Reply::soon(async move {
                     let response = answer.await.into_response();
-                    if connect { no_tunnel_by_chance(response) } else { response }
+                    if connect { response.unless_by_chance() } else { response }
                 })
             }
-            Err(status) => Response::new(status).into(),
+            None => Response::new(400).into(),
         }
     }
 }
 
-/// 2xx to CONNECT would say that there is a tunnel (RFC 9110 §9.3.6): who opened none has not meant it.
-fn no_tunnel_by_chance(response: Response) -> Response {
-    if matches!(response.body, Body::Tunnel(_)) || !(200..300).contains(&response.status) {
-        return response;
-    }
-    // Nothing else is allowed of the end of a tunnel either.
-    let mut refused = Response::text("no tunnels here\n").with_field("allow", "");
-    refused.status = 405;
-    refused
-}
-
-/// The request with the types of the `http` crate. Cookie crumbs are one field (RFC 9113 §8.2.3).
-fn to_http(request: Request) -> Result<HttpRequest, u16> {
+/// The request with the types of the `http` crate; `None` where they cannot hold it.
+pub fn to_http(request: Request) -> Option<HttpRequest> {
     let Request { head, body, stream, route, session } = request;
     let head = Rc::new(head);
-    let (scheme, authority) = (head.scheme(), head.authority());
-    let mut uri = Uri::builder();
-    if let Some(authority) = authority {
-        uri = uri.authority(authority);
-        if head.path().is_some() {
-            uri = uri.scheme(scheme.unwrap_or("http"));
-        }
-    }
-    if let Some(path) = head.path() {
-        uri = uri.path_and_query(path);
-    }
-    let uri = uri.build().map_err(|_| 400u16)?;
-    let version = if session.is_http2() { Version::HTTP_2 } else { Version::HTTP_11 };
-    let protocol = head.protocol().map(|protocol| Protocol(protocol.to_owned()));
+    let http2 = session.is_http2();
     let incoming = Incoming { body, head: Rc::clone(&head), stream, route, session };
-    let mut http = http::Request::new(incoming);
-    *http.method_mut() = http::Method::from_bytes(head.method().as_bytes()).map_err(|_| 400u16)?;
-    *http.uri_mut() = uri;
-    *http.version_mut() = version;
-    *http.headers_mut() = convert::to_headers(head.fields());
-    if head.fields().get_all("cookie").nth(1).is_some() {
-        let crumbs: Vec<&[u8]> = head.fields().get_all("cookie").collect();
-        if let Ok(cookie) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..])) {
-            http.headers_mut().insert(header::COOKIE, cookie);
-        }
+    let mut http = convert::to_request(&head, http2, incoming)?;
+    if let Some(protocol) = head.protocol() {
+        http.extensions_mut().insert(Protocol(protocol.to_owned()));
     }
-    if let Some(protocol) = protocol {
-        http.extensions_mut().insert(protocol);
-    }
-    Ok(http)
+    Some(http)
 }

@@ -299,8 +299,17 @@ impl Host {
         addr
     }
 
+    /// The same host for sessions that begin from now on, with another service.
+    pub(crate) fn with_service(&self, service: Rc<dyn Service>) -> Rc<Self> {
+        self.with(Arc::clone(&self.config), service)
+    }
+
     /// The same host for sessions that begin from now on, with other words to tell them.
     pub(crate) fn with_config(&self, config: Arc<ListenerConfig>) -> Rc<Self> {
+        self.with(config, Rc::clone(&self.service))
+    }
+
+    fn with(&self, config: Arc<ListenerConfig>, service: Rc<dyn Service>) -> Rc<Self> {
         let speaks = |config: &ListenerConfig| (config.http2, config.http1);
         let same_tls = match (&self.config.tls, &config.tls) {
             (Some(old), Some(new)) => Arc::ptr_eq(old, new) && speaks(&self.config) == speaks(&config),
@@ -314,7 +323,7 @@ impl Host {
         Rc::new(Self {
             protocol: Arc::new(config.protocol()),
             config,
-            service: Rc::clone(&self.service),
+            service,
             observer: RefCell::new(self.observer.borrow().clone()),
             listener: self.listener,
             post: self.post,

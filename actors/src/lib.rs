@@ -46,6 +46,7 @@ pub use config::{
     ConfigError, Http2Options, Limits, ListenerConfig, MaxAge, Problem, ProxyProtocol, StreamTimeouts,
     Timeouts, Windows,
 };
+pub use facade::IntoResponse;
 pub use host::{ADMIN, Host, counting_here};
 pub use listener::{Address, Bind, Inherited, SessionEnded};
 pub use overload::OverloadLimits;

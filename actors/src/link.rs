@@ -7,6 +7,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
@@ -161,7 +162,7 @@ pub(crate) struct Link {
     /// Handles the requests.
     pub(crate) service: Rc<dyn Service>,
     /// Never changes.
-    pub(crate) info: Rc<SessionInfo>,
+    pub(crate) info: Arc<SessionInfo>,
     /// What its handles see.
     pub(crate) board: Board,
     /// The session's span, parent of its streams' spans.
@@ -171,7 +172,7 @@ pub(crate) struct Link {
 impl Link {
     pub(crate) fn new(
         service: Rc<dyn Service>,
-        info: Rc<SessionInfo>,
+        info: Arc<SessionInfo>,
         board: Board,
         span: tracing::Span,
         now: Instant,

@@ -38,6 +38,8 @@ const LAST_MOMENTS: Duration = Duration::from_secs(1);
 pub struct ServerBuilder {
     metrics: Metrics,
     workers: usize,
+    /// Workers run on these, and not on threads of their own.
+    shared: Vec<ArbiterHandle>,
     listeners: Vec<(ListenerConfig, ServiceFactory, bool)>,
     observer: Option<ObserverFactory>,
     fault: Option<Fault>,
@@ -114,6 +116,7 @@ impl ServerBuilder {
         Self {
             metrics,
             workers: workers.clamp(1, usize::from(u16::MAX) - 1),
+            shared: Vec::new(),
             listeners: Vec::new(),
             observer: None,
             fault: None,
@@ -131,6 +134,17 @@ impl ServerBuilder {
         keep_while_draining: bool,
     ) -> Self {
         self.listeners.push((config, service, keep_while_draining));
+        self
+    }
+
+    /// One worker on each of these arbiters, in place of threads of its own; none leaves it as it was. They go on when
+    /// the server stops. Listeners that are kept while draining still have an arbiter of their own.
+    #[must_use]
+    pub fn on_arbiters(mut self, arbiters: Vec<ArbiterHandle>) -> Self {
+        if !arbiters.is_empty() {
+            self.workers = arbiters.len().min(usize::from(u16::MAX) - 1);
+            self.shared = arbiters;
+        }
         self
     }
 
@@ -186,7 +200,10 @@ impl ServerBuilder {
         let apart = bound.iter().any(|new| new.keep);
         let arbiters = self.workers + usize::from(apart);
         let loads: Loads = (0..arbiters).map(|_| AtomicUsize::new(0)).collect();
-        let arbiters: Vec<Arbiter> = (0..arbiters).map(|_| Arbiter::new()).collect();
+        let theirs = self.shared.len().min(self.workers);
+        let own: Vec<Arbiter> = (theirs..arbiters).map(|_| Arbiter::new()).collect();
+        let arbiters: Vec<ArbiterHandle> =
+            self.shared.into_iter().take(theirs).chain(own.iter().map(Arbiter::handle)).collect();
         let post_mortems = Arc::<PostMortems>::default();
         let workers: Arc<[Watched<Worker>]> = arbiters
             .iter()
@@ -194,7 +211,7 @@ impl ServerBuilder {
             .map(|(number, arbiter)| {
                 let (metrics, post_mortems) = (self.metrics.clone(), Arc::clone(&post_mortems));
                 let whose = Whose::Shard(metrics.shard(number as u16));
-                let addr = Worker::start_in_arbiter(&arbiter.handle(), move |_| {
+                let addr = Worker::start_in_arbiter(arbiter, move |_| {
                     Worker::new(metrics, number as u16, post_mortems)
                 });
                 Watched::new(addr, whose)
@@ -219,7 +236,8 @@ impl ServerBuilder {
             changing: Arc::default(),
             kept,
             overload,
-            arbiters: Mutex::new(arbiters),
+            arbiters: Mutex::new(own),
+            theirs,
             post_mortems,
         }));
         for new in bound {
@@ -249,7 +267,10 @@ struct Inner {
     changing: Arc<tokio::sync::Mutex<()>>,
     kept: Kept,
     overload: Arc<Overload>,
+    /// Those we have started.
     arbiters: Mutex<Vec<Arbiter>>,
+    /// So many of the workers run on arbiters of others.
+    theirs: usize,
     post_mortems: Arc<PostMortems>,
 }
 
@@ -273,6 +294,25 @@ impl Inner {
 pub struct ServerHandle(Arc<Inner>);
 
 impl ServerHandle {
+    /// Where it counts.
+    pub fn metrics(&self) -> &Metrics {
+        &self.0.metrics
+    }
+
+    /// What it counts, for a registry of yours.
+    ///
+    /// ```
+    /// use stagedoor_metrics::prometheus;
+    ///
+    /// # fn register(server: &stagedoor_actors::ServerHandle) -> Result<(), prometheus::Error> {
+    /// let registry = prometheus::Registry::new();
+    /// registry.register(Box::new(server.collector()))
+    /// # }
+    /// ```
+    pub fn collector(&self) -> impl stagedoor_metrics::prometheus::core::Collector + 'static {
+        self.0.metrics.collector()
+    }
+
     /// Where each listener is reached, by its name.
     pub fn addresses(&self) -> Vec<(String, Address)> {
         let mut all = Vec::new();

@@ -6,6 +6,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use stagedoor_metrics::RouteId;
@@ -79,9 +80,30 @@ impl Reply {
         Self::Later(Box::pin(future))
     }
 
+    /// [`Self::later`] for a handler that often has nothing to wait for: it is polled right here, and an answer that is
+    /// known then costs no more than [`Self::Ready`]. What has to wait is polled again by its stream at once.
+    pub fn soon(future: impl Future<Output = Response> + 'static) -> Self {
+        let mut future: Pin<Box<dyn Future<Output = Response>>> = Box::pin(future);
+        match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(response) => Self::Ready(response),
+            Poll::Pending => Self::Later(future),
+        }
+    }
+
     /// A reply that `future` sends through a [`ServerStream`] it holds.
     pub fn driven(future: impl Future<Output = ()> + 'static) -> Self {
         Self::Driven(Box::pin(future))
+    }
+}
+
+impl Reply {
+    /// The same with its response changed, once it is known. A reply that its handler sends by itself stays as it is.
+    pub fn map(self, change: impl FnOnce(Response) -> Response + 'static) -> Self {
+        match self {
+            Self::Ready(response) => Self::Ready(change(response)),
+            Self::Later(reply) => Self::later(async move { change(reply.await) }),
+            Self::Driven(reply) => Self::Driven(reply),
+        }
     }
 }
 
@@ -205,6 +227,18 @@ impl Response {
     pub fn with_field(mut self, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Self {
         self.fields.push(name, value);
         self
+    }
+
+    /// The answer to CONNECT: 2xx without a tunnel would say that there is one (RFC 9110 §9.3.6), and who opened none has
+    /// not meant it. 405 then.
+    pub fn unless_by_chance(self) -> Self {
+        if matches!(self.body, Body::Tunnel(_)) || !(200..300).contains(&self.status) {
+            return self;
+        }
+        // Nothing else is allowed of the end of a tunnel either.
+        let mut refused = Self::text("no tunnels here\n").with_field("allow", "");
+        refused.status = 405;
+        refused
     }
 
     /// The same without the `date` field we would add.

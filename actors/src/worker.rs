@@ -101,6 +101,8 @@ counted!(Worker, Worker:
     CloseIdle = WorkerClose,
     CloseOne = WorkerClose,
     Reconfigure = WorkerReconfigure,
+    Replace = WorkerReconfigure,
+    Quit = WorkerClose,
     Undrain = WorkerReconfigure,
     ResetOne = WorkerResetStream,
     Sessions = WorkerInspect,
@@ -294,6 +296,41 @@ impl Handler<Reconfigure> for Worker {
             host.openings.limit(handshakes);
         }
         Ok(())
+    }
+}
+
+/// Order: answer with another service in sessions that begin from now on.
+pub(crate) struct Replace {
+    pub(crate) post: PostId,
+    pub(crate) service: ServiceFactory,
+}
+
+impl Message for Replace {
+    type Result = ();
+}
+
+impl Handler<Replace> for Worker {
+    type Result = ();
+
+    fn handle(&mut self, order: Replace, _: &mut Self::Context) {
+        if let Some(host) = self.hosts.get_mut(&order.post) {
+            *host = host.with_service((order.service)());
+        }
+    }
+}
+
+/// Order: stop; its arbiter lives on, for it is somebody else's.
+pub(crate) struct Quit;
+
+impl Message for Quit {
+    type Result = ();
+}
+
+impl Handler<Quit> for Worker {
+    type Result = ();
+
+    fn handle(&mut self, _: Quit, ctx: &mut Self::Context) {
+        ctx.stop();
     }
 }
 

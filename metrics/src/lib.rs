@@ -29,6 +29,9 @@ mod tables;
 mod totals;
 mod upstream;
 
+/// Registries that [`Metrics::collector`] fits are those of this very version.
+pub use prometheus;
+
 pub use cell::{Cell, Gauge, SharedCell};
 pub use examples::Moment;
 pub use exposition::{Format, negotiate};

@@ -25,6 +25,12 @@ impl Span {
         self.start == u32::MAX
     }
 
+    /// Its octets of a block that others share; none where it lies outside.
+    pub(crate) fn cut(self, block: &Bytes) -> Bytes {
+        let (start, end) = (self.start as usize, self.start as usize + self.len as usize);
+        if self.is_absent() || end > block.len() { Bytes::new() } else { block.slice(start..end) }
+    }
+
     /// The same without its first octets, of which it has at least so many.
     pub(crate) fn skip(self, octets: usize) -> Self {
         let octets = (octets as u32).min(self.len);
@@ -160,11 +166,18 @@ impl Fields {
 
     /// Fields in order, each with its value to keep: one block holds them all as long as one of them is kept.
     pub fn shared(&self) -> impl Iterator<Item = (Field<'_>, Bytes)> {
-        let whole = Bytes::copy_from_slice(&self.arena);
-        self.index.iter().map(move |entry| {
+        self.shared_block().1
+    }
+
+    /// The same, and the block.
+    pub(crate) fn shared_block(&self) -> (Bytes, impl Iterator<Item = (Field<'_>, Bytes)>) {
+        let block = Bytes::copy_from_slice(&self.arena);
+        let whole = block.clone();
+        let fields = self.index.iter().map(move |entry| {
             let start = entry.start as usize + entry.name as usize;
             (self.field(entry), whole.slice(start..start + entry.value as usize))
-        })
+        });
+        (block, fields)
     }
 
     #[inline]

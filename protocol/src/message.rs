@@ -3,7 +3,9 @@
 //! `Collector` takes fields as the decoder emits them and says at the end what they are; what may be sent is
 //! [`crate::check`]'s business. It never stops the decoder: a refused message must still leave the compression tables in step (RFC 9113 §4.3).
 
-use crate::fields::{Fields, Span};
+use bytes::Bytes;
+
+use crate::fields::{Field, Fields, Span};
 use crate::hpack::{FieldRef, token};
 use crate::limit::Limit;
 use crate::priority::Priority;
@@ -244,6 +246,13 @@ impl RequestHead {
     #[inline]
     pub fn path_octets(&self) -> &[u8] {
         if self.path.is_absent() { &[] } else { self.fields.span(self.path) }
+    }
+
+    /// `:authority`, the path with its query, and the fields, each with its value to keep: one block holds them all as long
+    /// as one of them is kept. What is not there is empty.
+    pub fn shared(&self) -> (Bytes, Bytes, impl Iterator<Item = (Field<'_>, Bytes)>) {
+        let (block, fields) = self.fields.shared_block();
+        (self.authority.cut(&block), self.path.cut(&block), fields)
     }
 
     /// All fields as they are sent, pseudo-header fields first.

@@ -18,7 +18,7 @@ use crate::service::ServiceFactory;
 #[derive(Default)]
 pub struct Changes {
     added: Vec<(ListenerConfig, ServiceFactory, bool)>,
-    changed: Vec<ListenerConfig>,
+    changed: Vec<(ListenerConfig, Option<ServiceFactory>)>,
     removed: Vec<(String, Duration)>,
 }
 
@@ -39,7 +39,14 @@ impl Changes {
     /// The listener of this name is told all anew. It keeps its service.
     #[must_use]
     pub fn reconfigure(mut self, config: ListenerConfig) -> Self {
-        self.changed.push(config);
+        self.changed.push((config, None));
+        self
+    }
+
+    /// The same, and it has another service for sessions that begin from now on.
+    #[must_use]
+    pub fn reconfigure_with(mut self, config: ListenerConfig, service: ServiceFactory) -> Self {
+        self.changed.push((config, Some(service)));
         self
     }
 
@@ -57,12 +64,46 @@ impl Changes {
 pub struct Prepared {
     server: ServerHandle,
     added: Vec<New>,
-    changed: Vec<(Arc<Handle>, Arc<ListenerConfig>, Vec<Bound>)>,
+    changed: Vec<Changed>,
     removed: Vec<(Arc<Handle>, Duration)>,
     _turn: OwnedMutexGuard<()>,
 }
 
+/// A listener that is told all anew, with the sockets it has then.
+struct Changed {
+    handle: Arc<Handle>,
+    config: Arc<ListenerConfig>,
+    service: Option<ServiceFactory>,
+    sockets: Vec<Bound>,
+}
+
+/// What a running server can be told by [`ServerHandle::reload`].
+pub trait Reload {
+    /// Why it cannot.
+    type Error: From<ReconfigureError>;
+
+    /// What is to be changed of a server that runs.
+    /// # Errors
+    /// What cannot be; nothing has changed then.
+    fn changes(self, running: &ServerHandle) -> Result<Changes, Self::Error>;
+}
+
+impl Reload for Changes {
+    type Error = ReconfigureError;
+
+    fn changes(self, _: &ServerHandle) -> Result<Changes, ReconfigureError> {
+        Ok(self)
+    }
+}
+
 impl ServerHandle {
+    /// Makes changes, all or none. Says how many sessions the listeners that were removed have left.
+    /// # Errors
+    /// What cannot be; nothing has changed then.
+    pub async fn reload<R: Reload>(&self, changes: R) -> Result<usize, R::Error> {
+        Ok(self.prepare(changes.changes(self)?).await?.commit().await)
+    }
+
     /// Looks at every configuration and binds every new address; changes nothing yet. An address that moves from one
     /// listener to another in the same set takes its socket along, with whoever waits in its queue.
     /// # Errors
@@ -70,7 +111,8 @@ impl ServerHandle {
     pub async fn prepare(&self, changes: Changes) -> Result<Prepared, ReconfigureError> {
         let turn = Arc::clone(&self.0.changing).lock_owned().await;
         let Changes { added, changed, removed } = changes;
-        for config in added.iter().map(|(config, ..)| config).chain(&changed) {
+        let told = changed.iter().map(|(config, _)| config);
+        for config in added.iter().map(|(config, ..)| config).chain(told) {
             config.check()?;
         }
         let mut left: Vec<Arc<Handle>> =
@@ -85,10 +127,10 @@ impl ServerHandle {
             .collect::<Result<_, ReconfigureError>>()?;
         let changed: Vec<_> = changed
             .into_iter()
-            .map(|config| Ok((take(&config.name)?, Arc::new(config))))
+            .map(|(config, service)| Ok((take(&config.name)?, Arc::new(config), service)))
             .collect::<Result<_, ReconfigureError>>()?;
         let mut names: Vec<&str> =
-            left.iter().chain(changed.iter().map(|(handle, _)| handle)).map(|handle| handle.name()).collect();
+            left.iter().chain(changed.iter().map(|(handle, ..)| handle)).map(|handle| handle.name()).collect();
         for (config, ..) in &added {
             if names.contains(&&*config.name) {
                 return Err(ReconfigureError::Exists(config.name.clone()));
@@ -96,16 +138,16 @@ impl ServerHandle {
             names.push(&config.name);
         }
         let mut spare = Spare::default();
-        let giving = removed.iter().map(|(handle, _)| handle).chain(changed.iter().map(|(handle, _)| handle));
+        let giving = removed.iter().map(|(handle, _)| handle).chain(changed.iter().map(|(handle, ..)| handle));
         giving.for_each(|handle| spare.take_in(handle));
         // Each keeps what it has first: only what it gives up is anybody's.
-        let kept: Vec<_> = changed.iter().map(|(handle, config)| spare.keep(handle.id(), config)).collect();
+        let kept: Vec<_> = changed.iter().map(|(handle, config, _)| spare.keep(handle.id(), config)).collect();
         let changed = changed
             .into_iter()
             .zip(kept)
-            .map(|((handle, config), kept)| {
+            .map(|((handle, config, service), kept)| {
                 let sockets = spare.bind(&config, kept)?;
-                Ok((handle, config, sockets))
+                Ok(Changed { handle, config, service, sockets })
             })
             .collect::<Result<_, ReconfigureError>>()?;
         let added = added
@@ -159,8 +201,8 @@ impl Prepared {
         for new in added {
             server.0.open(new).await;
         }
-        for (handle, config, sockets) in changed {
-            server.0.change(&handle, config, sockets).await;
+        for Changed { handle, config, service, sockets } in changed {
+            server.0.change(&handle, config, service, sockets).await;
         }
         let mut left = 0;
         for (handle, grace) in removed {

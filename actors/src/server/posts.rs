@@ -17,7 +17,7 @@ use crate::config::ListenerConfig;
 use crate::envelope::{Watched, Whose};
 use crate::listener::{Begin, Bound, Door, Ledger, Post, PostId, Rebind, Retire, StopAccepting, Supervisor};
 use crate::service::ServiceFactory;
-use crate::worker::{Change, CloseAll, Forget, Reconfigure, Serve};
+use crate::worker::{Change, CloseAll, Forget, Reconfigure, Replace, Serve};
 
 /// A listener that is bound and does not accept yet.
 pub(super) struct New {
@@ -136,7 +136,13 @@ impl Inner {
     }
 
     /// Tells a listener all anew; its sockets are bound.
-    pub(super) async fn change(&self, handle: &Handle, config: Arc<ListenerConfig>, sockets: Vec<Bound>) {
+    pub(super) async fn change(
+        &self,
+        handle: &Handle,
+        config: Arc<ListenerConfig>,
+        service: Option<ServiceFactory>,
+        sockets: Vec<Bound>,
+    ) {
         let post = &handle.post;
         post.door().config = Arc::clone(&config);
         post.ledger.limit(config.limits.sessions, config.limits.sessions_per_address);
@@ -146,6 +152,12 @@ impl Inner {
             known.clone_from(&whole);
             Ok(())
         });
+        if let Some(service) = service {
+            let told = self.workers.iter().map(|worker| {
+                worker.send(Replace { post: post.id, service: Arc::clone(&service) })
+            });
+            join_all(told).await;
+        }
         if let Err(error) = self.tell(post.id, change, handshakes).await {
             tracing::error!(listener = post.name, %error, "a worker does not take its configuration");
         }

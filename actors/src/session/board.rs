@@ -208,7 +208,7 @@ mod tests {
             tls: None,
         };
         let board = Board::new(observer, Outstanding { pings: 1, settings: 1 }, Duration::ZERO);
-        Rc::new(Link::new(Rc::new(Silent), Rc::new(info), board, tracing::Span::none(), Instant::now()))
+        Rc::new(Link::new(Rc::new(Silent), std::sync::Arc::new(info), board, tracing::Span::none(), Instant::now()))
     }
 
     fn never() -> SessionEvent {

@@ -289,7 +289,7 @@ impl Common {
             board.ends_for(ending.reason);
             board.advance(Phase::Draining);
         }
-        let link = Link::new(Rc::clone(&self.host.service), Rc::new(info), board, self.span.clone(), now);
+        let link = Link::new(Rc::clone(&self.host.service), Arc::new(info), board, self.span.clone(), now);
         link.strict.set(self.host.protocol.strict_single_value_fields);
         Rc::new(link)
     }

@@ -307,6 +307,11 @@ impl SessionHandle {
         &self.0.info
     }
 
+    /// The same to keep, and to take to other threads.
+    pub fn shared_info(&self) -> Arc<SessionInfo> {
+        Arc::clone(&self.0.info)
+    }
+
     /// The name of a route, as the session's [`Service`](crate::Service) gives it.
     pub fn route_name(&self, route: RouteId) -> Cow<'static, str> {
         self.0.service.route_name(route)

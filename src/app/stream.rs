@@ -1,0 +1,61 @@
+//! [`OnStream`]: the whole stream in a handler's hands, as Node's `'stream'` event gives it.
+
+use std::future::Future;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use stagedoor_actors::{Reply, ServerStream};
+
+use super::{Answers, Call, Endpoint, Params};
+
+/// Answers a stream bit by bit: [`ServerStream`] has informational heads, head, body, trailers, files, pushes, tunnels and
+/// resets. One instance for each worker; its future may be `!Send`.
+///
+/// A future that ends without an answer has its stream reset with INTERNAL_ERROR; one whose stream ends first is dropped.
+/// A closure `Fn(ServerStream, Params) -> impl Future<Output = ()>` is one, too.
+pub trait OnStream: 'static {
+    /// A stream began. `params` are those of the route's pattern.
+    fn on_stream(&self, stream: ServerStream, params: Params) -> impl Future<Output = ()>;
+}
+
+impl<F, Fut> OnStream for F
+where
+    F: Fn(ServerStream, Params) -> Fut + 'static,
+    Fut: Future<Output = ()>,
+{
+    fn on_stream(&self, stream: ServerStream, params: Params) -> impl Future<Output = ()> {
+        self(stream, params)
+    }
+}
+
+/// Serves streams with an [`OnStream`], a clone of it for each worker.
+///
+/// ```
+/// use stagedoor::{App, Fields, Params, ServerStream, on_stream};
+///
+/// async fn countdown(mut stream: ServerStream, _: Params) {
+///     for n in (1..=3).rev() {
+///         if stream.write(format!("{n}\n")).await.is_err() {
+///             return; // the client went
+///         }
+///     }
+///     stream.trailers(Fields::from_iter([("x-count", "3")])).ok();
+/// }
+///
+/// let app = App::new().route("/countdown", on_stream(countdown));
+/// ```
+pub fn on_stream<S: OnStream + Clone + Send + Sync>(handler: S) -> Endpoint {
+    struct Streams<S>(Rc<S>);
+
+    impl<S: OnStream> Answers for Streams<S> {
+        fn answer(&self, call: Call) -> Reply {
+            let handler = Rc::clone(&self.0);
+            Reply::driven(async move {
+                let Call { request, params, .. } = call;
+                handler.on_stream(request.into_stream(), params).await;
+            })
+        }
+    }
+
+    Endpoint::made(Arc::new(move || Rc::new(Streams(Rc::new(handler.clone())))))
+}
