@@ -3,38 +3,32 @@
 //!
 //! The authority is constrained to localhost and the loopback addresses (RFC 5280 §4.2.1.10), so its key is
 //! worth nothing elsewhere. It lasts 20 years; nothing watches its age. For development only: no revocation.
+//! One that is there can be used with any cryptography; only where `aws-lc-rs` or `ring` is compiled in can one be made.
 //!
 //! Invariants: what is loaded has been verified as a client would, seven days ahead. Files are replaced by
 //! rename under a lock, so processes that start together agree on one authority. Keys have mode 0600.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Write as _};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+mod make;
+
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use rcgen::{
-    BasicConstraints, CertificateParams, CidrSubnet, DnType, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa,
-    Issuer, KeyPair, KeyUsagePurpose, NameConstraints, SanType,
-};
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::ServerCertVerifier as _;
-use rustls::crypto::aws_lc_rs;
 use rustls::server::ServerSessionMemoryCache;
 use rustls::{RootCertStore, ServerConfig};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use stagedoor_actors::crypto::{self, NoProvider};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-const AUTHORITY_DAYS: u32 = 20 * 365;
-const LEAF_DAYS: u32 = 397;
 /// A leaf with less than this left is made anew.
 const RENEW_DAYS: u32 = 7;
 
 const CA_CERT: &str = "ca.pem";
-const CA_KEY: &str = "ca.key";
 const LEAF_CERT: &str = "localhost.pem";
 const LEAF_KEY: &str = "localhost.key";
 
@@ -61,7 +55,16 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
+    /// There is none yet, and none can be made.
+    #[error(
+        "there is no development certificate, and without the feature `aws-lc-rs` or `ring` none can be made"
+    )]
+    NotMade,
+    /// There is no cryptography.
+    #[error(transparent)]
+    NoProvider(#[from] NoProvider),
     /// Making a certificate failed: a bug of ours or of a library.
+    #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
     #[error("cannot make a development certificate: {0}")]
     Make(#[from] rcgen::Error),
     /// The new certificate does not hold: a bug of ours or of a library.
@@ -111,6 +114,7 @@ pub fn authority_in(state_dir: &Path) -> Option<PathBuf> {
 }
 
 /// Where the leaf lies under `state_dir`.
+#[cfg(feature = "gateway")]
 pub(crate) fn leaf_in(state_dir: &Path) -> PathBuf {
     state_dir.join("dev").join(LEAF_CERT)
 }
@@ -119,35 +123,19 @@ pub(crate) fn leaf_in(state_dir: &Path) -> PathBuf {
 ///
 /// # Errors
 /// [`Error::Io`] when files cannot be written; a certificate that holds is used from a read-only place too.
+/// [`Error::NotMade`] where one would have to be made, and neither `aws-lc-rs` nor `ring` is compiled in.
 pub fn load_or_make(state_dir: &Path) -> Result<DevCertificate, Error> {
+    crypto::provider()?;
     let dir = state_dir.join("dev");
-    if let Some(kept) = load(&dir) {
-        return Ok(kept);
-    }
-    let failed = |path: &Path| {
-        let path = path.to_owned();
-        move |source| Error::Io { path, source }
-    };
-    DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(failed(&dir))?;
-    let lock_path = dir.join(".lock");
-    // Held until the file is closed, at the end of this function or of the process.
-    let lock = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&lock_path);
-    let lock = lock.map_err(failed(&lock_path))?;
-    lock_file(&lock).map_err(failed(&lock_path))?;
-    // Another process may have been faster.
-    match load(&dir) {
-        Some(kept) => Ok(kept),
-        None => make(&dir),
-    }
+    load(&dir).map_or_else(|| make(&dir), Ok)
 }
 
-fn lock_file(lock: &File) -> io::Result<()> {
-    loop {
-        match rustix::fs::flock(lock, rustix::fs::FlockOperation::LockExclusive) {
-            Err(rustix::io::Errno::INTR) => {}
-            done => return Ok(done?),
-        }
-    }
+#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+use make::make;
+
+#[cfg(not(any(feature = "aws-lc-rs", feature = "ring")))]
+fn make(_dir: &Path) -> Result<DevCertificate, Error> {
+    Err(Error::NotMade)
 }
 
 impl DevCertificate {
@@ -155,41 +143,45 @@ impl DevCertificate {
     /// listener's to set.
     ///
     /// # Errors
-    /// When key and certificate do not belong together.
+    /// When key and certificate do not belong together, and [`NoProvider`] within [`rustls::Error::Other`].
     pub fn server_config(&self) -> Result<Arc<ServerConfig>, rustls::Error> {
-        let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        let mut config = ServerConfig::builder_with_provider(crypto::provider()?)
             .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
             .with_no_client_auth()
             .with_single_cert(self.chain.clone(), self.key.clone_key())?;
-        config.ticketer = aws_lc_rs::Ticketer::new()?;
+        if let Some(tickets) = crypto::ticketer()? {
+            config.ticketer = tickets;
+        }
         config.session_storage = ServerSessionMemoryCache::new(4096);
         Ok(Arc::new(config))
     }
 
     /// The leaf, and whatever stands between it and the authority.
+    #[cfg(feature = "gateway")]
     pub(crate) fn chain(&self) -> &[CertificateDer<'static>] {
         &self.chain
     }
 
     /// The key of the leaf.
+    #[cfg(feature = "gateway")]
     pub(crate) fn key(&self) -> PrivateKeyDer<'static> {
         self.key.clone_key()
     }
 
     /// When it expires; `None` should its octets be no certificate.
+    #[cfg(feature = "gateway")]
     #[must_use]
-    pub fn not_after(&self) -> Option<SystemTime> {
+    pub fn not_after(&self) -> Option<std::time::SystemTime> {
         let (_, certificate) = x509_parser::parse_x509_certificate(self.chain.first()?).ok()?;
         let seconds = u64::try_from(certificate.validity().not_after.timestamp()).ok()?;
-        Some(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
+        Some(std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
     }
 
     /// Checks that a client that trusts `authority` accepts this now and in seven days, and that the key fits.
     fn verify(&self, authority: &CertificateDer<'_>) -> Result<(), rustls::Error> {
         let mut roots = RootCertStore::empty();
         roots.add(authority.clone().into_owned())?;
-        let provider = Arc::new(aws_lc_rs::default_provider());
-        let verifier = WebPkiServerVerifier::builder_with_provider(roots.into(), provider)
+        let verifier = WebPkiServerVerifier::builder_with_provider(roots.into(), crypto::provider()?)
             .build()
             .map_err(|error| rustls::Error::General(error.to_string()))?;
         let (leaf, rest) = self.chain.split_first().ok_or(rustls::Error::NoCertificatesPresented)?;
@@ -216,113 +208,12 @@ fn load(dir: &Path) -> Option<DevCertificate> {
     found.verify(&authority).is_ok().then_some(found)
 }
 
-/// Makes a leaf, with the authority in `dir` if it still can sign one that holds, else with a new one.
-/// The caller holds the lock.
-fn make(dir: &Path) -> Result<DevCertificate, Error> {
-    let ca_pem = dir.join(CA_CERT);
-    let kept = CertificateDer::from_pem_file(&ca_pem)
-        .ok()
-        .zip(fs::read_to_string(dir.join(CA_KEY)).ok().and_then(|pem| KeyPair::from_pem(&pem).ok()));
-    if let Some((authority, key)) = kept {
-        let (leaf, pem) = new_leaf(&ca_pem, key)?;
-        if leaf.verify(&authority).is_ok() {
-            return write_leaf(dir, leaf, &pem);
-        }
-    }
-    let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)?;
-    let authority = authority_params().self_signed(&key)?;
-    // A reader between these sees a leaf that does not chain, and waits for the lock.
-    write(dir, CA_KEY, key.serialize_pem().as_bytes(), 0o600)?;
-    write(dir, CA_CERT, authority.pem().as_bytes(), 0o644)?;
-    let (leaf, pem) = new_leaf(&ca_pem, key)?;
-    leaf.verify(authority.der())?;
-    write_leaf(dir, leaf, &pem)
-}
-
-/// The PEM texts of a leaf: certificate and key.
-type LeafPem = (String, String);
-
-fn new_leaf(ca_pem: &Path, ca_key: KeyPair) -> Result<(DevCertificate, LeafPem), Error> {
-    let issuer = Issuer::new(authority_params(), ca_key);
-    let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)?;
-    let leaf = leaf_params()?.signed_by(&key, &issuer)?;
-    let made = DevCertificate {
-        ca_pem: ca_pem.to_owned(),
-        origin: Origin::Made,
-        chain: vec![leaf.der().clone()],
-        key: PrivateKeyDer::Pkcs8(key.serialize_der().into()),
-    };
-    Ok((made, (leaf.pem(), key.serialize_pem())))
-}
-
-fn write_leaf(dir: &Path, leaf: DevCertificate, (cert, key): &LeafPem) -> Result<DevCertificate, Error> {
-    write(dir, LEAF_KEY, key.as_bytes(), 0o600)?;
-    write(dir, LEAF_CERT, cert.as_bytes(), 0o644)?;
-    Ok(leaf)
-}
-
-/// The authority. The same name and key always, so that a leaf can be issued from the key file alone.
-fn authority_params() -> CertificateParams {
-    let mut params = valid_for(AUTHORITY_DAYS);
-    params.distinguished_name.push(DnType::CommonName, "stagedoor development authority (localhost only)");
-    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    params.name_constraints = Some(NameConstraints {
-        permitted_subtrees: vec![
-            GeneralSubtree::DnsName("localhost".to_owned()),
-            GeneralSubtree::IpAddress(CidrSubnet::from_v4_prefix(Ipv4Addr::LOCALHOST.octets(), 32)),
-            GeneralSubtree::IpAddress(CidrSubnet::from_v6_prefix(Ipv6Addr::LOCALHOST.octets(), 128)),
-        ],
-        excluded_subtrees: Vec::new(),
-    });
-    params
-}
-
-fn leaf_params() -> Result<CertificateParams, rcgen::Error> {
-    let mut params = valid_for(LEAF_DAYS);
-    params.distinguished_name.push(DnType::CommonName, "localhost");
-    params.subject_alt_names = vec![
-        SanType::DnsName("localhost".try_into()?),
-        SanType::IpAddress(IpAddr::V4(Ipv4Addr::LOCALHOST)),
-        SanType::IpAddress(IpAddr::V6(Ipv6Addr::LOCALHOST)),
-    ];
-    params.is_ca = IsCa::ExplicitNoCa;
-    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-    params.use_authority_key_identifier_extension = true;
-    Ok(params)
-}
-
-/// Valid from a day ago, in case clocks differ.
-fn valid_for(days: u32) -> CertificateParams {
-    let now = SystemTime::now();
-    let mut params = CertificateParams::default();
-    params.distinguished_name = rcgen::DistinguishedName::new();
-    params.not_before = (now - DAY).into();
-    params.not_after = (now + DAY * days).into();
-    params
-}
-
-/// Replaces a file whole: readers see the old octets or the new ones.
-fn write(dir: &Path, name: &str, octets: &[u8], mode: u32) -> Result<(), Error> {
-    let path = dir.join(name);
-    let fresh = dir.join(format!(".{name}.new"));
-    let replace = || -> io::Result<()> {
-        match fs::remove_file(&fresh) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&fresh)?;
-        file.write_all(octets)?;
-        fs::rename(&fresh, &path)
-    };
-    replace().map_err(|source| Error::Io { path, source })
-}
-
-#[cfg(test)]
+#[cfg(all(test, any(feature = "aws-lc-rs", feature = "ring")))]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::PermissionsExt as _;
 
+    use super::make::CA_KEY;
     use super::*;
 
     fn mode(path: &Path) -> u32 {
@@ -349,26 +240,6 @@ mod tests {
         let second = load_or_make(state.path()).unwrap();
         assert_eq!(second.origin, Origin::Made);
         assert_eq!(fs::read(&second.ca_pem).unwrap(), authority);
-    }
-
-    #[test]
-    fn a_leaf_about_to_expire_does_not_hold() {
-        let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
-        let authority = authority_params().self_signed(&key).unwrap();
-        let issuer = Issuer::new(authority_params(), key);
-        for (days, holds) in [(RENEW_DAYS - 1, false), (RENEW_DAYS + 1, true)] {
-            let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
-            let mut params = leaf_params().unwrap();
-            params.not_after = (SystemTime::now() + DAY * days).into();
-            let leaf = params.signed_by(&key, &issuer).unwrap();
-            let leaf = DevCertificate {
-                ca_pem: PathBuf::new(),
-                origin: Origin::Kept,
-                chain: vec![leaf.der().clone()],
-                key: PrivateKeyDer::Pkcs8(key.serialize_der().into()),
-            };
-            assert_eq!(leaf.verify(authority.der()).is_ok(), holds, "{days} days left");
-        }
     }
 
     #[test]

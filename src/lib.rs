@@ -28,26 +28,43 @@
 //! # }
 //! ```
 
+#[cfg(feature = "gateway")]
 pub mod access;
+#[cfg(feature = "gateway")]
 pub mod admin;
+#[cfg(feature = "gateway")]
 pub mod config;
+#[cfg(feature = "gateway")]
 pub mod demo;
 pub mod devca;
+#[cfg(feature = "gateway")]
 pub mod fault;
+#[cfg(feature = "gateway")]
 pub mod filter;
+#[cfg(feature = "gateway")]
 pub mod gateway;
+#[cfg(feature = "gateway")]
 mod hex;
+#[cfg(feature = "gateway")]
 mod lifecycle;
+#[cfg(feature = "gateway")]
 pub mod notify;
 #[cfg(feature = "otlp")]
 pub mod otlp;
+#[cfg(feature = "gateway")]
 pub mod proxy;
+#[cfg(feature = "gateway")]
 mod seen;
+#[cfg(feature = "gateway")]
 pub mod sockets;
+#[cfg(feature = "gateway")]
 pub mod tls;
+#[cfg(feature = "gateway")]
 pub mod upstream;
+#[cfg(feature = "gateway")]
 pub mod watch;
 
+#[cfg(feature = "gateway")]
 pub use lifecycle::{Lifecycle, ServerSlot, Stage};
 pub use stagedoor_actors::client;
 pub use stagedoor_actors::facade::{self, HttpRequest, HttpResponse, IntoResponse, handler};

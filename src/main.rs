@@ -37,6 +37,7 @@ use failure::{Exit, Failure};
 use logs::Tracing;
 use say::say;
 use stagedoor::sockets::Sockets;
+#[cfg(feature = "top")]
 use terminal::args::Look;
 
 #[global_allocator]
@@ -78,6 +79,7 @@ fn run(command: Command, sockets: Sockets, started: Instant) -> Result<(), Failu
         Command::Proxy(args) => args.log.as_deref().unwrap_or(told),
         Command::Files(args) => args.serving.log.as_deref().unwrap_or("info"),
         // It has the terminal to itself.
+        #[cfg(feature = "top")]
         Command::Look(Look::Top(_)) => "off",
         // What goes wrong there is said in words of their own.
         _ => "error",

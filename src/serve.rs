@@ -179,6 +179,7 @@ fn no_certificate(error: devca::Error) -> Failure {
     match error {
         devca::Error::NoPlace | devca::Error::Io { .. } => Failure::new(Exit::Input, error.to_string())
             .with_way_out("set STAGEDOOR_STATE_DIR to a directory that may be written"),
+        devca::Error::NoProvider(_) | devca::Error::NotMade => Failure::new(Exit::Input, error.to_string()),
         _ => Failure::new(Exit::Bug, error.to_string()),
     }
 }

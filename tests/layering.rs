@@ -1,5 +1,6 @@
 //! The arrows between the packages (docs/architecture.md, "Layers"), as `cargo tree` sees them: `protocol` has
-//! no runtime below it, `metrics` knows nobody of ours, `actors` not the root, and nothing points back.
+//! no runtime below it, `metrics` knows nobody of ours, `actors` not the root, and nothing points back. Also what the
+//! features of the root package keep away from those who embed it.
 
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -13,10 +14,16 @@ struct Below {
 impl Below {
     /// Asks cargo. `metadata` would not do: it joins the features that tests ask for.
     fn of(package: &'static str) -> Self {
+        Self::with(package, &[])
+    }
+
+    /// With these flags of features.
+    fn with(package: &'static str, features: &[&str]) -> Self {
         let output = Command::new(env!("CARGO"))
             .args(["tree", "--package", package, "--edges", "normal", "--prefix", "none", "--format", "{p}"])
             // Of this platform alone: crates of others are not there on a machine that has only built this one.
             .args(["--locked", "--offline"])
+            .args(features)
             .current_dir(env!("CARGO_MANIFEST_DIR"))
             .output()
             .expect("cargo runs");
@@ -67,4 +74,58 @@ fn the_root_sees_all_three_and_no_oracle_of_the_tests() {
     let below = Below::of("stagedoor");
     assert_eq!(below.ours(), ["stagedoor-actors", "stagedoor-metrics", "stagedoor-protocol"]);
     below.has_none_of(&["hpack", "loona-hpack", "libnghttp2-sys", "h2"]);
+}
+
+/// What the command needs and an application that embeds the library does not.
+const OF_THE_COMMAND: [&str; 26] = [
+    "async-compression",
+    "aws-lc-rs",
+    "aws-lc-sys",
+    "clap",
+    "clap_complete",
+    "clap_mangen",
+    "crossterm",
+    "hdrhistogram",
+    "hickory-resolver",
+    "indicatif",
+    "libmimalloc-sys",
+    "listenfd",
+    "miette",
+    "mimalloc",
+    "notify",
+    "prost",
+    "ratatui",
+    "rcgen",
+    "ring",
+    "schemars",
+    "sd-notify",
+    "serde_json",
+    "tokio-tungstenite",
+    "toml",
+    "tracing-subscriber",
+    "x509-parser",
+];
+
+#[test]
+fn who_embeds_the_library_gets_little() {
+    let small = Below::with("stagedoor", &["--no-default-features"]);
+    small.has_none_of(&OF_THE_COMMAND);
+    let telemetry: Vec<_> = small.names.iter().filter(|name| name.starts_with("opentelemetry")).collect();
+    assert!(telemetry.is_empty(), "{telemetry:?}");
+
+    let whole = Below::of("stagedoor");
+    for wanted in ["clap", "libmimalloc-sys", "ratatui", "aws-lc-rs"] {
+        assert!(whole.names.contains(wanted), "the command has {wanted}");
+    }
+    let (few, many) = (small.names.len(), whole.names.len());
+    assert!(few * 2 <= many, "{few} crates for who embeds the library, {many} for the command");
+}
+
+#[test]
+fn a_provider_of_cryptography_brings_its_own_and_no_other() {
+    for (feature, wanted, unwanted) in [("aws-lc-rs", "aws-lc-rs", "ring"), ("ring", "ring", "aws-lc-rs")] {
+        let below = Below::with("stagedoor", &["--no-default-features", "--features", feature]);
+        assert!(below.names.contains(wanted) && below.names.contains("rcgen"), "{feature}");
+        below.has_none_of(&[unwanted, "clap", "x509-parser", "serde_json"]);
+    }
 }

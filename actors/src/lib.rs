@@ -26,6 +26,7 @@ pub mod client;
 pub mod close;
 pub mod config;
 pub mod convert;
+pub mod crypto;
 pub mod facade;
 pub mod files;
 pub mod listener;

@@ -12,6 +12,7 @@ use crate::reach::Url;
 #[derive(Debug, Subcommand)]
 pub(crate) enum Look {
     /// Show the live sessions and streams of a running gateway.
+    #[cfg(feature = "top")]
     Top(TopArgs),
     /// List the sessions of a running gateway.
     Sessions(SessionsArgs),
@@ -80,6 +81,7 @@ impl FromStr for AdminAddress {
     }
 }
 
+#[cfg(feature = "top")]
 #[derive(Args, Debug)]
 #[command(after_help = "\
 In the screen, ? shows the keys. Where stdout is no terminal it is as with --once.

@@ -13,6 +13,7 @@ mod sse;
 mod tables;
 mod tap;
 mod text;
+#[cfg(feature = "top")]
 mod top;
 
 use std::io::{self, IsTerminal as _};
@@ -29,6 +30,7 @@ use crate::output::Output;
 pub(crate) fn run(look: &Look) -> Result<(), Failure> {
     actix_rt::System::new().block_on(async {
         match look {
+            #[cfg(feature = "top")]
             Look::Top(args) => top::run(args).await,
             Look::Sessions(args) => commands::sessions(args).await,
             Look::Session(args) => commands::session(args).await,

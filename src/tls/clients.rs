@@ -38,7 +38,7 @@ impl Policy {
         };
         let octets = pem::read(ca)?;
         let roots = Arc::new(pem::authorities(&octets, ca)?);
-        let builder = WebPkiClientVerifier::builder_with_provider(roots, provider());
+        let builder = WebPkiClientVerifier::builder_with_provider(roots, provider()?);
         let builder = if optional { builder.allow_unauthenticated() } else { builder };
         let verifier = builder.build().map_err(|error| Error::General(error.to_string()))?;
         Ok((Self::Asked(verifier), Some(pem::content(&octets))))
@@ -60,7 +60,9 @@ struct Link {
 
 impl Clients {
     pub(super) fn new(policy: Policy) -> Self {
-        let algorithms = provider().signature_verification_algorithms;
+        // A listener's key was loaded by a provider, so there is one; without it no signature would pass.
+        let none = WebPkiSupportedAlgorithms { all: &[], mapping: &[] };
+        let algorithms = provider().map_or(none, |provider| provider.signature_verification_algorithms);
         Self { algorithms, first: Link { policy, next: OnceLock::new() } }
     }
 

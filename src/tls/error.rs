@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::devca;
+
 /// See the module. The text names the file and the fault, never what a key file holds.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -84,9 +86,12 @@ pub enum TlsError {
     /// The system trusts nobody.
     #[error("the system has no certificates to trust")]
     NoSystemRoots,
+    /// There is no cryptography.
+    #[error(transparent)]
+    NoProvider(#[from] stagedoor_actors::crypto::NoProvider),
     /// No development certificate could be had.
     #[error(transparent)]
-    Development(#[from] crate::devca::Error),
+    Development(#[from] devca::Error),
     /// A configuration that TLS refuses: a bug of ours or of a library.
     #[error("TLS cannot be set up: {0}")]
     Setup(#[from] rustls::Error),
@@ -120,6 +125,9 @@ impl TlsError {
             Self::NoName { .. } => "set `names`, or use a certificate with a subject alternative name",
             Self::Expired { .. } => "renew it; the one before is still in use",
             Self::NoSystemRoots => "install the package `ca-certificates`, or set `tls.ca`",
+            Self::NoProvider(_) | Self::Development(devca::Error::NoProvider(_) | devca::Error::NotMade) => {
+                "build stagedoor with the feature `aws-lc-rs` or `ring`"
+            }
             Self::Development(_) => "set STAGEDOOR_STATE_DIR to a directory that can be written",
             Self::Setup(_) => "please report this",
         }

@@ -21,8 +21,8 @@ mod upstream;
 use std::sync::Arc;
 
 use rustls::ServerConfig;
-use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::version::{TLS12, TLS13};
+use stagedoor_actors::crypto::provider;
 
 use crate::config;
 
@@ -37,7 +37,7 @@ pub use upstream::upstream_client;
 /// connections shows its certificate anew. ALPN is the listener's to set.
 ///
 /// # Errors
-/// [`TlsError::Setup`]: the cryptography is not to be had; a bug of ours or of a library.
+/// [`TlsError::NoProvider`], or [`TlsError::Setup`]: a bug of ours or of a library.
 pub fn server_config(config: &config::Tls, store: &Arc<Store>) -> Result<ServerConfig, TlsError> {
     let versions = match config.min_version {
         config::TlsMin::Tls12 => &[&TLS13, &TLS12][..],
@@ -45,18 +45,13 @@ pub fn server_config(config: &config::Tls, store: &Arc<Store>) -> Result<ServerC
     };
     let clients = Arc::clone(store.clients());
     let resumption = Arc::new(resumption::Resumption::new(Arc::clone(&clients))?);
-    let mut server = ServerConfig::builder_with_provider(provider())
+    let mut server = ServerConfig::builder_with_provider(provider()?)
         .with_protocol_versions(versions)?
         .with_client_cert_verifier(clients)
         .with_cert_resolver(Arc::clone(store) as _);
     server.ticketer = Arc::clone(&resumption) as _;
     server.session_storage = resumption;
     Ok(server)
-}
-
-/// The cryptography of the gateway.
-fn provider() -> Arc<CryptoProvider> {
-    Arc::new(aws_lc_rs::default_provider())
 }
 
 #[cfg(test)]

@@ -188,7 +188,7 @@ pub(super) fn certified(
     cert_path: &Path,
     key_path: &Path,
 ) -> Result<CertifiedKey, TlsError> {
-    let key = provider().key_provider.load_private_key(key);
+    let key = provider()?.key_provider.load_private_key(key);
     let key = key.map_err(|_| TlsError::BadKey { path: key_path.to_owned() })?;
     let certified = CertifiedKey::new(chain, key);
     match certified.keys_match() {

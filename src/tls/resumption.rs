@@ -8,8 +8,8 @@
 
 use std::sync::Arc;
 
-use rustls::crypto::aws_lc_rs::Ticketer;
 use rustls::server::{ProducesTickets, ServerSessionMemoryCache, StoresServerSessions};
+use stagedoor_actors::crypto;
 
 use super::TlsError;
 use super::clients::Clients;
@@ -21,37 +21,41 @@ const SESSIONS: usize = 4096;
 #[derive(Debug)]
 pub(super) struct Resumption {
     clients: Arc<Clients>,
-    /// Their key is new every 6 hours, the one before is good for as long again.
-    tickets: Arc<dyn ProducesTickets>,
+    /// Their key is new every 6 hours, the one before is good for as long again. `None`: sessions are resumed by id alone.
+    tickets: Option<Arc<dyn ProducesTickets>>,
     sessions: Arc<ServerSessionMemoryCache>,
 }
 
 impl Resumption {
     pub(super) fn new(clients: Arc<Clients>) -> Result<Self, TlsError> {
         let sessions = ServerSessionMemoryCache::new(SESSIONS);
-        Ok(Self { clients, tickets: Ticketer::new()?, sessions })
+        Ok(Self { clients, tickets: crypto::ticketer()?, sessions })
     }
 
     fn on(&self) -> bool {
         !self.clients.asks()
     }
+
+    fn tickets(&self) -> Option<&dyn ProducesTickets> {
+        self.tickets.as_deref().filter(|_| self.on())
+    }
 }
 
 impl ProducesTickets for Resumption {
     fn enabled(&self) -> bool {
-        self.on()
+        self.tickets().is_some()
     }
 
     fn lifetime(&self) -> u32 {
-        self.tickets.lifetime()
+        self.tickets.as_ref().map_or(0, |tickets| tickets.lifetime())
     }
 
     fn encrypt(&self, plain: &[u8]) -> Option<Vec<u8>> {
-        self.on().then(|| self.tickets.encrypt(plain)).flatten()
+        self.tickets()?.encrypt(plain)
     }
 
     fn decrypt(&self, cipher: &[u8]) -> Option<Vec<u8>> {
-        self.on().then(|| self.tickets.decrypt(cipher)).flatten()
+        self.tickets()?.decrypt(cipher)
     }
 }
 

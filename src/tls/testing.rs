@@ -110,7 +110,7 @@ pub(super) fn client(
     schemes: Option<Vec<SignatureScheme>>,
     shows: Option<&Leaf>,
 ) -> ClientConfig {
-    let builder = ClientConfig::builder_with_provider(provider())
+    let builder = ClientConfig::builder_with_provider(provider().unwrap())
         .with_protocol_versions(versions)
         .unwrap()
         .dangerous()
@@ -191,7 +191,7 @@ impl ServerCertVerifier for Gullible {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, cert, dss, &provider().signature_verification_algorithms)
+        verify_tls12_signature(message, cert, dss, &provider().unwrap().signature_verification_algorithms)
     }
 
     fn verify_tls13_signature(
@@ -200,11 +200,11 @@ impl ServerCertVerifier for Gullible {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, cert, dss, &provider().signature_verification_algorithms)
+        verify_tls13_signature(message, cert, dss, &provider().unwrap().signature_verification_algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        let all = || provider().signature_verification_algorithms.supported_schemes();
+        let all = || provider().unwrap().signature_verification_algorithms.supported_schemes();
         self.0.clone().unwrap_or_else(all)
     }
 }

@@ -24,10 +24,10 @@ pub fn upstream_client(config: &UpstreamTls, alpn: &[&str]) -> Result<Arc<Client
     if roots.is_empty() {
         return Err(TlsError::NoSystemRoots);
     }
-    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider())
+    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider()?)
         .build()
         .map_err(|error| rustls::Error::General(error.to_string()))?;
-    let builder = ClientConfig::builder_with_provider(provider())
+    let builder = ClientConfig::builder_with_provider(provider()?)
         .with_safe_default_protocol_versions()?
         .with_webpki_verifier(verifier);
     let mut client = match &config.client {

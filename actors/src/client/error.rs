@@ -39,7 +39,7 @@ pub enum ConnectError {
         /// The last error.
         error: Arc<std::io::Error>,
     },
-    /// TLS failed, before or in its handshake.
+    /// TLS failed, before or in its handshake; [`NoProvider`](crate::crypto::NoProvider) is inside where there is no cryptography.
     #[error("TLS with {authority} failed: {error}")]
     Tls {
         /// Whom with.

@@ -12,6 +12,7 @@ use tokio_rustls::client::TlsStream;
 
 use super::error::ConnectError;
 use super::target::Target;
+use crate::crypto::provider;
 use crate::transport::{Below, Raw};
 
 /// Whom a client trusts.
@@ -122,7 +123,7 @@ fn trusted(trust: &Trust) -> io::Result<ClientConfig> {
     if roots.is_empty() {
         return Err(io::Error::new(io::ErrorKind::NotFound, "the system has no certificates to trust"));
     }
-    let config = ClientConfig::builder_with_provider(provider())
+    let config = ClientConfig::builder_with_provider(provider().map_err(io::Error::other)?)
         .with_safe_default_protocol_versions()
         .map_err(io::Error::other)?;
     Ok(config.with_root_certificates(roots).with_no_client_auth())
@@ -141,15 +142,4 @@ pub fn system_roots() -> RootCertStore {
         roots
     };
     NATIVE.get_or_init(read).clone()
-}
-
-/// The process's provider of cryptography, else the one this crate is built with.
-fn provider() -> Arc<rustls::crypto::CryptoProvider> {
-    rustls::crypto::CryptoProvider::get_default().cloned().unwrap_or_else(|| {
-        #[cfg(feature = "aws-lc-rs")]
-        let provider = rustls::crypto::aws_lc_rs::default_provider();
-        #[cfg(all(not(feature = "aws-lc-rs"), feature = "ring"))]
-        let provider = rustls::crypto::ring::default_provider();
-        Arc::new(provider)
-    })
 }

@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
-use rustls::crypto::aws_lc_rs;
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use stagedoor_actors::crypto;
 
 use super::super::at::At;
 use super::super::diagnostic::{Code, Severity};
@@ -93,7 +93,10 @@ impl Check<'_> {
             });
         let (Some(chain), Some(private)) = (chain, private) else { return };
         self.expiry(whose, cert, chain.first());
-        match CertifiedKey::from_der(chain, private, &aws_lc_rs::default_provider()) {
+        let certified = crypto::provider()
+            .map_err(rustls::Error::from)
+            .and_then(|provider| CertifiedKey::from_der(chain, private, &provider));
+        match certified {
             Ok(_) => {}
             Err(rustls::Error::InconsistentKeys(_)) => {
                 let problem = Problem::new(Code::KeyMismatch, "", format!("not the key of {}", cert.0))
