@@ -21,11 +21,13 @@ mod supervise;
 mod turns;
 mod worker;
 
+pub mod actor;
 pub mod body;
 pub mod client;
 pub mod close;
 pub mod config;
 pub mod convert;
+pub mod events;
 pub mod facade;
 pub mod files;
 pub mod listener;
@@ -46,6 +48,7 @@ pub use config::{
     ConfigError, Http2Options, Limits, ListenerConfig, MaxAge, Problem, ProxyProtocol, StreamTimeouts,
     Timeouts, Windows,
 };
+pub use events::{DrainStep, Event, Events, LimitKind, PanicPlace};
 pub use host::{ADMIN, Host, counting_here};
 pub use listener::{Address, Bind, Inherited, SessionEnded};
 pub use overload::OverloadLimits;
