@@ -16,7 +16,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         println!("http://{}/  (Ctrl-C drains)", server.addresses()[0].1);
         tokio::signal::ctrl_c().await?;
         server
-            .drain(Duration::ZERO, Duration::from_secs(10), |left| {
+            .drain_with(Duration::ZERO, Duration::from_secs(10), |left| {
                 println!("{} sessions left", left.sessions)
             })
             .await;

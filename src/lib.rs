@@ -21,7 +21,7 @@
 //!         .start()
 //!         .await?;
 //!     // ... until it is time to go:
-//!     server.drain(Duration::ZERO, Duration::from_secs(30), |_| ()).await;
+//!     server.drain(Duration::from_secs(30)).await;
 //!     server.stop().await;
 //!     Ok(())
 //! })

@@ -313,7 +313,7 @@ pub(crate) async fn see_out(
     notify::stopping("draining");
     let began = Instant::now();
     tokio::select! {
-        () = server.drain(min_accept, timeout, teller()) => {
+        () = server.drain_with(min_accept, timeout, teller()) => {
             say(format_args!("drained in {:.1} s", began.elapsed().as_secs_f64()));
         }
         signal = signals.next() => {

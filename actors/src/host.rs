@@ -14,7 +14,7 @@ use stagedoor_metrics::{
     ActorCells, CloseReason, ListenerCells, ListenerId, LiveSessions, Metrics, Moment, RouteHandles,
     SessionId, Shard,
 };
-use stagedoor_protocol::ErrorCode;
+use stagedoor_protocol::{ErrorCode, StreamId};
 use tokio_rustls::TlsAcceptor;
 
 use crate::client;
@@ -22,6 +22,7 @@ use crate::clock;
 use crate::close::CloseSession;
 use crate::config::ListenerConfig;
 use crate::envelope::{Watched, Whose};
+use crate::events::{EVENTS, Event, Events, Hub, LimitKind, Outlet, PanicPlace};
 use crate::listener::{Ledger, PostId, SessionEnded, Supervisor};
 use crate::postmortem::PostMortems;
 use crate::service::{Reply, Request, Response, Service};
@@ -43,6 +44,8 @@ pub(crate) struct Arena {
     next: Cell<u64>,
     pub(crate) sessions: RefCell<HashMap<u64, Entry>>,
     pub(crate) post_mortems: Arc<PostMortems>,
+    /// Where its server's events go.
+    pub(crate) hub: Hub,
     /// Who watches the frames of every session, those to come too.
     watchers: RefCell<Vec<TapSink>>,
 }
@@ -90,14 +93,26 @@ pub fn counting_here() -> Option<(Metrics, Arc<Shard>)> {
     })
 }
 
+/// A panic was caught on the calling arbiter, by who knows no session.
+pub(crate) fn caught_here(place: PanicPlace, words: &str) {
+    // The thread may be on its way out.
+    let _ = HERE.try_with(|here| {
+        if let Ok(here) = here.try_borrow()
+            && let Some((_, arena)) = &*here
+        {
+            arena.caught(None, None, place, words);
+        }
+    });
+}
+
 impl Arena {
     pub(crate) fn new(metrics: &Metrics, worker: u16) -> Rc<Self> {
-        Self::with(metrics, worker, Arc::default())
+        Self::with(metrics, worker, Arc::default(), Hub::default())
     }
 
-    /// The same, with post-mortems that others keep too.
-    pub(crate) fn with(metrics: &Metrics, worker: u16, post_mortems: Arc<PostMortems>) -> Rc<Self> {
-        let arena = Rc::new(Self { worker, post_mortems, ..Self::default() });
+    /// The same, with post-mortems that others keep too, and events that others tell too.
+    pub(crate) fn with(metrics: &Metrics, worker: u16, post_mortems: Arc<PostMortems>, hub: Hub) -> Rc<Self> {
+        let arena = Rc::new(Self { worker, post_mortems, hub, ..Self::default() });
         HERE.set(Some((metrics.clone(), Rc::clone(&arena))));
         arena
     }
@@ -116,6 +131,17 @@ impl Arena {
                 (metrics, arena)
             }
         }
+    }
+
+    /// A panic was caught on this arbiter.
+    pub(crate) fn caught(
+        &self,
+        session: Option<SessionId>,
+        stream: Option<StreamId>,
+        place: PanicPlace,
+        words: &str,
+    ) {
+        self.hub.tell(|| Event::Panicked { session, stream, place, words: words.to_owned() });
     }
 
     /// Somebody watches the frames of every session that opens from now on.
@@ -155,13 +181,13 @@ impl Openings {
     }
 
     /// Takes one in; says who has to go for it.
-    fn enter(&self, number: u64, session: &Addr<Session>) -> Option<Addr<Session>> {
+    fn enter(&self, number: u64, session: &Addr<Session>) -> Option<(u64, Addr<Session>)> {
         let mut waiting = self.waiting.borrow_mut();
         waiting.insert(number, session.clone());
         if waiting.len() <= self.most.get() {
             return None;
         }
-        waiting.pop_first().map(|(_, oldest)| oldest)
+        waiting.pop_first()
     }
 
     /// It is known what the session speaks, or it is over.
@@ -176,6 +202,8 @@ pub struct Host {
     pub(crate) protocol: Arc<stagedoor_protocol::Config>,
     pub(crate) service: Rc<dyn Service>,
     pub(crate) observer: RefCell<Option<Rc<dyn Observer>>>,
+    /// Where the events of its sessions go.
+    pub(crate) outlet: Rc<Outlet>,
     pub(crate) listener: ListenerId,
     pub(crate) post: PostId,
     pub(crate) name: Arc<str>,
@@ -223,6 +251,8 @@ impl Host {
                 protocol.enable_push = options.accept_push;
                 protocol.max_reserved_streams = options.max_pushed_streams;
                 protocol.peer_max_concurrent_streams = options.initial_max_streams;
+                // A server tells of the sessions that come to it.
+                host.outlet = Rc::new(Outlet::new(Hub::default(), Arc::clone(&host.name)));
                 Rc::new(host)
             }
             Err(host) => host,
@@ -248,6 +278,7 @@ impl Host {
             cells: shard.listener(listener),
             routes: RefCell::new(RouteHandles::new(Arc::clone(&shard), listener)),
             metrics: metrics.clone(),
+            outlet: Rc::new(Outlet::new(arena.hub.clone(), Arc::clone(&name))),
             on_end: RefCell::new(None),
             config,
             service,
@@ -272,6 +303,13 @@ impl Host {
         *self.observer.borrow_mut() = Some(Rc::new(observer));
     }
 
+    /// The events of its sessions from now on, as [`ServerHandle::events`](crate::ServerHandle::events) has those of a
+    /// server, with room for 1024. Nothing stops a host, so they end with its thread at the latest.
+    #[must_use]
+    pub fn events(&self) -> Events {
+        self.arena.hub.subscribe(EVENTS)
+    }
+
     /// Runs a session over `io` on the calling thread: TLS first where the configuration has it, then the
     /// protocol the first octets tell.
     pub fn spawn_session(self: &Rc<Self>, io: impl Io, peer: Option<SocketAddr>) -> Addr<Session> {
@@ -291,7 +329,13 @@ impl Host {
         let addr = turns::start(session);
         let entry = Entry { addr: Watched::new(addr.clone(), whose), post: self.post };
         self.arena.sessions.borrow_mut().insert(id.number, entry);
-        if let Some(oldest) = self.openings.enter(id.number, &addr) {
+        if let Some((number, oldest)) = self.openings.enter(id.number, &addr) {
+            self.outlet.tell(|listener| Event::LimitHit {
+                session: Some(SessionId { worker: id.worker, number }),
+                listener: Some(listener),
+                limit: LimitKind::Handshakes,
+                times: 1,
+            });
             // One message a session, from which nothing else will come.
             #[allow(clippy::disallowed_methods)]
             oldest.do_send(CloseSession::new(CloseReason::Overload).with_code(ErrorCode::NO_ERROR));
@@ -325,6 +369,7 @@ impl Host {
             config,
             service,
             observer: RefCell::new(self.observer.borrow().clone()),
+            outlet: Rc::clone(&self.outlet),
             listener: self.listener,
             post: self.post,
             name: Arc::clone(&self.name),

@@ -21,12 +21,14 @@ mod supervise;
 mod turns;
 mod worker;
 
+pub mod actor;
 pub mod body;
 pub mod client;
 pub mod close;
 pub mod config;
 pub mod convert;
 pub mod crypto;
+pub mod events;
 pub mod facade;
 pub mod files;
 pub mod listener;
@@ -48,6 +50,7 @@ pub use config::{
     Timeouts, Windows,
 };
 pub use facade::IntoResponse;
+pub use events::{DrainStep, Event, Events, LimitKind, PanicPlace};
 pub use host::{ADMIN, Host, counting_here};
 pub use listener::{Address, Bind, Inherited, SessionEnded};
 pub use overload::OverloadLimits;

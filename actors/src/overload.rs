@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 use crate::clock;
 use crate::close::CloseSession;
 use crate::envelope::Watched;
+use crate::events::{Event, Hub, LimitKind};
 use crate::worker::{CloseOne, Worker};
 
 /// How often it looks while something strains, or while resident memory is limited.
@@ -45,6 +46,16 @@ pub(crate) enum Strain {
     Descriptors = 4,
 }
 
+impl From<Strain> for LimitKind {
+    fn from(strain: Strain) -> Self {
+        match strain {
+            Strain::Sessions => Self::ServerSessions,
+            Strain::Resident => Self::ResidentMemory,
+            Strain::Descriptors => Self::Descriptors,
+        }
+    }
+}
+
 /// Reads the resident memory of the process.
 pub(crate) type Probe = Arc<dyn Fn() -> Option<u64> + Send + Sync>;
 
@@ -53,6 +64,7 @@ pub(crate) struct Overload {
     limits: OverloadLimits,
     metrics: Metrics,
     probe: Probe,
+    hub: Hub,
     sessions: AtomicUsize,
     strains: AtomicU8,
     roused: Notify,
@@ -60,11 +72,12 @@ pub(crate) struct Overload {
 }
 
 impl Overload {
-    pub(crate) fn new(limits: OverloadLimits, metrics: Metrics, probe: Option<Probe>) -> Arc<Self> {
+    pub(crate) fn new(limits: OverloadLimits, metrics: Metrics, probe: Option<Probe>, hub: Hub) -> Arc<Self> {
         Arc::new(Self {
             limits,
             metrics,
             probe: probe.unwrap_or_else(|| Arc::new(stagedoor_metrics::resident_bytes)),
+            hub,
             sessions: AtomicUsize::new(0),
             strains: AtomicU8::new(0),
             roused: Notify::new(),
@@ -109,6 +122,12 @@ impl Overload {
         let sessions = self.sessions.load(Ordering::Relaxed);
         if short {
             tracing::warn!(?strain, sessions, "overloaded: sessions that do nothing are shed");
+            self.hub.tell(|| Event::LimitHit {
+                session: None,
+                listener: None,
+                limit: strain.into(),
+                times: 1,
+            });
             self.roused.notify_one();
         } else {
             tracing::info!(?strain, sessions, "the overload is over");
@@ -218,7 +237,7 @@ mod tests {
     use super::*;
 
     fn overload(limits: OverloadLimits) -> Arc<Overload> {
-        Overload::new(limits, Metrics::new("stagedoor"), None)
+        Overload::new(limits, Metrics::new("stagedoor"), None, Hub::default())
     }
 
     #[test]

@@ -1,23 +1,24 @@
-//! Starting and stopping it all: workers on their arbiters, listeners under their supervisors, and the drain
-//! of cli-and-config.md §3.
+//! Starting it all, workers on their arbiters and listeners under their supervisors, and the handle that reaches it.
 
 mod changing;
+mod draining;
 mod looking;
 mod posts;
 
 use std::sync::atomic::{AtomicU32, AtomicUsize};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use actix::prelude::*;
 use futures_util::future::join_all;
-use stagedoor_metrics::{CloseReason, Metrics, Role, SessionId, Shard};
+use stagedoor_metrics::{CloseReason, Metrics, SessionId, Shard};
 use stagedoor_protocol::{Settings, UserError};
+use tokio::sync::{OnceCell, watch};
 
-use crate::clock;
 use crate::close::CloseSession;
 use crate::config::{ConfigError, ListenerConfig, Timeouts};
 use crate::envelope::{Watched, Whose};
+use crate::events::{EVENTS, Events, Hub};
 use crate::listener::{Address, Bind, Bound, Loads, PostId, Resume, StopAccepting};
 use crate::overload::{self, Kept, Overload, OverloadLimits, Probe};
 use crate::postmortem::PostMortems;
@@ -27,12 +28,8 @@ use crate::worker::{CloseAll, CloseIdle, CloseOne, ResetOne, Undrain, Worker};
 use posts::{Handle, New};
 
 pub use changing::{Changes, Prepared};
+pub use draining::DrainProgress;
 pub use looking::NoTap;
-
-/// How often a drain says how it goes.
-const PROGRESS: Duration = Duration::from_secs(1);
-/// What sessions have beyond their linger to be gone after a hard close.
-const LAST_MOMENTS: Duration = Duration::from_secs(1);
 
 /// Builds a server: workers, listeners, and the service each listener speaks for.
 pub struct ServerBuilder {
@@ -42,6 +39,7 @@ pub struct ServerBuilder {
     shared: Vec<ArbiterHandle>,
     listeners: Vec<(ListenerConfig, ServiceFactory, bool)>,
     observer: Option<ObserverFactory>,
+    hub: Hub,
     fault: Option<Fault>,
     overload: OverloadLimits,
     probe: Option<Probe>,
@@ -99,17 +97,6 @@ pub enum ReconfigureError {
     Settings(#[from] UserError),
 }
 
-/// How a drain is going.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DrainProgress {
-    /// Sessions left.
-    pub sessions: usize,
-    /// Streams left.
-    pub streams: usize,
-    /// Time to the deadline.
-    pub left: Duration,
-}
-
 impl ServerBuilder {
     /// A server that counts in `metrics` and has `workers` arbiters (at least one).
     pub fn new(metrics: Metrics, workers: usize) -> Self {
@@ -119,6 +106,7 @@ impl ServerBuilder {
             shared: Vec::new(),
             listeners: Vec::new(),
             observer: None,
+            hub: Hub::default(),
             fault: None,
             overload: OverloadLimits::default(),
             probe: None,
@@ -154,6 +142,19 @@ impl ServerBuilder {
     pub fn observe(mut self, observer: ObserverFactory) -> Self {
         self.observer = Some(observer);
         self
+    }
+
+    /// The events of the server, from its very first session on; see [`ServerHandle::events`]. They end where it does not
+    /// start.
+    #[must_use]
+    pub fn events(&self) -> Events {
+        self.events_with(EVENTS)
+    }
+
+    /// The same with room for `capacity` events that wait, as [`ServerHandle::events_with`] has it.
+    #[must_use]
+    pub fn events_with(&self, capacity: usize) -> Events {
+        self.hub.subscribe(capacity)
     }
 
     /// For tests: called after each accept; an error is taken for one of `accept`, a panic for one of the loop.
@@ -210,14 +211,15 @@ impl ServerBuilder {
             .enumerate()
             .map(|(number, arbiter)| {
                 let (metrics, post_mortems) = (self.metrics.clone(), Arc::clone(&post_mortems));
+                let hub = self.hub.clone();
                 let whose = Whose::Shard(metrics.shard(number as u16));
                 let addr = Worker::start_in_arbiter(arbiter, move |_| {
-                    Worker::new(metrics, number as u16, post_mortems)
+                    Worker::new(metrics, number as u16, post_mortems, hub)
                 });
                 Watched::new(addr, whose)
             })
             .collect();
-        let overload = Overload::new(self.overload, self.metrics.clone(), self.probe);
+        let overload = Overload::new(self.overload, self.metrics.clone(), self.probe, self.hub.clone());
         let kept = Kept::default();
         actix_rt::spawn(overload::guard(Arc::clone(&overload), Arc::clone(&workers), Arc::clone(&kept)));
         let server = ServerHandle(Arc::new(Inner {
@@ -230,6 +232,7 @@ impl ServerBuilder {
             loads,
             home: Arbiter::current(),
             observer: self.observer,
+            hub: self.hub,
             fault: self.fault,
             posts: Mutex::default(),
             next: AtomicU32::new(0),
@@ -238,6 +241,8 @@ impl ServerBuilder {
             overload,
             arbiters: Mutex::new(own),
             theirs,
+            stopping: OnceCell::new(),
+            stopped: watch::Sender::new(false),
             post_mortems,
         }));
         for new in bound {
@@ -259,6 +264,7 @@ struct Inner {
     home: ArbiterHandle,
     shard: Arc<Shard>,
     observer: Option<ObserverFactory>,
+    hub: Hub,
     fault: Option<Fault>,
     posts: Mutex<Vec<Arc<Handle>>>,
     /// The number of the next listener.
@@ -271,6 +277,9 @@ struct Inner {
     arbiters: Mutex<Vec<Arbiter>>,
     /// So many of the workers run on arbiters of others.
     theirs: usize,
+    /// The one stop; who comes while it goes on waits for it.
+    stopping: OnceCell<()>,
+    stopped: watch::Sender<bool>,
     post_mortems: Arc<PostMortems>,
 }
 
@@ -329,6 +338,23 @@ impl ServerHandle {
             .into_iter()
             .filter(|(name, _)| name == listener)
             .find_map(|(_, address)| address.tcp())
+    }
+
+    /// What happens in the server from now on, readable on any thread; sessions that live already are heard, too. As many as
+    /// 1024 events wait for who reads slowly. They end when the server has stopped, the last sessions' ends included unless
+    /// a handler holds its arbiter up.
+    ///
+    /// To hear of the very first session, ask [`ServerBuilder::events`]. While nobody listens no event is made.
+    #[must_use]
+    pub fn events(&self) -> Events {
+        self.events_with(EVENTS)
+    }
+
+    /// The same with room for `capacity` events that wait: rounded up to a power of two, at least 1 and at most 2^20. The
+    /// room is taken at once, some 300 octets an event.
+    #[must_use]
+    pub fn events_with(&self, capacity: usize) -> Events {
+        self.0.hub.subscribe(capacity)
     }
 
     /// Sends a session the order to close; false when there is none of that id.
@@ -420,116 +446,8 @@ impl ServerHandle {
         if all.is_empty() { Err(ReconfigureError::NoListener(name.to_owned())) } else { Ok(all) }
     }
 
-    /// Closes the server gracefully: stops accepting at once, drains every session for as long as its listener's
-    /// `drain` allows, and waits for the last. [`Self::drain`] is the same with times of its own and progress;
-    /// listeners that are kept while draining go on until [`Self::stop`].
-    pub async fn close(&self) {
-        let drain = self.0.all(false).iter().map(|post| post.drain()).max();
-        self.drain(Duration::ZERO, drain.unwrap_or_default(), |_| {}).await;
-    }
-
     fn find(&self, id: &str) -> Option<(&Watched<Worker>, u64)> {
         let id: SessionId = id.parse().ok()?;
         Some((self.0.workers.get(usize::from(id.worker))?, id.number))
-    }
-
-    /// The drain of cli-and-config.md §3 over all listeners that are not kept: keep accepting for `min_accept`, stop accepting, drain
-    /// each session, at `deadline` (counted from the end of `min_accept`) close what is left; `progress` is told about once a second and
-    /// when the numbers change.
-    pub async fn drain(
-        &self,
-        min_accept: Duration,
-        deadline: Duration,
-        mut progress: impl FnMut(DrainProgress),
-    ) {
-        let until = clock::now() + min_accept;
-        self.watch(until, until + deadline, false, &mut progress).await;
-        let until = clock::now() + deadline;
-        self.stop_accepting(false).await;
-        self.close_all(false, CloseSession::new(CloseReason::Drain).with_grace(deadline)).await;
-        self.watch(until, until, true, &mut progress).await;
-        if self.left() > 0 {
-            self.close_all(false, CloseSession::new(CloseReason::Drain).now()).await;
-            let until = clock::now() + self.last_moments();
-            self.watch(until, until, true, &mut progress).await;
-        }
-    }
-
-    /// Tells `progress` how it goes until `until`, or until no session is left where `to_the_end`.
-    async fn watch(
-        &self,
-        until: Instant,
-        deadline: Instant,
-        to_the_end: bool,
-        progress: &mut impl FnMut(DrainProgress),
-    ) {
-        let mut told: Option<(usize, usize, Instant)> = None;
-        loop {
-            let now = clock::now();
-            let sessions = self.left();
-            if now >= until || (to_the_end && sessions == 0) {
-                return;
-            }
-            let streams = self.streams_left();
-            let changed = told.is_none_or(|(a, b, at)| (a, b) != (sessions, streams) || now >= at + PROGRESS);
-            if changed {
-                progress(DrainProgress { sessions, streams, left: deadline.saturating_duration_since(now) });
-                told = Some((sessions, streams, now));
-            }
-            // Numbers may change without a session's end: look again soon.
-            let pause = Duration::from_millis(100).min(until - now);
-            let posts = self.0.all(false);
-            let ended: Vec<_> = posts.iter().map(|post| Box::pin(post.post.ledger.changed())).collect();
-            if ended.is_empty() {
-                tokio::time::sleep(pause).await;
-            } else {
-                tokio::time::timeout(pause, futures_util::future::select_all(ended)).await.ok();
-            }
-        }
-    }
-
-    fn left(&self) -> usize {
-        self.0.all(false).iter().map(|post| post.sessions()).sum()
-    }
-
-    fn streams_left(&self) -> usize {
-        let kept = self.0.kept().clone();
-        let live = self.0.metrics.live().snapshot();
-        // Of what we ask of others, it is the exchange that waits for it which is counted.
-        let counted = live.iter().filter(|stats| {
-            stats.role() == Role::Server && !kept.iter().any(|name| **name == **stats.listener())
-        });
-        counted.map(|stats| usize::try_from(stats.streams_open.get()).unwrap_or(0)).sum()
-    }
-
-    fn last_moments(&self) -> Duration {
-        let linger = self.0.all(true).iter().map(|post| post.linger()).max().unwrap_or_default();
-        linger + LAST_MOMENTS
-    }
-
-    async fn stop_accepting(&self, kept_too: bool) {
-        let posts = self.0.all(kept_too);
-        join_all(posts.iter().map(|post| post.supervisor.send(StopAccepting))).await;
-    }
-
-    async fn close_all(&self, kept_too: bool, order: CloseSession) {
-        let posts: Vec<PostId> = self.0.all(kept_too).iter().map(|post| post.id()).collect();
-        let close = CloseAll { posts, order };
-        join_all(self.0.workers.iter().map(|worker| worker.send(close.clone()))).await;
-    }
-
-    /// Closes everything now (reason `shutdown`), listeners that were kept included, and waits until it is gone.
-    pub async fn stop(&self) {
-        self.stop_accepting(true).await;
-        self.close_all(true, CloseSession::new(CloseReason::Shutdown)).await;
-        let until = clock::now() + self.last_moments();
-        while self.0.all(true).iter().any(|post| post.sessions() > 0) && clock::now() < until {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        self.0.overload.stop();
-        let arbiters = std::mem::take(&mut *self.0.arbiters.lock().unwrap_or_else(PoisonError::into_inner));
-        for arbiter in &arbiters {
-            arbiter.stop();
-        }
     }
 }

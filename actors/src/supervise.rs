@@ -17,6 +17,9 @@ use std::task::{self, Poll};
 use actix::dev::{ContextFut, channel};
 use actix::prelude::*;
 
+use crate::events::PanicPlace;
+use crate::host::caught_here;
+
 /// Messages `send` and `try_send` may queue at a child before it reads them.
 pub(crate) const MAILBOX: usize = 16;
 
@@ -100,7 +103,9 @@ impl<T> Drop for Contained<T> {
     fn drop(&mut self) {
         let Some(value) = self.0.take() else { return };
         if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(value))) {
-            tracing::error!(panic = words(&*payload), "what was never begun panicked as it was dropped");
+            let words = words(&*payload);
+            tracing::error!(panic = words, "what was never begun panicked as it was dropped");
+            caught_here(PanicPlace::Dropped, &words);
         }
     }
 }

@@ -19,7 +19,10 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use actix::prelude::*;
 use futures_util::task::AtomicWaker;
+use stagedoor_metrics::SessionId;
 
+use crate::events::PanicPlace;
+use crate::host::Arena;
 use crate::session::Session;
 use crate::supervise::{Child, hatch};
 
@@ -184,21 +187,27 @@ impl<F: Future<Output = ()> + Unpin> Future for Task<F> {
 
 /// Starts a session on the calling thread.
 pub(crate) fn start(session: Session) -> Addr<Session> {
+    let (arena, id) = (session.arena(), session.stats().id());
     let (addr, child) = hatch(session, ());
-    spawn(Lived(child));
+    spawn(Lived { child, arena, id });
     addr
 }
 
 /// A session to its end, however that comes.
-struct Lived(Child<Session, ()>);
+struct Lived {
+    child: Child<Session, ()>,
+    arena: Rc<Arena>,
+    id: SessionId,
+}
 
 impl Future for Lived {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        Pin::new(&mut self.0).poll(cx).map(|exit| {
+        Pin::new(&mut self.child).poll(cx).map(|exit| {
             if let Some(panic) = exit.panic {
                 tracing::error!(panic, "a session panicked outside of its turn");
+                self.arena.caught(Some(self.id), None, PanicPlace::Session, &panic);
             }
         })
     }

@@ -17,6 +17,7 @@ use tokio::net::{TcpStream, UnixStream};
 use crate::close::CloseSession;
 use crate::config::ListenerConfig;
 use crate::envelope::{Counting, Watched, counted};
+use crate::events::Hub;
 use crate::host::{Arena, Ends, Host};
 use crate::listener::{Arrival, Ledger, PostId, Supervisor};
 use crate::postmortem::PostMortems;
@@ -44,9 +45,9 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    pub(crate) fn new(metrics: Metrics, number: u16, post_mortems: Arc<PostMortems>) -> Self {
+    pub(crate) fn new(metrics: Metrics, number: u16, post_mortems: Arc<PostMortems>, hub: Hub) -> Self {
         let shard = metrics.shard(number);
-        let arena = Arena::with(&metrics, number, post_mortems);
+        let arena = Arena::with(&metrics, number, post_mortems, hub);
         Self { metrics, shard, arena, hosts: HashMap::new(), draining: HashSet::new() }
     }
 

@@ -239,7 +239,7 @@ fn a_listener_that_is_kept_may_come_late() {
     run(async {
         let served = Served::start([listener("test")]).await;
         served.handle.add_listener(listener("admin"), named("admin"), true).await.unwrap();
-        served.handle.drain(Duration::ZERO, SHORT, |_| {}).await;
+        served.handle.drain(SHORT).await;
         assert_eq!(ask(served.tcp("admin"), "/").await, "admin");
         served.handle.stop().await;
     });

@@ -128,7 +128,7 @@ fn a_socket_that_others_hold_goes_on_without_us() {
         let old = start().await;
         let new = start().await;
         assert_eq!(ask(address, "/").await, "hello");
-        old.handle.drain(Duration::ZERO, Duration::from_secs(5), |_| {}).await;
+        old.handle.drain(Duration::from_secs(5)).await;
         let waiting = TcpStream::connect(address).await.unwrap();
         old.handle.stop().await;
         assert_eq!(body(&talk(waiting, &get("/")).await), "hello");
@@ -153,7 +153,7 @@ fn who_waits_in_the_queue_is_served_when_accepting_stops() {
             config.reuse_port = reuse_port;
             let served = Served::start([config]).await;
             let waiting = queued(&served, 50);
-            let drained = served.handle.drain(Duration::ZERO, Duration::from_secs(10), |_| {});
+            let drained = served.handle.drain(Duration::from_secs(10));
             let asked = async {
                 let mut answers = Vec::new();
                 for io in waiting {
@@ -178,7 +178,7 @@ fn two_servers_share_a_port_where_both_want_it() {
         let address = old.tcp("test");
         config.bind = vec![address.into()];
         let new = Served::start([config.clone()]).await;
-        old.handle.drain(Duration::ZERO, Duration::from_secs(5), |_| {}).await;
+        old.handle.drain(Duration::from_secs(5)).await;
         for _ in 0..20 {
             assert_eq!(ask(address, "/").await, "hello");
         }

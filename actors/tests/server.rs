@@ -269,7 +269,9 @@ fn a_drain_serves_what_is_open_and_keeps_the_admin_listener() {
         .await;
         let told = std::cell::RefCell::new(Vec::new());
         let drain = Duration::from_secs(10);
-        server.drain(Duration::from_millis(20), drain, |progress| told.borrow_mut().push(progress)).await;
+        server
+            .drain_with(Duration::from_millis(20), drain, |progress| told.borrow_mut().push(progress))
+            .await;
         assert_eq!(slow.await.unwrap().unwrap(), "slow");
         assert!(h1_slow.await.unwrap().ends_with("slow"));
         assert!(TcpStream::connect(public).await.is_err(), "the port is closed");
@@ -294,7 +296,7 @@ fn a_drain_ends_at_its_deadline() {
         })
         .await;
         let started = std::time::Instant::now();
-        server.drain(Duration::ZERO, Duration::from_millis(1300), |_| {}).await;
+        server.drain(Duration::from_millis(1300)).await;
         assert!(started.elapsed() < Duration::from_millis(2500), "{:?}", started.elapsed());
         assert!(held.await.unwrap().is_err());
         assert!(metrics.live().is_empty());

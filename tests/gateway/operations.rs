@@ -303,7 +303,7 @@ fn sessions_to_upstreams_are_seen_and_closed_like_others_and_hold_up_no_drain() 
         let mut left = Vec::new();
         server
             .handle
-            .drain(Duration::ZERO, Duration::from_secs(30), |progress| left.push(progress.streams))
+            .drain_with(Duration::ZERO, Duration::from_secs(30), |progress| left.push(progress.streams))
             .await;
         assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
         assert!(left.iter().all(|streams| *streams == 0), "{left:?}");

@@ -86,7 +86,7 @@ impl Front {
                     .unwrap();
                 tell.send((server.address("front").unwrap(), upstream)).unwrap();
                 let _ = stopped.await;
-                server.drain(Duration::ZERO, Duration::ZERO, |_| ()).await;
+                server.drain(Duration::ZERO).await;
                 server.stop().await;
             });
         });

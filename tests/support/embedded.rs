@@ -44,7 +44,7 @@ impl Embedded {
                     .unwrap();
                 tell.send(server.addresses()[0].1.tcp().unwrap()).unwrap();
                 let _ = stopped.await;
-                server.drain(Duration::ZERO, Duration::ZERO, |_| ()).await;
+                server.drain(Duration::ZERO).await;
                 server.stop().await;
             });
         });

@@ -11,6 +11,8 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::events::PanicPlace;
+use crate::host::caught_here;
 use crate::supervise::words;
 use crate::transport::Transport;
 
@@ -37,7 +39,9 @@ impl Watched {
     fn tell(&mut self, tell: impl FnOnce(&dyn WireObserver)) {
         let Some(observer) = &self.observer else { return };
         if let Err(payload) = catch_unwind(AssertUnwindSafe(|| tell(&**observer))) {
-            tracing::error!(panic = words(&*payload), "an observer of octets panicked");
+            let words = words(&*payload);
+            tracing::error!(panic = words, "an observer of octets panicked");
+            caught_here(PanicPlace::Observer, &words);
             self.observer = None;
         }
     }

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use stagedoor_metrics::ConnectionResult;
 use tokio::sync::Notify;
 
+use crate::events::LimitKind;
 use crate::overload::Overload;
 
 /// Sessions on each arbiter, over all listeners.
@@ -29,6 +30,15 @@ impl From<Full> for ConnectionResult {
         match full {
             Full::Listener => Self::RefusedLimit,
             Full::Address => Self::RefusedAddress,
+        }
+    }
+}
+
+impl From<Full> for LimitKind {
+    fn from(full: Full) -> Self {
+        match full {
+            Full::Listener => Self::Sessions,
+            Full::Address => Self::AddressSessions,
         }
     }
 }

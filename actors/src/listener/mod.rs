@@ -22,6 +22,7 @@ use stagedoor_metrics::{
 
 use crate::config::ListenerConfig;
 use crate::envelope::Watched;
+use crate::events::{Event, Hub};
 use crate::overload::Overload;
 use crate::worker::{Conn, Worker};
 use accept::Accept;
@@ -63,6 +64,8 @@ pub(crate) struct Post {
     pub(crate) workers: Arc<[Watched<Worker>]>,
     /// The guard of the process; none for a listener that answers whatever happens.
     pub(crate) overload: Option<Arc<Overload>>,
+    /// Where the server's events go.
+    pub(crate) hub: Hub,
     /// Tests make the accept loop fail with it.
     pub(crate) fault: Option<Arc<dyn Fn() -> std::io::Result<()> + Send + Sync>>,
 }
@@ -133,6 +136,12 @@ impl Post {
             Err(full) => {
                 cells.connections[full.into()].inc();
                 tracing::debug!(listener = self.name, ?peer, ?full, "connection refused: limit reached");
+                self.hub.tell(|| Event::LimitHit {
+                    session: None,
+                    listener: Some(Arc::from(&*self.name)),
+                    limit: full.into(),
+                    times: 1,
+                });
                 return;
             }
         };

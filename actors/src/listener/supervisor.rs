@@ -18,6 +18,7 @@ use super::errors::{Verdict, sort};
 use super::socket::BACKLOG;
 use super::{Bind, Bound, Listener, Post, SessionEnded};
 use crate::envelope::{Counting, counted};
+use crate::events::{Event, PanicPlace};
 use crate::server::BindError;
 use crate::supervise::{Child, hatch};
 
@@ -106,6 +107,8 @@ impl Supervisor {
             if let Some(words) = exit.panic {
                 counts.panics.inc();
                 tracing::error!(listener = post.name, panic = words, "the listener panicked");
+                let place = PanicPlace::Listener;
+                post.hub.tell(|| Event::Panicked { session: None, stream: None, place, words });
             }
             counts.restarts.inc();
             tracing::warn!(listener = post.name, wait = ?self.wait, "the listener is restarted");

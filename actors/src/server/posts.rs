@@ -15,6 +15,7 @@ use super::{Inner, ReconfigureError, ServerHandle};
 use crate::close::CloseSession;
 use crate::config::ListenerConfig;
 use crate::envelope::{Watched, Whose};
+use crate::events::{Event, PanicPlace};
 use crate::listener::{Begin, Bound, Door, Ledger, Post, PostId, Rebind, Retire, StopAccepting, Supervisor};
 use crate::service::ServiceFactory;
 use crate::worker::{Change, CloseAll, Forget, Reconfigure, Replace, Serve};
@@ -83,6 +84,7 @@ impl Inner {
             ledger: Arc::clone(&ledger),
             workers: Arc::clone(&self.workers),
             overload: guarded,
+            hub: self.hub.clone(),
             fault: self.fault.clone(),
         });
         let taken = Arc::clone(&post);
@@ -103,6 +105,12 @@ impl Inner {
         });
         if join_all(told).await.iter().any(Result::is_err) {
             tracing::error!(listener = post.name, "a worker did not start");
+            self.hub.tell(|| Event::Panicked {
+                session: None,
+                stream: None,
+                place: PanicPlace::Worker,
+                words: format!("it does not serve {}", post.name),
+            });
         }
         if keep {
             self.kept().push(post.name.clone());

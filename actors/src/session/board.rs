@@ -1,7 +1,7 @@
 //! What a session shows its handles: cells that its turn writes and a handle reads, on one thread.
 //!
 //! Decides nothing and sends nothing; orders go over the [`Link`](crate::link::Link). Invariants: a phase only
-//! moves on; after [`SessionEvent::Closed`] nothing is told; while nobody listens an event is not even made.
+//! moves on; after [`SessionEvent::Closed`] nothing is told; while nobody listens, here or to the whole server, an event is not even made.
 
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -13,6 +13,7 @@ use stagedoor_protocol::settings::InForce;
 
 use super::events::{Ear, Observer, SessionEvent};
 use super::handle::{GoAway, SessionHandle};
+use crate::events::{Event, Outlet, PanicPlace};
 use crate::link::Link;
 use crate::supervise::words;
 
@@ -62,12 +63,19 @@ pub(crate) struct Board {
     pub(crate) idle: Cell<Duration>,
     payload: Cell<u64>,
     listened: Cell<bool>,
+    /// Who listens to the whole server.
+    outlet: Rc<Outlet>,
     observer: Option<Rc<dyn Observer>>,
     ears: RefCell<Vec<Rc<Ear>>>,
 }
 
 impl Board {
-    pub(crate) fn new(observer: Option<Rc<dyn Observer>>, limits: Outstanding, idle: Duration) -> Self {
+    pub(crate) fn new(
+        observer: Option<Rc<dyn Observer>>,
+        outlet: Rc<Outlet>,
+        limits: Outstanding,
+        idle: Duration,
+    ) -> Self {
         Self {
             phase: Cell::new(Phase::Open),
             reason: Cell::new(None),
@@ -80,6 +88,7 @@ impl Board {
             idle: Cell::new(idle),
             payload: Cell::new(0),
             listened: Cell::new(observer.is_some()),
+            outlet,
             observer,
             ears: RefCell::default(),
         }
@@ -126,7 +135,7 @@ impl Board {
     /// Someone wants to hear what happens.
     #[inline]
     pub(crate) fn is_listened(&self) -> bool {
-        self.listened.get()
+        self.listened.get() || self.outlet.is_heard()
     }
 
     pub(crate) fn subscribe(&self, ear: &Rc<Ear>) {
@@ -140,7 +149,7 @@ impl Board {
     /// Tells everybody who listens. What an observer does wrong is its own affair.
     #[cold]
     pub(crate) fn publish(&self, link: &Rc<Link>, event: SessionEvent) {
-        if !self.listened.get() {
+        if self.phase() == Phase::Closed {
             return;
         }
         let last = matches!(event, SessionEvent::Closed { .. });
@@ -154,7 +163,16 @@ impl Board {
             if let Err(payload) = heard {
                 let words = words(&*payload);
                 tracing::error!(parent: &link.span, panic = words, "an observer of sessions panicked");
+                self.outlet.tell(|_| Event::Panicked {
+                    session: Some(link.info.session_id()),
+                    stream: None,
+                    place: PanicPlace::Observer,
+                    words,
+                });
             }
+        }
+        if self.outlet.is_heard() {
+            self.outlet.pass_on(&link.info, &event);
         }
         let mut ears = self.ears.take();
         // Only its stream holds an ear beside this list: without it nobody hears.
@@ -179,9 +197,11 @@ mod tests {
     use std::cell::Cell;
     use std::time::Instant;
 
-    use stagedoor_metrics::Role;
+    use futures_util::FutureExt as _;
+    use stagedoor_metrics::{Role, SessionId};
 
     use super::*;
+    use crate::events::Hub;
     use crate::session::handle::SessionInfo;
     use crate::{Reply, Request, Response, Service};
 
@@ -194,6 +214,11 @@ mod tests {
     }
 
     fn link(observer: Option<Rc<dyn Observer>>) -> Rc<Link> {
+        link_of(observer, Hub::default())
+    }
+
+    /// A session of a server whose events go to `hub`.
+    fn link_of(observer: Option<Rc<dyn Observer>>, hub: Hub) -> Rc<Link> {
         let info = SessionInfo {
             id: "0-0".into(),
             worker: 0,
@@ -207,7 +232,8 @@ mod tests {
             server_name: None,
             tls: None,
         };
-        let board = Board::new(observer, Outstanding { pings: 1, settings: 1 }, Duration::ZERO);
+        let outlet = Rc::new(Outlet::new(hub, "test".into()));
+        let board = Board::new(observer, outlet, Outstanding { pings: 1, settings: 1 }, Duration::ZERO);
         Rc::new(Link::new(Rc::new(Silent), std::sync::Arc::new(info), board, tracing::Span::none(), Instant::now()))
     }
 
@@ -231,6 +257,41 @@ mod tests {
         drop(events);
         link.tell(make);
         link.tell(never);
+    }
+
+    #[test]
+    fn who_reads_the_events_of_the_server_hears_a_session_that_lives_already() {
+        let hub = Hub::default();
+        let link = link_of(None, hub.clone());
+        link.tell(never);
+        let mut events = hub.subscribe(4);
+        // Not every event of a session is one of the server.
+        link.tell(|| SessionEvent::Ping { payload: [0; 8] });
+        link.tell(|| SessionEvent::Opened);
+        let heard = events.next().now_or_never().flatten();
+        assert!(
+            matches!(&heard, Some(Event::SessionOpened { session: SessionId { worker: 0, number: 0 }, listener, .. })
+                if &**listener == "test"),
+            "{heard:?}"
+        );
+        drop(events);
+        link.tell(never);
+        assert!(!link.board.is_listened());
+    }
+
+    #[test]
+    fn the_server_hears_of_an_observer_that_panics() {
+        let hub = Hub::default();
+        let mut events = hub.subscribe(4);
+        let link = link_of(Some(Rc::new(|_: &SessionHandle, _: &SessionEvent| panic!("deaf"))), hub);
+        link.tell(|| SessionEvent::Opened);
+        let heard = events.next().now_or_never().flatten();
+        let Some(Event::Panicked { place: PanicPlace::Observer, words, .. }) = heard else {
+            panic!("{heard:?}")
+        };
+        assert_eq!(words, "deaf");
+        let heard = events.next().now_or_never().flatten();
+        assert!(matches!(heard, Some(Event::SessionOpened { .. })), "the session goes on");
     }
 
     #[test]

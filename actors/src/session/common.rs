@@ -24,6 +24,7 @@ use super::handle::{SessionError, SessionHandle, SessionInfo, TlsFacts};
 use super::timer::{Due, sooner};
 use super::turning::{Turning, recorded};
 use crate::close::CloseSession;
+use crate::events::{Event, PanicPlace};
 use crate::host::Host;
 use crate::link::Link;
 use crate::listener::{Full, SessionEnded};
@@ -284,7 +285,8 @@ impl Common {
         };
         let config = &self.host.config;
         let observer = self.host.observer.borrow().clone();
-        let board = Board::new(observer, config.outstanding(), config.timeouts.idle);
+        let outlet = Rc::clone(&self.host.outlet);
+        let board = Board::new(observer, outlet, config.outstanding(), config.timeouts.idle);
         if let Some(ending) = &self.ending {
             board.ends_for(ending.reason);
             board.advance(Phase::Draining);
@@ -312,7 +314,19 @@ impl Common {
     /// A timer was due.
     pub(crate) fn timed(&self, kind: TimeoutKind, action: TimeoutAction, stream: Option<StreamId>) {
         self.host.cells.timeouts[kind][action].inc();
-        self.tell(|| SessionEvent::Timeout { kind, action, stream });
+        match &self.link {
+            Some(link) => link.tell(|| SessionEvent::Timeout { kind, action, stream }),
+            // Nobody knows yet what it speaks.
+            None => self.host.outlet.tell(|listener| {
+                let session = self.stats.id();
+                Event::Timeout { session, listener, stream, kind, action }
+            }),
+        }
+    }
+
+    /// A panic on this session was caught.
+    pub(crate) fn caught(&self, stream: Option<StreamId>, place: PanicPlace, words: &str) {
+        self.host.arena.caught(Some(self.stats.id()), stream, place, words);
     }
 
     /// Handles and listeners learn of an order to close.
@@ -525,10 +539,19 @@ impl Common {
         if let Some(waiting) = self.opened_to.take() {
             waiting.send(Err(SessionError::Gone { reason })).ok();
         }
-        if let Some(link) = self.link.take() {
-            link.board.ends_for(reason);
-            link.tell(|| SessionEvent::Closed { reason, statistics: Box::new(self.statistics(age)) });
-            link.board.advance(Phase::Closed);
+        match self.link.take() {
+            Some(link) => {
+                link.board.ends_for(reason);
+                link.tell(|| SessionEvent::Closed { reason, statistics: Box::new(self.statistics(age)) });
+                link.board.advance(Phase::Closed);
+            }
+            None => self.host.outlet.tell(|listener| Event::SessionClosed {
+                session: id,
+                listener,
+                peer: self.peer,
+                reason,
+                statistics: Arc::new(self.statistics(age)),
+            }),
         }
         // Last: who waits for the end of all sessions finds everything told.
         if let Some(ledger) = &self.host.ledger {

@@ -17,7 +17,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use stagedoor_metrics::{CloseReason, Protocol, Role, RouteId};
+use stagedoor_metrics::{CloseReason, Protocol, Role, RouteId, SessionId};
 use stagedoor_protocol::settings::InForce;
 use stagedoor_protocol::{
     AltSvcTarget, Connection, ConnectionState, ErrorCode, Settings, StreamId, UserError,
@@ -35,7 +35,7 @@ const EVENTS: usize = 256;
 pub const MAX_OPAQUE: usize = 1024;
 
 /// What a session is, for its streams and for people who look. Never changes.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct SessionInfo {
     /// `w-n`.
@@ -63,6 +63,12 @@ pub struct SessionInfo {
 }
 
 impl SessionInfo {
+    /// Its id, as events and metrics have it.
+    #[must_use]
+    pub fn session_id(&self) -> SessionId {
+        SessionId { worker: self.worker, number: self.number }
+    }
+
     /// The session speaks HTTP/2.
     pub fn is_http2(&self) -> bool {
         self.protocol != Protocol::Http1.label()

@@ -46,7 +46,8 @@ use crate::client::desk::Keeper;
 use crate::clock;
 use crate::close::{CloseSession, timer_of};
 use crate::envelope::{Busy, Counting, counted};
-use crate::host::Host;
+use crate::events::PanicPlace;
+use crate::host::{Arena, Host};
 use crate::supervise::words;
 use crate::tap::TapSink;
 use crate::transport::Raw;
@@ -149,6 +150,11 @@ impl Session {
     }
 
     /// Its figures.
+    /// Where the sessions of its arbiter are kept.
+    pub(crate) fn arena(&self) -> Rc<Arena> {
+        Rc::clone(&self.common.host.arena)
+    }
+
     pub(crate) fn stats(&self) -> Arc<SessionStats> {
         Arc::clone(&self.common.stats)
     }
@@ -379,6 +385,7 @@ impl ActorFuture<Session> for Pump {
             Err(payload) => {
                 let words = words(&*payload);
                 tracing::error!(parent: &session.common.span, panic = words, "the session panicked");
+                session.common.caught(None, PanicPlace::Session, &words);
                 session.common.host.actors()[ActorKind::Session].panics.inc();
                 session.fall(CloseReason::Panic);
             }
@@ -406,8 +413,10 @@ impl Session {
             Engine::Connecting(connecting) => drop(connecting.abort(&mut self.common, &order)),
             other @ (Engine::Opening(_) | Engine::Parting(_) | Engine::Gone) => drop(other),
         }));
-        if streams.is_err() {
-            tracing::error!(parent: &self.common.span, "the session panicked while it ended");
+        if let Err(payload) = streams {
+            let words = words(&*payload);
+            tracing::error!(parent: &self.common.span, panic = words, "the session panicked while it ended");
+            self.common.caught(None, PanicPlace::Session, &words);
         }
         self.common.finish(now);
     }
@@ -461,6 +470,7 @@ impl Handler<Inspect> for Session {
         let view = catch_unwind(AssertUnwindSafe(|| self.view(inspect.recorder))).unwrap_or_else(|payload| {
             let words = words(&*payload);
             tracing::error!(parent: &self.common.span, panic = words, "the name of a route panicked");
+            self.common.caught(None, PanicPlace::RouteName, &words);
             self.common.view(clock::now())
         });
         Some(view)

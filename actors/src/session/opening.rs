@@ -30,6 +30,7 @@ use super::timer::Due;
 use super::{Engine, Step};
 use crate::close::CloseSession;
 use crate::config::ProxyProtocol;
+use crate::events::Event;
 use crate::scratch;
 use crate::transport::{Below, Raw, Transport};
 
@@ -159,6 +160,12 @@ impl Opening {
             && let Err(full) = common.speaks_for(client)
         {
             common.account(full.into());
+            common.host.outlet.tell(|listener| Event::LimitHit {
+                session: Some(common.stats.id()),
+                listener: Some(listener),
+                limit: full.into(),
+                times: 1,
+            });
             let order = CloseSession::new(CloseReason::Limit).with_detail("its address has sessions enough");
             return Some(Step::Close(order.now()));
         }

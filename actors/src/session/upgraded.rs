@@ -32,6 +32,7 @@ use crate::body::{BodyError, Inbound};
 use crate::brood::Brood;
 use crate::close::CloseSession;
 use crate::config::StreamTimeouts;
+use crate::events::PanicPlace;
 use crate::link::{Flow, Link, ToSession};
 use crate::scratch;
 use crate::stream::{CloseStream, Closed, Stream};
@@ -305,8 +306,9 @@ impl Upgraded {
 
     fn note_panic(&self, words: &str, common: &Common) {
         common.host.actors()[ActorKind::Stream].panics.inc();
-        let id = self.switch.id.get();
-        tracing::error!(parent: &common.span, stream = id, panic = words, "a tunnel panicked");
+        let id = self.switch.id;
+        tracing::error!(parent: &common.span, stream = id.get(), panic = words, "a tunnel panicked");
+        common.caught(Some(id), PanicPlace::Tunnel, words);
     }
 
     fn over(&mut self, outcome: Outcome, code: ErrorCode, common: &mut Common, now: Instant) -> Step {

@@ -7,12 +7,13 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use stagedoor_metrics::{AbuseKind, ActorKind, CloseReason, Method, Outcome, RouteId, WaitOn};
-use stagedoor_protocol::{ErrorCode, StreamId};
+use stagedoor_protocol::{ErrorCode, Limit, StreamId};
 
 use super::{Http1, Slot};
 use crate::brood::Hatched;
 use crate::close::CloseSession;
 use crate::convert;
+use crate::events::PanicPlace;
 use crate::files::take_read;
 use crate::link::{Exchange, Start, ToSession, hand_over};
 use crate::service::Response;
@@ -278,10 +279,14 @@ impl Http1 {
         if let Some(words) = &exit.panic {
             actors.panics.inc();
             tracing::error!(parent: &common.span, stream = id.get(), panic = words, "a handler panicked");
+            let answered = self.streams.get(&id).is_some_and(|entry| entry.answered.is_some());
+            let place = if answered { PanicPlace::Body } else { PanicPlace::Handler };
+            common.caught(Some(id), place, words);
             self.panics += 1;
             // Where it ends anyway, that is not why.
             if self.panics == common.host.protocol.budgets.panics && !common.is_ending() {
                 common.host.cells.abuse[AbuseKind::Panics].inc();
+                common.host.outlet.limit_hit(common.stats.id(), Limit::Panics, 1);
                 self.order.get_or_insert_with(|| CloseSession::new(CloseReason::PanicBudget));
             }
         }

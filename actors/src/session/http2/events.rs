@@ -13,6 +13,7 @@ use super::{Early, Http2};
 use crate::body::{BodyError, Inbound, RequestBody};
 use crate::brood::Hatched;
 use crate::close::CloseSession;
+use crate::events::PanicPlace;
 use crate::files::take_read;
 use crate::link::{Start, ToSession, hand_over};
 use crate::session::common::Common;
@@ -332,6 +333,12 @@ impl Http2 {
         if let Some(words) = &exit.panic {
             actors.panics.inc();
             tracing::error!(parent: &common.span, stream = id.get(), panic = words, "a handler panicked");
+            let place = match self.streams.get(&id) {
+                _ if self.client.is_some() => PanicPlace::Upload,
+                Some(entry) if entry.answered.is_some() => PanicPlace::Body,
+                _ => PanicPlace::Handler,
+            };
+            common.caught(Some(id), place, words);
             // Where streams are cut off already, that is not why.
             if self.leaving.is_none()
                 && let Err(error) = self.conn.handler_panicked()

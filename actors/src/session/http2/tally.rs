@@ -36,8 +36,10 @@ fn news(count: u64, seen: &mut u32) -> u64 {
 impl Http2 {
     /// What nobody counts is not kept either.
     #[cold]
-    fn forget(&mut self) {
-        self.conn.take_trips();
+    fn forget(&mut self, common: &Common) {
+        for (limit, times) in self.conn.take_trips() {
+            common.host.outlet.limit_hit(common.stats.id(), limit, times);
+        }
         self.conn.take_error_records();
     }
 
@@ -50,7 +52,7 @@ impl Http2 {
         common.stats.send_window.set(self.conn.send_window());
         common.held(self.conn.memory());
         if !common.host.config.observed {
-            return self.forget();
+            return self.forget(common);
         }
         let replies = std::mem::take(&mut tally.replies);
         if replies > 0 {
@@ -81,6 +83,7 @@ impl Http2 {
         }
         for (limit, count) in self.conn.take_trips() {
             cells.abuse[abuse_of(limit)].add(count.into());
+            common.host.outlet.limit_hit(common.stats.id(), limit, count);
         }
         for record in self.conn.take_error_records() {
             let scope = if record.id.is_connection() { Scope::Connection } else { Scope::Stream };
