@@ -82,7 +82,8 @@ struct Answer {
     body: AnswerBody,
 }
 
-type SentBody = http_body_util::combinators::BoxBody<bytes::Bytes, Box<dyn std::error::Error + Send + Sync>>;
+type SentBody =
+    http_body_util::combinators::UnsyncBoxBody<bytes::Bytes, Box<dyn std::error::Error + Send + Sync>>;
 
 enum AnswerBody {
     Whole(bytes::Bytes),
@@ -156,7 +157,7 @@ impl StreamRequest {
     /// [`Gone`].
     pub fn respond_with<B>(self, response: http::Response<B>) -> Result<(), Gone>
     where
-        B: http_body::Body<Data = bytes::Bytes> + Send + Sync + 'static,
+        B: http_body::Body<Data = bytes::Bytes> + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let (parts, body) = response.into_parts();
@@ -224,7 +225,10 @@ impl Answers for Mailbox {
             response.fields = fields;
             response.body = match body {
                 AnswerBody::Whole(octets) => stagedoor_actors::Body::full(octets),
-                AnswerBody::Streamed(body) => stagedoor_actors::Body::stream(body),
+                AnswerBody::Streamed(body) => {
+                    let error = |error: Box<dyn std::error::Error + Send + Sync>| -> Box<dyn std::error::Error> { error };
+                    stagedoor_actors::Body::stream(http_body_util::BodyExt::map_err(body, error))
+                }
             };
             response
         })

@@ -64,35 +64,36 @@ pub mod upstream;
 #[cfg(feature = "gateway")]
 pub mod watch;
 
+pub use http::StatusCode;
 #[cfg(feature = "gateway")]
 pub use lifecycle::{Lifecycle, ServerSlot, Stage};
+pub use stagedoor_actors::CloseSession as Close;
 pub use stagedoor_actors::client;
 pub use stagedoor_actors::facade::{self, HttpRequest, HttpResponse, IntoResponse, handler};
 pub use stagedoor_actors::files;
 pub use stagedoor_actors::redact::Redact;
 pub use stagedoor_actors::trace::{self, TraceContext};
-pub use http::StatusCode;
-pub use stagedoor_actors::CloseSession as Close;
 pub use stagedoor_actors::{
     Address, Bind, BindError, Body, BodyError, BodyLimit, Budgets, Changes, Closed, DrainProgress,
-    Expectation, Http2Options, Inherited, Limit, Limits, ListenerConfig, MaxAge, OverloadLimits, Observer, Phase,
-    Prepared, ProxyProtocol, Rate, ReconfigureError, Reply, Request, RequestBody, Response, ServerBuilder,
-    ServerHandle, ServerStream, Service, ServiceFactory, SessionEvent, SessionHandle, SessionInfo, StartError,
-    StreamHandle, StreamMisuse, Timeouts, Tunnel, TunnelTo, Windows,
+    Expectation, Http2Options, Inherited, Limit, Limits, ListenerConfig, MaxAge, Observer, OverloadLimits,
+    Phase, Prepared, ProxyProtocol, Rate, ReconfigureError, Reply, Request, RequestBody, Response,
+    ServerBuilder, ServerHandle, ServerStream, Service, ServiceFactory, SessionEvent, SessionHandle,
+    SessionInfo, StartError, StreamHandle, StreamMisuse, Timeouts, Tunnel, TunnelTo, Windows,
 };
-pub use stagedoor_metrics::{Metrics, RouteId};
+pub use stagedoor_actors::{DrainStep, Event, Events, LimitKind, PanicPlace, Reload};
+pub use stagedoor_metrics::{Metrics, RouteId, prometheus};
 pub use stagedoor_protocol::{Fields, RequestHead, StreamId, Window};
 pub mod actor;
 mod app;
+pub mod prelude;
 mod send_body;
 mod server;
-pub mod prelude;
 mod tower;
 
 pub use app::{
-    App, BODY_LIMIT, BodyTooLarge, Call, Endpoint, FromHead, FromParam, FromParams, FromRequest, Handler, Html, OnStream, Params,
-    Path, Rejection, RouteError, Shared, Sse, SseEvent, State, Unfit, ViaHead, ViaRequest, any, delete, get, local, on, on_stream,
-    patch, post, put,
+    App, BODY_LIMIT, BodyTooLarge, Call, Endpoint, FromHead, FromParam, FromParams, FromRequest, Handler,
+    Html, OnStream, Params, Path, Rejection, RouteError, Shared, Sse, SseEvent, State, Unfit, ViaHead,
+    ViaRequest, any, delete, get, local, on, on_stream, patch, post, put,
 };
 #[cfg(feature = "json")]
 pub use app::{Json, Query};

@@ -271,7 +271,9 @@ impl fmt::Debug for SendBody {
         let state = match &self.0 {
             State::Over => "over".to_owned(),
             State::Whole(octets) => format!("{} octets", octets.len()),
-            State::Away(Away { length, .. }) => length.map_or("open".to_owned(), |l| format!("{l} octets left")),
+            State::Away(Away { length, .. }) => {
+                length.map_or("open".to_owned(), |l| format!("{l} octets left"))
+            }
         };
         f.debug_tuple("SendBody").field(&state).finish()
     }

@@ -30,7 +30,9 @@ pub fn to_request<B>(head: &RequestHead, http2: bool, body: B) -> Option<http::R
             headers.append(name, value);
         }
     }
-    if crumbs > 1 && let Some(cookie) = head.fields().cookie() {
+    if crumbs > 1
+        && let Some(cookie) = head.fields().cookie()
+    {
         headers.insert(header::COOKIE, HeaderValue::from_bytes(&cookie).ok()?);
     }
     let mut request = http::Request::new(body);

@@ -49,16 +49,16 @@ pub use config::{
     ConfigError, Http2Options, Limits, ListenerConfig, MaxAge, Problem, ProxyProtocol, StreamTimeouts,
     Timeouts, Windows,
 };
-pub use facade::IntoResponse;
 pub use events::{DrainStep, Event, Events, LimitKind, PanicPlace};
+pub use facade::IntoResponse;
 pub use host::{ADMIN, Host, counting_here};
 pub use listener::{Address, Bind, Inherited, SessionEnded};
 pub use overload::OverloadLimits;
 pub use postmortem::PostMortems;
 pub use redact::Redact;
 pub use server::{
-    BindError, Changes, DrainProgress, NoTap, Prepared, ReconfigureError, ServerBuilder, ServerHandle,
-    StartError,
+    BindError, Changes, DrainProgress, NoTap, Prepared, ReconfigureError, Reload, ServerBuilder,
+    ServerHandle, StartError,
 };
 pub use service::{Expectation, Reply, Request, Response, Service, ServiceFactory};
 pub use session::{

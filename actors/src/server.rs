@@ -27,7 +27,7 @@ use crate::session::{ObserverFactory, ResetStream};
 use crate::worker::{CloseAll, CloseIdle, CloseOne, ResetOne, Undrain, Worker};
 use posts::{Handle, New};
 
-pub use changing::{Changes, Prepared};
+pub use changing::{Changes, Prepared, Reload};
 pub use draining::DrainProgress;
 pub use looking::NoTap;
 
@@ -155,6 +155,13 @@ impl ServerBuilder {
     #[must_use]
     pub fn events_with(&self, capacity: usize) -> Events {
         self.hub.subscribe(capacity)
+    }
+
+    /// Tells its events there, in place of a hub of its own. For one server: it is closed when that has stopped.
+    #[must_use]
+    pub fn hub(mut self, hub: Hub) -> Self {
+        self.hub = hub;
+        self
     }
 
     /// For tests: called after each accept; an error is taken for one of `accept`, a panic for one of the loop.

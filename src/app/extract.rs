@@ -10,11 +10,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode, Uri};
 use stagedoor_actors::{
-    BodyError, IntoResponse, Request, Response, SessionHandle, SessionInfo, StreamHandle, TraceContext, convert,
+    BodyError, IntoResponse, Request, Response, SessionHandle, SessionInfo, StreamHandle, TraceContext,
+    convert,
 };
 
-use super::params::{FromParams, Params, Unfit};
 use super::Call;
+use super::params::{FromParams, Params, Unfit};
 use crate::facade::{HttpRequest, to_http};
 use crate::send_body::SendBody;
 
@@ -153,7 +154,8 @@ impl FromHead for Method {
     type Rejection = Rejection;
 
     fn from_head(call: &Call) -> Result<Self, Rejection> {
-        Self::from_bytes(call.request.head.method_octets()).map_err(|_| Rejection::bad_request("no such method"))
+        Self::from_bytes(call.request.head.method_octets())
+            .map_err(|_| Rejection::bad_request("no such method"))
     }
 }
 
@@ -185,7 +187,8 @@ impl FromRequest for HttpRequest {
     type Rejection = Rejection;
 
     async fn from_request(call: Call) -> Result<Self, Rejection> {
-        to_http(call.request).ok_or_else(|| Rejection::bad_request("the request is not one of the http crate"))
+        to_http(call.request)
+            .ok_or_else(|| Rejection::bad_request("the request is not one of the http crate"))
     }
 }
 
@@ -281,7 +284,9 @@ mod json {
                 Ok(octets) => Response::new(200)
                     .with_field("content-type", "application/json")
                     .with_body(stagedoor_actors::Body::full(octets.into())),
-                Err(error) => Rejection::mistake(&format!("what it answers is no JSON: {error}")).into_response(),
+                Err(error) => {
+                    Rejection::mistake(&format!("what it answers is no JSON: {error}")).into_response()
+                }
             }
         }
     }

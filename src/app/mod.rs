@@ -20,8 +20,8 @@ use http::Extensions;
 use stagedoor_actors::{Request, ServiceFactory};
 use stagedoor_metrics::Metrics;
 
-pub use endpoint::{Endpoint, any, delete, get, local, on, patch, post, put};
 pub(crate) use endpoint::Answers;
+pub use endpoint::{Endpoint, any, delete, get, local, on, patch, post, put};
 pub use extract::{BodyTooLarge, FromHead, FromRequest, Path, Rejection, State, ViaHead, ViaRequest};
 #[cfg(feature = "json")]
 pub use extract::{Json, Query};
@@ -92,7 +92,9 @@ pub struct App {
 #[non_exhaustive]
 pub enum RouteError {
     /// The pattern is none, or another route takes the same paths.
-    #[error("route {pattern:?}: {reason}; patterns begin with '/', as in \"/users/{{id}}\" or \"/files/{{*rest}}\"")]
+    #[error(
+        "route {pattern:?}: {reason}; patterns begin with '/', as in \"/users/{{id}}\" or \"/files/{{*rest}}\""
+    )]
     Pattern {
         /// As it was given.
         pattern: String,

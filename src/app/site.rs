@@ -121,13 +121,16 @@ impl Site {
 impl Service for Site {
     fn route(&self, head: &RequestHead) -> RouteId {
         match self.find(head) {
-            Some(found) => self.plan.routes.get(*found.value).map_or(RouteId::UNMATCHED, |planned| planned.route),
+            Some(found) => {
+                self.plan.routes.get(*found.value).map_or(RouteId::UNMATCHED, |planned| planned.route)
+            }
             None => self.plan.fallback.as_ref().map_or(RouteId::UNMATCHED, |planned| planned.route),
         }
     }
 
     fn route_name(&self, route: RouteId) -> Cow<'static, str> {
-        let planned = self.plan.routes.iter().chain(&self.plan.fallback).find(|planned| planned.route == route);
+        let planned =
+            self.plan.routes.iter().chain(&self.plan.fallback).find(|planned| planned.route == route);
         planned.map_or(Cow::Borrowed("_unmatched"), |planned| Cow::Owned(planned.pattern.to_string()))
     }
 

@@ -16,7 +16,9 @@ pub enum Error {
     #[error("the server has no listener; give it one: .listen(\"127.0.0.1:8080\")")]
     NoListener,
     /// An address is none.
-    #[error("{0:?} is no address to listen on; one is \"127.0.0.1:8080\", \"[::1]:8080\" or \"localhost:8080\"")]
+    #[error(
+        "{0:?} is no address to listen on; one is \"127.0.0.1:8080\", \"[::1]:8080\" or \"localhost:8080\""
+    )]
     Address(String),
     /// Two listeners have one name.
     #[error("two listeners are called {0:?}; name one of them with Listen::name")]

@@ -171,6 +171,10 @@ impl std::fmt::Debug for Listen {
                 Place::Bind(bind) => bind.to_string(),
             })
             .collect();
-        f.debug_struct("Listen").field("name", &self.known_as().0).field("at", &places).field("tls", &self.tls).finish()
+        f.debug_struct("Listen")
+            .field("name", &self.known_as().0)
+            .field("at", &places)
+            .field("tls", &self.tls)
+            .finish()
     }
 }

@@ -24,9 +24,10 @@ use std::collections::HashSet;
 use std::future::Future;
 use std::time::Duration;
 
+use stagedoor_actors::events::{Events, Hub};
 use stagedoor_actors::{
-    Changes, Http2Options, Limits, ListenerConfig, Observer, ObserverFactory, OverloadLimits, Reload, ServerBuilder,
-    ServerHandle, SessionEvent, SessionHandle, Timeouts, Windows,
+    Changes, Http2Options, Limits, ListenerConfig, Observer, ObserverFactory, OverloadLimits, Reload,
+    ServerBuilder, ServerHandle, SessionEvent, SessionHandle, Timeouts, Windows,
 };
 use stagedoor_metrics::Metrics;
 
@@ -47,6 +48,7 @@ pub struct Server {
     namespace: String,
     overload: OverloadLimits,
     observer: Option<ObserverFactory>,
+    hub: Hub,
 }
 
 /// Where workers run.
@@ -79,6 +81,7 @@ impl Server {
             namespace: "stagedoor".to_owned(),
             overload: OverloadLimits::default(),
             observer: None,
+            hub: Hub::default(),
         }
     }
 
@@ -179,6 +182,31 @@ impl Server {
         self
     }
 
+    /// What will happen in it, from its very first session on; [`ServerHandle::events`] is the same later. Ends where the
+    /// server does not start.
+    ///
+    /// ```no_run
+    /// use stagedoor::{Event, Server};
+    ///
+    /// # async fn watch() -> stagedoor::Result<()> {
+    /// let server = Server::new().listen("127.0.0.1:8080");
+    /// let mut events = server.events();
+    /// let server = server.start().await?;
+    /// while let Some(event) = events.next().await {
+    ///     match event {
+    ///         Event::SessionOpened { session, .. } => println!("{session} came"),
+    ///         Event::SessionClosed { session, reason, .. } => println!("{session} went: {reason}"),
+    ///         _ => {}
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn events(&self) -> Events {
+        self.hub.subscribe(1024)
+    }
+
     /// Brings it up. Within an actix `System` its listeners run there; otherwise, as in a plain `tokio` program, a thread of
     /// its own is the system. The future is `Send`.
     ///
@@ -248,15 +276,18 @@ impl Server {
     fn builder(self) -> Result<ServerBuilder> {
         let metrics = self.metrics.clone().unwrap_or_else(|| Metrics::new(&self.namespace));
         let planned = self.plan(&metrics)?;
-        let workers = self.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
-        let mut builder = ServerBuilder::new(metrics, workers).overload(self.overload);
+        let workers =
+            self.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+        let mut builder = ServerBuilder::new(metrics, workers).overload(self.overload).hub(self.hub);
         if let Threads::Shared(arbiters) = self.threads {
             builder = builder.on_arbiters(arbiters);
         }
         if let Some(observer) = self.observer {
             builder = builder.observe(observer);
         }
-        Ok(planned.into_iter().fold(builder, |builder, (config, service)| builder.listen(config, service, false)))
+        Ok(planned
+            .into_iter()
+            .fold(builder, |builder, (config, service)| builder.listen(config, service, false)))
     }
 }
 
@@ -299,7 +330,10 @@ impl Reload for Server {
 
 impl std::fmt::Debug for Server {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Server").field("listeners", &self.listeners).field("app", &self.app).finish_non_exhaustive()
+        f.debug_struct("Server")
+            .field("listeners", &self.listeners)
+            .field("app", &self.app)
+            .finish_non_exhaustive()
     }
 }
 

@@ -6,8 +6,8 @@ use actix_rt::System;
 use stagedoor_actors::{ServerBuilder, ServerHandle};
 use tokio::sync::oneshot;
 
-use super::error::{Error, Result};
 use super::Server;
+use super::error::{Error, Result};
 
 /// See the module.
 pub(super) async fn start(server: Server) -> Result<ServerHandle> {

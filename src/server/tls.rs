@@ -64,7 +64,10 @@ impl Tls {
                     .and_then(Iterator::collect)
                     .map_err(|error| wrong(certificates, error))?;
                 if chain.is_empty() {
-                    return Err(Error::Tls(format!("{}: there is no certificate in it", certificates.display())));
+                    return Err(Error::Tls(format!(
+                        "{}: there is no certificate in it",
+                        certificates.display()
+                    )));
                 }
                 let secret = PrivateKeyDer::from_pem_file(key).map_err(|error| wrong(key, error))?;
                 make(chain, secret).map_err(|error| {

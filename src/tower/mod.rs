@@ -106,10 +106,7 @@ where
 }
 
 /// Lets a service have a request once it is ready; its error is our answer.
-async fn ask<S, B>(
-    mut service: S,
-    request: http::Request<SendBody>,
-) -> Result<http::Response<B>, Response>
+async fn ask<S, B>(mut service: S, request: http::Request<SendBody>) -> Result<http::Response<B>, Response>
 where
     S: Service<http::Request<SendBody>, Response = http::Response<B>>,
     S::Error: Into<Box<dyn Error + Send + Sync>>,

@@ -22,9 +22,10 @@ pub(crate) const EVENTS: usize = 1024;
 /// As many as a reader may ask for: the ring is made at once, some 300 octets a place.
 const MOST: usize = 1 << 20;
 
-/// See the module. Clones are the same one.
+/// Where the events of one server come together. Clones are the same one. Who describes a server before it is built makes
+/// one, reads from it, and gives it to [`ServerBuilder::hub`](crate::ServerBuilder::hub).
 #[derive(Clone, Default)]
-pub(crate) struct Hub(Arc<Inner>);
+pub struct Hub(Arc<Inner>);
 
 #[derive(Default)]
 struct Inner {
@@ -49,6 +50,12 @@ impl Inner {
         let mut desk = self.desk();
         desk.rings = desk.rings.iter().filter(|ring| ring.receiver_count() > 0).cloned().collect();
         self.heard.store(!desk.rings.is_empty(), Ordering::Relaxed);
+    }
+}
+
+impl fmt::Debug for Hub {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hub").field("heard", &self.is_heard()).finish()
     }
 }
 
@@ -79,8 +86,10 @@ impl Hub {
         last.send(event).ok();
     }
 
-    /// Another reader, for whom at least `capacity` events may wait.
-    pub(crate) fn subscribe(&self, capacity: usize) -> Events {
+    /// Another reader, for whom at least `capacity` events may wait: rounded up to a power of two, at least 1 and at most
+    /// 2^20. The room is taken at once, some 300 octets an event.
+    #[must_use]
+    pub fn subscribe(&self, capacity: usize) -> Events {
         let (ring, receiver) = broadcast::channel(capacity.clamp(1, MOST));
         let mut desk = self.0.desk();
         if !desk.over {

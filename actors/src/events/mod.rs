@@ -21,8 +21,8 @@ use stagedoor_protocol::{Limit, RequestHead, StreamId};
 use crate::server::DrainProgress;
 use crate::session::{SessionInfo, SessionStatistics, StreamTimes, WaitTimes};
 
-pub use hub::Events;
-pub(crate) use hub::{EVENTS, Hub};
+pub(crate) use hub::EVENTS;
+pub use hub::{Events, Hub};
 pub(crate) use tell::Outlet;
 
 /// Something that happened in a server. Clones share what is large.

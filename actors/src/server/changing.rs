@@ -129,8 +129,11 @@ impl ServerHandle {
             .into_iter()
             .map(|(config, service)| Ok((take(&config.name)?, Arc::new(config), service)))
             .collect::<Result<_, ReconfigureError>>()?;
-        let mut names: Vec<&str> =
-            left.iter().chain(changed.iter().map(|(handle, ..)| handle)).map(|handle| handle.name()).collect();
+        let mut names: Vec<&str> = left
+            .iter()
+            .chain(changed.iter().map(|(handle, ..)| handle))
+            .map(|handle| handle.name())
+            .collect();
         for (config, ..) in &added {
             if names.contains(&&*config.name) {
                 return Err(ReconfigureError::Exists(config.name.clone()));
@@ -138,10 +141,12 @@ impl ServerHandle {
             names.push(&config.name);
         }
         let mut spare = Spare::default();
-        let giving = removed.iter().map(|(handle, _)| handle).chain(changed.iter().map(|(handle, ..)| handle));
+        let giving =
+            removed.iter().map(|(handle, _)| handle).chain(changed.iter().map(|(handle, ..)| handle));
         giving.for_each(|handle| spare.take_in(handle));
         // Each keeps what it has first: only what it gives up is anybody's.
-        let kept: Vec<_> = changed.iter().map(|(handle, config, _)| spare.keep(handle.id(), config)).collect();
+        let kept: Vec<_> =
+            changed.iter().map(|(handle, config, _)| spare.keep(handle.id(), config)).collect();
         let changed = changed
             .into_iter()
             .zip(kept)

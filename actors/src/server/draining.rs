@@ -6,6 +6,7 @@
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
+use actix::Arbiter;
 use futures_util::future::join_all;
 use stagedoor_metrics::{CloseReason, Role};
 
@@ -13,8 +14,8 @@ use super::ServerHandle;
 use crate::clock;
 use crate::close::CloseSession;
 use crate::events::{DrainStep, Event};
-use crate::listener::{PostId, StopAccepting};
-use crate::worker::CloseAll;
+use crate::listener::{PostId, Retire, StopAccepting};
+use crate::worker::{CloseAll, Quit};
 
 /// How often a drain says how it goes.
 const PROGRESS: Duration = Duration::from_secs(1);
@@ -190,11 +191,31 @@ impl ServerHandle {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         self.0.overload.stop();
+        let told = self.0.all(true);
+        join_all(told.iter().map(|post| post.supervisor.send(Retire))).await;
+        let theirs = self.0.workers.iter().take(self.0.theirs);
+        join_all(theirs.map(|worker| worker.send(Quit))).await;
         let arbiters = std::mem::take(&mut *self.0.arbiters.lock().unwrap_or_else(PoisonError::into_inner));
-        for arbiter in &arbiters {
-            arbiter.stop();
-        }
+        end(arbiters).await;
         self.0.hub.close();
         self.0.stopped.send_replace(true);
+    }
+}
+
+/// Stops arbiters and sees their threads end, but for one that a handler holds up: nobody waits for it for long.
+async fn end(arbiters: Vec<Arbiter>) {
+    for arbiter in &arbiters {
+        arbiter.stop();
+    }
+    let (tell, told) = tokio::sync::oneshot::channel();
+    let wait = move || {
+        for arbiter in arbiters {
+            arbiter.join().ok();
+        }
+        tell.send(()).ok();
+    };
+    // Not on the runtime's own threads: it would wait for them when it ends.
+    if std::thread::Builder::new().name("stagedoor-stop".to_owned()).spawn(wait).is_ok() {
+        tokio::time::timeout(LAST_MOMENTS, told).await.ok();
     }
 }

@@ -161,9 +161,10 @@ impl Inner {
             Ok(())
         });
         if let Some(service) = service {
-            let told = self.workers.iter().map(|worker| {
-                worker.send(Replace { post: post.id, service: Arc::clone(&service) })
-            });
+            let told = self
+                .workers
+                .iter()
+                .map(|worker| worker.send(Replace { post: post.id, service: Arc::clone(&service) }));
             join_all(told).await;
         }
         if let Err(error) = self.tell(post.id, change, handshakes).await {

@@ -234,7 +234,13 @@ mod tests {
         };
         let outlet = Rc::new(Outlet::new(hub, "test".into()));
         let board = Board::new(observer, outlet, Outstanding { pings: 1, settings: 1 }, Duration::ZERO);
-        Rc::new(Link::new(Rc::new(Silent), std::sync::Arc::new(info), board, tracing::Span::none(), Instant::now()))
+        Rc::new(Link::new(
+            Rc::new(Silent),
+            std::sync::Arc::new(info),
+            board,
+            tracing::Span::none(),
+            Instant::now(),
+        ))
     }
 
     fn never() -> SessionEvent {
