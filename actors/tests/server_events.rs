@@ -5,8 +5,10 @@
 mod common;
 
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use actix::prelude::*;
@@ -341,6 +343,21 @@ fn limits_of_listeners_and_of_the_server_are_told() {
     });
 }
 
+/// A body that panics when it is asked for octets.
+struct Broken;
+
+impl http_body::Body for Broken {
+    type Data = Bytes;
+    type Error = std::io::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<Bytes>, std::io::Error>>> {
+        panic!("in the body")
+    }
+}
+
 #[test]
 fn panics_that_were_caught_are_told_with_their_place_and_words() {
     run_paused(async {
@@ -350,13 +367,7 @@ fn panics_that_were_caught_are_told_with_their_place_and_words() {
             config,
             service(|request| match request.stream.get() {
                 1 => panic!("at once"),
-                _ => Response::new(200)
-                    .with_body(Body::stream(futures_util::stream::poll_fn(|_| {
-                        panic!("in the body");
-                        #[allow(unreachable_code)]
-                        std::task::Poll::Ready(None::<Result<Bytes, std::io::Error>>)
-                    })))
-                    .into(),
+                _ => Response::new(200).with_body(Body::stream(Broken)).into(),
             }),
         );
         let mut events = stage.host.events();
