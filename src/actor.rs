@@ -226,7 +226,10 @@ impl Answers for Mailbox {
             response.body = match body {
                 AnswerBody::Whole(octets) => stagedoor_actors::Body::full(octets),
                 AnswerBody::Streamed(body) => {
-                    let error = |error: Box<dyn std::error::Error + Send + Sync>| -> Box<dyn std::error::Error> { error };
+                    let error =
+                        |error: Box<dyn std::error::Error + Send + Sync>| -> Box<dyn std::error::Error> {
+                            error
+                        };
                     stagedoor_actors::Body::stream(http_body_util::BodyExt::map_err(body, error))
                 }
             };

@@ -90,7 +90,7 @@ impl Job {
                 if self == Self::Streams {
                     stage.file(&path, octets)?;
                 }
-                Ok(Task { path, octets, upload: None })
+                Ok(Task { path, octets, upload: None, fields: Vec::new() })
             }
             Self::Upload => Ok(Task {
                 path: "/count".to_owned(),
@@ -100,7 +100,7 @@ impl Job {
             Self::SmallFiles | Self::LargeFiles => {
                 let path = format!("/files/{octets}.bin");
                 stage.file(&path, octets)?;
-                Ok(Task { path, octets, upload: None })
+                Ok(Task { path, octets, upload: None, fields: Vec::new() })
             }
         }
     }

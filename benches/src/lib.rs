@@ -8,6 +8,7 @@ pub mod bulk;
 pub mod certificate;
 pub mod config;
 pub mod core_load;
+pub mod embed;
 pub mod flood;
 pub mod gateway;
 pub mod hostile;

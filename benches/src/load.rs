@@ -30,6 +30,8 @@ pub struct Task {
     pub octets: u64,
     /// Sent as the body of each request, which is then a POST.
     pub upload: Option<PathBuf>,
+    /// Fields of each request beside those that h2load writes, as `name: value`.
+    pub fields: Vec<String>,
 }
 
 /// What a run showed.
@@ -84,6 +86,9 @@ fn h2load(server: &Server, transport: Transport, shape: Shape, task: &Task) -> R
         .args(["--tls13-ciphers=TLS_AES_128_GCM_SHA256", "--groups=X25519:P-256"])
         .arg(format!("--connect-to=127.0.0.1:{}", server.port))
         .arg(format!("{scheme}://localhost:{}{}", server.port, task.path));
+    for field in &task.fields {
+        command.args(["-H", field]);
+    }
     if let Some(file) = &task.upload {
         command.arg("--data").arg(file);
     }

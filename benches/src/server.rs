@@ -45,6 +45,10 @@ pub enum Peer {
     Node,
     /// nghttpx of nghttp2, Debian package `nghttp2-proxy`; a gateway alone.
     Nghttpx,
+    /// `axum::serve`, `embed_peer` of `stagedoor-embed`; in `compare embed` alone.
+    Axum,
+    /// tonic's transport, likewise.
+    Tonic,
 }
 
 impl fmt::Display for Peer {
@@ -58,6 +62,8 @@ impl fmt::Display for Peer {
             Self::Nginx => "nginx",
             Self::Node => "node",
             Self::Nghttpx => "nghttpx",
+            Self::Axum => "axum",
+            Self::Tonic => "tonic",
         })
     }
 }
@@ -134,6 +140,7 @@ impl Stage {
             Peer::H2o | Peer::Nghttpd | Peer::Haproxy | Peer::Nginx | Peer::Node | Peer::Nghttpx => {
                 return Ok(find(&peer.to_string()).is_some());
             }
+            Peer::Axum | Peer::Tonic => return Ok(false),
         };
         if !ours.is_file() {
             bail!("{} is not built: cargo build --release -p stagedoor -p stagedoor-bench", ours.display());
@@ -302,6 +309,7 @@ impl Stage {
                 Server::announced(peer, command, |lines| port_of(lines.first()?))
             }
             Peer::Nghttpx => bail!("it has no answers of its own"),
+            Peer::Axum | Peer::Tonic => bail!("compare embed starts it"),
         }
     }
 }

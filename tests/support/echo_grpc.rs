@@ -10,15 +10,9 @@ pub struct Said {
 }
 /// Generated client implementations.
 pub mod echo_client {
-    #![allow(
-        unused_variables,
-        dead_code,
-        missing_docs,
-        clippy::wildcard_imports,
-        clippy::let_unit_value,
-    )]
-    use tonic::codegen::*;
+    #![allow(unused_variables, dead_code, missing_docs, clippy::wildcard_imports, clippy::let_unit_value)]
     use tonic::codegen::http::Uri;
+    use tonic::codegen::*;
     #[derive(Debug, Clone)]
     pub struct EchoClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -49,22 +43,18 @@ pub mod echo_client {
             let inner = tonic::client::Grpc::with_origin(inner, origin);
             Self { inner }
         }
-        pub fn with_interceptor<F>(
-            inner: T,
-            interceptor: F,
-        ) -> EchoClient<InterceptedService<T, F>>
+        pub fn with_interceptor<F>(inner: T, interceptor: F) -> EchoClient<InterceptedService<T, F>>
         where
             F: tonic::service::Interceptor,
             T::ResponseBody: Default,
             T: tonic::codegen::Service<
-                http::Request<tonic::body::Body>,
-                Response = http::Response<
-                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                    http::Request<tonic::body::Body>,
+                    Response = http::Response<
+                        <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                    >,
                 >,
-            >,
-            <T as tonic::codegen::Service<
-                http::Request<tonic::body::Body>,
-            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+            <T as tonic::codegen::Service<http::Request<tonic::body::Body>>>::Error:
+                Into<StdError> + std::marker::Send + std::marker::Sync,
         {
             EchoClient::new(InterceptedService::new(inner, interceptor))
         }
@@ -106,11 +96,7 @@ pub mod echo_client {
             self.inner
                 .ready()
                 .await
-                .map_err(|e| {
-                    tonic::Status::unknown(
-                        format!("Service was not ready: {}", e.into()),
-                    )
-                })?;
+                .map_err(|e| tonic::Status::unknown(format!("Service was not ready: {}", e.into())))?;
             let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static("/stagedoor.echo.Echo/Once");
             let mut req = request.into_request();
@@ -120,18 +106,12 @@ pub mod echo_client {
         pub async fn down(
             &mut self,
             request: impl tonic::IntoRequest<super::Said>,
-        ) -> std::result::Result<
-            tonic::Response<tonic::codec::Streaming<super::Said>>,
-            tonic::Status,
-        > {
+        ) -> std::result::Result<tonic::Response<tonic::codec::Streaming<super::Said>>, tonic::Status>
+        {
             self.inner
                 .ready()
                 .await
-                .map_err(|e| {
-                    tonic::Status::unknown(
-                        format!("Service was not ready: {}", e.into()),
-                    )
-                })?;
+                .map_err(|e| tonic::Status::unknown(format!("Service was not ready: {}", e.into())))?;
             let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static("/stagedoor.echo.Echo/Down");
             let mut req = request.into_request();
@@ -145,11 +125,7 @@ pub mod echo_client {
             self.inner
                 .ready()
                 .await
-                .map_err(|e| {
-                    tonic::Status::unknown(
-                        format!("Service was not ready: {}", e.into()),
-                    )
-                })?;
+                .map_err(|e| tonic::Status::unknown(format!("Service was not ready: {}", e.into())))?;
             let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static("/stagedoor.echo.Echo/Up");
             let mut req = request.into_streaming_request();
@@ -159,18 +135,12 @@ pub mod echo_client {
         pub async fn both(
             &mut self,
             request: impl tonic::IntoStreamingRequest<Message = super::Said>,
-        ) -> std::result::Result<
-            tonic::Response<tonic::codec::Streaming<super::Said>>,
-            tonic::Status,
-        > {
+        ) -> std::result::Result<tonic::Response<tonic::codec::Streaming<super::Said>>, tonic::Status>
+        {
             self.inner
                 .ready()
                 .await
-                .map_err(|e| {
-                    tonic::Status::unknown(
-                        format!("Service was not ready: {}", e.into()),
-                    )
-                })?;
+                .map_err(|e| tonic::Status::unknown(format!("Service was not ready: {}", e.into())))?;
             let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static("/stagedoor.echo.Echo/Both");
             let mut req = request.into_streaming_request();
@@ -181,13 +151,7 @@ pub mod echo_client {
 }
 /// Generated server implementations.
 pub mod echo_server {
-    #![allow(
-        unused_variables,
-        dead_code,
-        missing_docs,
-        clippy::wildcard_imports,
-        clippy::let_unit_value,
-    )]
+    #![allow(unused_variables, dead_code, missing_docs, clippy::wildcard_imports, clippy::let_unit_value)]
     use tonic::codegen::*;
     /// Generated trait containing gRPC methods that should be implemented for use with EchoServer.
     #[async_trait]
@@ -197,9 +161,7 @@ pub mod echo_server {
             request: tonic::Request<super::Said>,
         ) -> std::result::Result<tonic::Response<super::Said>, tonic::Status>;
         /// Server streaming response type for the Down method.
-        type DownStream: tonic::codegen::tokio_stream::Stream<
-                Item = std::result::Result<super::Said, tonic::Status>,
-            >
+        type DownStream: tonic::codegen::tokio_stream::Stream<Item = std::result::Result<super::Said, tonic::Status>>
             + std::marker::Send
             + 'static;
         async fn down(
@@ -211,9 +173,7 @@ pub mod echo_server {
             request: tonic::Request<tonic::Streaming<super::Said>>,
         ) -> std::result::Result<tonic::Response<super::Said>, tonic::Status>;
         /// Server streaming response type for the Both method.
-        type BothStream: tonic::codegen::tokio_stream::Stream<
-                Item = std::result::Result<super::Said, tonic::Status>,
-            >
+        type BothStream: tonic::codegen::tokio_stream::Stream<Item = std::result::Result<super::Said, tonic::Status>>
             + std::marker::Send
             + 'static;
         async fn both(
@@ -242,10 +202,7 @@ pub mod echo_server {
                 max_encoding_message_size: None,
             }
         }
-        pub fn with_interceptor<F>(
-            inner: T,
-            interceptor: F,
-        ) -> InterceptedService<Self, F>
+        pub fn with_interceptor<F>(inner: T, interceptor: F) -> InterceptedService<Self, F>
         where
             F: tonic::service::Interceptor,
         {
@@ -289,10 +246,7 @@ pub mod echo_server {
         type Response = http::Response<tonic::body::Body>;
         type Error = std::convert::Infallible;
         type Future = BoxFuture<Self::Response, Self::Error>;
-        fn poll_ready(
-            &mut self,
-            _cx: &mut Context<'_>,
-        ) -> Poll<std::result::Result<(), Self::Error>> {
+        fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<std::result::Result<(), Self::Error>> {
             Poll::Ready(Ok(()))
         }
         fn call(&mut self, req: http::Request<B>) -> Self::Future {
@@ -300,21 +254,12 @@ pub mod echo_server {
                 "/stagedoor.echo.Echo/Once" => {
                     #[allow(non_camel_case_types)]
                     struct OnceSvc<T: Echo>(pub Arc<T>);
-                    impl<T: Echo> tonic::server::UnaryService<super::Said>
-                    for OnceSvc<T> {
+                    impl<T: Echo> tonic::server::UnaryService<super::Said> for OnceSvc<T> {
                         type Response = super::Said;
-                        type Future = BoxFuture<
-                            tonic::Response<Self::Response>,
-                            tonic::Status,
-                        >;
-                        fn call(
-                            &mut self,
-                            request: tonic::Request<super::Said>,
-                        ) -> Self::Future {
+                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
+                        fn call(&mut self, request: tonic::Request<super::Said>) -> Self::Future {
                             let inner = Arc::clone(&self.0);
-                            let fut = async move {
-                                <T as Echo>::once(&inner, request).await
-                            };
+                            let fut = async move { <T as Echo>::once(&inner, request).await };
                             Box::pin(fut)
                         }
                     }
@@ -343,22 +288,13 @@ pub mod echo_server {
                 "/stagedoor.echo.Echo/Down" => {
                     #[allow(non_camel_case_types)]
                     struct DownSvc<T: Echo>(pub Arc<T>);
-                    impl<T: Echo> tonic::server::ServerStreamingService<super::Said>
-                    for DownSvc<T> {
+                    impl<T: Echo> tonic::server::ServerStreamingService<super::Said> for DownSvc<T> {
                         type Response = super::Said;
                         type ResponseStream = T::DownStream;
-                        type Future = BoxFuture<
-                            tonic::Response<Self::ResponseStream>,
-                            tonic::Status,
-                        >;
-                        fn call(
-                            &mut self,
-                            request: tonic::Request<super::Said>,
-                        ) -> Self::Future {
+                        type Future = BoxFuture<tonic::Response<Self::ResponseStream>, tonic::Status>;
+                        fn call(&mut self, request: tonic::Request<super::Said>) -> Self::Future {
                             let inner = Arc::clone(&self.0);
-                            let fut = async move {
-                                <T as Echo>::down(&inner, request).await
-                            };
+                            let fut = async move { <T as Echo>::down(&inner, request).await };
                             Box::pin(fut)
                         }
                     }
@@ -387,21 +323,15 @@ pub mod echo_server {
                 "/stagedoor.echo.Echo/Up" => {
                     #[allow(non_camel_case_types)]
                     struct UpSvc<T: Echo>(pub Arc<T>);
-                    impl<T: Echo> tonic::server::ClientStreamingService<super::Said>
-                    for UpSvc<T> {
+                    impl<T: Echo> tonic::server::ClientStreamingService<super::Said> for UpSvc<T> {
                         type Response = super::Said;
-                        type Future = BoxFuture<
-                            tonic::Response<Self::Response>,
-                            tonic::Status,
-                        >;
+                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
                         fn call(
                             &mut self,
                             request: tonic::Request<tonic::Streaming<super::Said>>,
                         ) -> Self::Future {
                             let inner = Arc::clone(&self.0);
-                            let fut = async move {
-                                <T as Echo>::up(&inner, request).await
-                            };
+                            let fut = async move { <T as Echo>::up(&inner, request).await };
                             Box::pin(fut)
                         }
                     }
@@ -430,22 +360,16 @@ pub mod echo_server {
                 "/stagedoor.echo.Echo/Both" => {
                     #[allow(non_camel_case_types)]
                     struct BothSvc<T: Echo>(pub Arc<T>);
-                    impl<T: Echo> tonic::server::StreamingService<super::Said>
-                    for BothSvc<T> {
+                    impl<T: Echo> tonic::server::StreamingService<super::Said> for BothSvc<T> {
                         type Response = super::Said;
                         type ResponseStream = T::BothStream;
-                        type Future = BoxFuture<
-                            tonic::Response<Self::ResponseStream>,
-                            tonic::Status,
-                        >;
+                        type Future = BoxFuture<tonic::Response<Self::ResponseStream>, tonic::Status>;
                         fn call(
                             &mut self,
                             request: tonic::Request<tonic::Streaming<super::Said>>,
                         ) -> Self::Future {
                             let inner = Arc::clone(&self.0);
-                            let fut = async move {
-                                <T as Echo>::both(&inner, request).await
-                            };
+                            let fut = async move { <T as Echo>::both(&inner, request).await };
                             Box::pin(fut)
                         }
                     }
@@ -471,25 +395,13 @@ pub mod echo_server {
                     };
                     Box::pin(fut)
                 }
-                _ => {
-                    Box::pin(async move {
-                        let mut response = http::Response::new(
-                            tonic::body::Body::default(),
-                        );
-                        let headers = response.headers_mut();
-                        headers
-                            .insert(
-                                tonic::Status::GRPC_STATUS,
-                                (tonic::Code::Unimplemented as i32).into(),
-                            );
-                        headers
-                            .insert(
-                                http::header::CONTENT_TYPE,
-                                tonic::metadata::GRPC_CONTENT_TYPE,
-                            );
-                        Ok(response)
-                    })
-                }
+                _ => Box::pin(async move {
+                    let mut response = http::Response::new(tonic::body::Body::default());
+                    let headers = response.headers_mut();
+                    headers.insert(tonic::Status::GRPC_STATUS, (tonic::Code::Unimplemented as i32).into());
+                    headers.insert(http::header::CONTENT_TYPE, tonic::metadata::GRPC_CONTENT_TYPE);
+                    Ok(response)
+                }),
             }
         }
     }

@@ -3,10 +3,10 @@
 //! `embed_peer --engine stagedoor|own --app router|grpc [--certificate FILE --key FILE]`: cleartext with prior knowledge,
 //! or TLS 1.3. One thread serves, mimalloc for both, the limits each has by itself. Prints the address it listens on.
 
-mod own;
 #[allow(missing_docs, unreachable_pub, clippy::all)]
 #[path = "../../../tests/support/echo_grpc.rs"]
 mod echo_grpc;
+mod own;
 mod service;
 
 use std::path::PathBuf;

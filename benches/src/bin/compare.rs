@@ -12,6 +12,7 @@ use clap::{Args, Parser, Subcommand};
 use stagedoor_bench::answer::{self, Answer};
 use stagedoor_bench::bulk::{self, Costs, Job};
 use stagedoor_bench::config::{BODY, PATH};
+use stagedoor_bench::embed::{self, App};
 use stagedoor_bench::load::{self, Run, Shape, Task};
 use stagedoor_bench::server::{Peer, Server, Site, Stage, Transport, find};
 use stagedoor_bench::stats::middle;
@@ -34,6 +35,8 @@ enum Command {
     Bulk(BulkArguments),
     /// As a gateway between a client and an upstream: CPU a request and a GiB
     Proxy(ProxyArguments),
+    /// An application in stagedoor and in the server it would have otherwise: CPU a request
+    Embed(EmbedArguments),
 }
 
 #[derive(Args)]
@@ -80,6 +83,28 @@ struct ProxyArguments {
     /// The binary of stagedoor; default: beside this one
     #[arg(long, env = "STAGEDOOR_BIN")]
     stagedoor: Option<PathBuf>,
+}
+
+#[derive(Args)]
+struct EmbedArguments {
+    /// What is served
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [App::Router, App::Grpc])]
+    apps: Vec<App>,
+    /// What carries HTTP/2
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Transport::H2c, Transport::Tls])]
+    transports: Vec<Transport>,
+    /// SESSIONSxSTREAMS:REQUESTS
+    #[arg(long, value_delimiter = ',', default_value = "50x100:500000,1x100:250000")]
+    shapes: Vec<ShapeArgument>,
+    /// Rounds, in turn; the median counts
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
+    /// A tenth of the requests, one round: does it run at all
+    #[arg(long)]
+    quick: bool,
+    /// The program that serves; default: beside this one
+    #[arg(long)]
+    program: Option<PathBuf>,
 }
 
 #[derive(Args)]
@@ -139,6 +164,7 @@ fn main() -> ExitCode {
         None => run(&arguments.requests),
         Some(Command::Bulk(arguments)) => bulk(arguments),
         Some(Command::Proxy(arguments)) => gateways(arguments),
+        Some(Command::Embed(arguments)) => embedded(arguments),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -203,6 +229,35 @@ fn gateways(arguments: &ProxyArguments) -> Result<()> {
     Ok(())
 }
 
+fn embedded(arguments: &EmbedArguments) -> Result<()> {
+    find("h2load").context("h2load is not installed (Debian package nghttp2-client)")?;
+    let stage = Stage::new(None)?;
+    let program = arguments.program.clone().map_or_else(embed::program, Ok)?;
+    for &app in &arguments.apps {
+        let task = app.task(&stage)?;
+        for &transport in &arguments.transports {
+            let start = |ours| embed::start(&stage, app, ours, transport, &program);
+            let servers = [start(true)?, start(false)?];
+            let rounds = if arguments.quick { 1 } else { arguments.rounds.max(1) };
+            for ShapeArgument(shape) in &arguments.shapes {
+                let medians = rounds_of(&servers, transport, *shape, &task, rounds, arguments.quick)?;
+                let words = format!(
+                    "{app}, {} sessions x {} streams over {transport}",
+                    shape.sessions, shape.streams
+                );
+                println!("### {words}, {rounds} rounds\n\n{}", figures(&medians));
+                if let [(_, ours), (_, its)] = &medians[..] {
+                    let ratio = ours.cpu_micros / its.cpu_micros;
+                    let asked = app.asked();
+                    let held = if ratio <= asked { "pass" } else { "MISSED" };
+                    println!("asked {asked:.2} of {}, measured {ratio:.2}: {held}\n", app.own());
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
 fn fields(answers: &[(Peer, Answer)]) -> Table {
     let mut table = Table::new(["server", "octets of fields", "fields"]);
     for (peer, answer) in answers {
@@ -253,25 +308,10 @@ fn compare(stage: &Stage, peers: &[Peer], transport: Transport, arguments: &Requ
     let answers = servers.iter().map(ask).collect::<Result<Vec<_>>>()?;
     println!("### Answers over {transport}\n\n{}", fields(&answers));
 
-    let task = Task { path: PATH.to_owned(), octets: BODY.len() as u64, upload: None };
+    let task = Task { path: PATH.to_owned(), octets: BODY.len() as u64, upload: None, fields: Vec::new() };
     let rounds = if arguments.quick { 1 } else { arguments.rounds.max(1) };
-    for &ShapeArgument(mut shape) in &arguments.shapes {
-        if arguments.quick {
-            shape.requests = (shape.requests / 10).max(shape.sessions);
-        }
-        let mut runs: Vec<Vec<Run>> = vec![Vec::new(); servers.len()];
-        // In turn, so that a noisy minute of the machine hits everybody.
-        for round in 1..=rounds {
-            for (server, runs) in servers.iter().zip(&mut runs) {
-                let run = load::run(server, transport, shape, &task)?;
-                eprintln!(
-                    "{transport} {}x{} round {round}: {:<9} {:>9.0} req/s {:>6.2} us CPU/req",
-                    shape.sessions, shape.streams, server.peer, run.rate, run.cpu_micros
-                );
-                runs.push(run);
-            }
-        }
-        let medians: Vec<(Peer, Run)> = servers.iter().zip(&runs).map(|(s, r)| (s.peer, median(r))).collect();
+    for &ShapeArgument(shape) in &arguments.shapes {
+        let medians = rounds_of(&servers, transport, shape, &task, rounds, arguments.quick)?;
         println!(
             "### {} sessions x {} streams over {transport}, {} requests, {rounds} rounds\n\n{}",
             shape.sessions,
@@ -281,6 +321,32 @@ fn compare(stage: &Stage, peers: &[Peer], transport: Transport, arguments: &Requ
         );
     }
     Ok(())
+}
+
+/// Drives servers in turn, so that a noisy minute of the machine hits everybody; the medians.
+fn rounds_of(
+    servers: &[Server],
+    transport: Transport,
+    mut shape: Shape,
+    task: &Task,
+    rounds: usize,
+    quick: bool,
+) -> Result<Vec<(Peer, Run)>> {
+    if quick {
+        shape.requests = (shape.requests / 10).max(shape.sessions);
+    }
+    let mut runs: Vec<Vec<Run>> = vec![Vec::new(); servers.len()];
+    for round in 1..=rounds {
+        for (server, runs) in servers.iter().zip(&mut runs) {
+            let run = load::run(server, transport, shape, task)?;
+            eprintln!(
+                "{transport} {}x{} round {round}: {:<9} {:>9.0} req/s {:>6.2} us CPU/req",
+                shape.sessions, shape.streams, server.peer, run.rate, run.cpu_micros
+            );
+            runs.push(run);
+        }
+    }
+    Ok(servers.iter().zip(&runs).map(|(server, runs)| (server.peer, median(runs))).collect())
 }
 
 /// The figures, and how many times stagedoor's each peer's CPU is: above 1, we need less.

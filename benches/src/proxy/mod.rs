@@ -107,11 +107,13 @@ impl Job {
 
     fn task(self, stage: &Stage) -> Result<Task> {
         Ok(match self {
-            Self::Many | Self::One => Task { path: PATH.to_owned(), octets: BODY.len() as u64, upload: None },
+            Self::Many | Self::One => {
+                Task { path: PATH.to_owned(), octets: BODY.len() as u64, upload: None, fields: Vec::new() }
+            }
             Self::Download => {
                 let path = format!("/files/{LARGE}.bin");
                 stage.file(&path, LARGE)?;
-                Task { path, octets: LARGE, upload: None }
+                Task { path, octets: LARGE, upload: None, fields: Vec::new() }
             }
             Self::Upload => Task {
                 path: "/count".to_owned(),
