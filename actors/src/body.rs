@@ -13,6 +13,7 @@ use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use http_body::{Frame, SizeHint};
+use pin_project_lite::pin_project;
 use stagedoor_protocol::{ErrorCode, Fields, ResponseHead, StreamId};
 
 use crate::chunks::Chunks;
@@ -71,12 +72,17 @@ impl Body {
         B: http_body::Body<Data = Bytes> + 'static,
         B::Error: Into<Box<dyn std::error::Error>>,
     {
-        Self::Stream(Box::pin(MapError(Box::pin(body))))
+        Self::Stream(Box::pin(MapError { body }))
     }
 }
 
-/// Makes every error the one type of [`BoxBody`].
-struct MapError<B>(Pin<Box<B>>);
+pin_project! {
+    /// Makes every error the one type of [`BoxBody`].
+    struct MapError<B> {
+        #[pin]
+        body: B,
+    }
+}
 
 impl<B> http_body::Body for MapError<B>
 where
@@ -87,18 +93,18 @@ where
     type Error = Box<dyn std::error::Error>;
 
     fn poll_frame(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        self.0.as_mut().poll_frame(cx).map(|frame| frame.map(|result| result.map_err(Into::into)))
+        self.project().body.poll_frame(cx).map(|frame| frame.map(|result| result.map_err(Into::into)))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.0.is_end_stream()
+        self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.0.size_hint()
+        self.body.size_hint()
     }
 }
 

@@ -1,5 +1,6 @@
 //! The servers that axum and tonic bring along.
 
+use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use tokio_rustls::server::TlsStream;
 use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::service::Routes;
-use tonic::transport::Server;
+use tonic::transport::{Identity, Server, ServerTlsConfig};
 
 /// `axum::serve`.
 pub(crate) async fn axum(router: Router, pair: Option<(PathBuf, PathBuf)>) -> Result<()> {
@@ -43,18 +44,12 @@ pub(crate) async fn tonic(routes: Routes, pair: Option<(PathBuf, PathBuf)>) -> R
         socket.set_nodelay(true)?;
         Ok::<_, std::io::Error>(socket)
     });
-    let server = Server::builder().add_routes(routes);
-    match pair {
-        None => server.serve_with_incoming(sockets).await?,
-        Some((certificate, key)) => {
-            let acceptor = acceptor(&certificate, &key)?;
-            let sockets = sockets.then(move |socket| {
-                let acceptor = acceptor.clone();
-                async move { acceptor.accept(socket?).await }
-            });
-            server.serve_with_incoming(sockets).await?;
-        }
+    let mut server = Server::builder();
+    if let Some((certificate, key)) = pair {
+        let identity = Identity::from_pem(fs::read(certificate)?, fs::read(key)?);
+        server = server.tls_config(ServerTlsConfig::new().identity(identity))?;
     }
+    server.add_routes(routes).serve_with_incoming(sockets).await?;
     Ok(())
 }
 
