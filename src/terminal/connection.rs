@@ -114,6 +114,7 @@ impl Admin {
     }
 
     /// A request made now would be sent.
+    #[cfg(feature = "top")]
     pub(super) fn is_up(&self) -> bool {
         self.session.takes_requests()
     }

@@ -109,6 +109,7 @@ impl Waits {
     }
 
     /// `cells` shared out by largest remainder, in the order of [`Cause::ALL`]; all zero where nothing was waited for.
+    #[cfg(any(feature = "top", test))]
     pub(super) fn shares(&self, cells: usize) -> [usize; 7] {
         let total = self.total();
         let mut shares = [0; 7];
@@ -192,6 +193,7 @@ pub(super) struct Entry {
 }
 
 /// What an event `overview` says.
+#[cfg(any(feature = "top", test))]
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub(super) struct Overview {

@@ -3,8 +3,8 @@
 //! Knows no terminal: it is told how many columns there are. Invariants: no line is wider than that; cells are free of
 //! control characters.
 
-use super::shapes::{Cause, Overview, Session, Stream, Waits};
-use super::text::{self, counted, cut, octets, plain, seconds, width, window};
+use super::shapes::{Cause, Session, Stream, Waits};
+use super::text::{self, cut, octets, plain, seconds, width, window};
 
 /// Between two columns.
 const GAP: usize = 2;
@@ -149,11 +149,13 @@ impl Table {
     }
 
     /// The titles.
+    #[cfg(feature = "top")]
     pub(super) fn head(&self) -> &str {
         &self.head
     }
 
     /// The rows.
+    #[cfg(feature = "top")]
     pub(super) fn rows(&self) -> &[String] {
         &self.rows
     }
@@ -201,16 +203,17 @@ pub(super) fn main_cause(waits: &Waits) -> String {
 }
 
 /// The head of `top --once`.
-pub(super) fn overview(overview: &Overview) -> String {
+#[cfg(feature = "top")]
+pub(super) fn overview(overview: &super::shapes::Overview) -> String {
     let overloaded = if overview.overloaded { "   overloaded" } else { "" };
     format!(
         "stagedoor {}   {}   up {}   {}   {}   {}   in {}   out {}{overloaded}\n",
         plain(&overview.version),
         plain(&overview.stage),
         seconds(overview.uptime_seconds),
-        counted(overview.sessions, "session"),
-        counted(overview.streams, "stream"),
-        counted(overview.requests_total, "request"),
+        text::counted(overview.sessions, "session"),
+        text::counted(overview.streams, "stream"),
+        text::counted(overview.requests_total, "request"),
         octets(overview.bytes.received),
         octets(overview.bytes.sent),
     )

@@ -113,6 +113,7 @@ pub(super) fn seconds(seconds: f64) -> String {
 }
 
 /// A rate: one digit behind the point below ten.
+#[cfg(feature = "top")]
 pub(super) fn rate(per_second: f64) -> String {
     if per_second < 9.95 { format!("{per_second:.1}") } else { format!("{per_second:.0}") }
 }
