@@ -128,6 +128,8 @@ fn a_server_tells_its_sessions_in_order_and_with_all_that_is_known() {
         let (mut send, connection) = connect(&server).await;
         let client = actix_rt::spawn(async move { ask(&mut send, "/hold").await });
         let mut heard = until(&mut events, |event| matches!(event, Event::StreamOpened { .. })).await;
+        // The turn in which the handler began to wait is over: its life is not zero.
+        server.caught_up(Duration::from_secs(60)).await;
         let_go();
         assert_eq!(client.await.unwrap(), 200);
         connection.await.unwrap();

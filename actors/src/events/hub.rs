@@ -131,10 +131,11 @@ fn read(receiver: Receiver<Event>) -> BoxStream<'static, Event> {
 /// Bounded: who reads too slowly loses the oldest and hears [`Event::Lagged`] first.
 ///
 /// ```
-/// use stagedoor_actors::events::{DrainStep, Event};
-/// use stagedoor_actors::{ListenerConfig, Response, ServerBuilder, Service, facade};
-/// use stagedoor_metrics::Metrics;
 /// use std::time::Duration;
+///
+/// use stagedoor_actors::events::{DrainStep, Event};
+/// use stagedoor_actors::{ListenerConfig, ServerBuilder, facade};
+/// use stagedoor_metrics::Metrics;
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// actix_rt::System::new().block_on(async {
