@@ -44,6 +44,8 @@ pub mod otlp;
 pub mod proxy;
 mod seen;
 pub mod sockets;
+#[cfg(feature = "testing")]
+pub mod testing;
 pub mod tls;
 pub mod upstream;
 pub mod watch;
