@@ -69,6 +69,9 @@ impl Server {
     /// A server with the defaults of a cleartext listener, in metrics of its own. [`handler`](crate::handler) makes a
     /// service of a function, [`local_handler`](crate::facade::local_handler) of one that shares with the test.
     ///
+    /// Of connections that have not said hello there may be as many as a listener allows (`limits.handshakes`, 256): a test
+    /// that opens more in one turn raises it.
+    ///
     /// With several servers on one thread, `counting_here` of the actors is that of the one whose session began last.
     pub fn new(service: impl IntoService) -> Self {
         Self {
@@ -145,7 +148,7 @@ impl Server {
         let mut options = Client::options(Connector::over(self.connect()));
         options.metrics = Some(self.metrics.clone());
         change(&mut options);
-        // Neither of these is for a pipe in cleartext.
+        // The pipe is cleartext.
         options.scheme = Scheme::Http;
         Client::ready(options, at)
     }

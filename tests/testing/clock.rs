@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use stagedoor::testing::{ErrorCode, Server, run_paused};
-use stagedoor::{HttpRequest, handler};
+use stagedoor::testing::{ErrorCode, Frame, Server, run_paused};
+use stagedoor::{HttpRequest, StreamId, handler};
 
 const MILLI: Duration = Duration::from_millis(1);
 
@@ -24,7 +24,12 @@ fn an_idle_session_is_closed_after_exactly_its_time() {
         peer.expect_nothing(0).await;
         assert_eq!(server.open_sessions(), 1);
         clock.advance(MILLI).await;
-        assert_eq!(peer.expect_goaway().await.code, ErrorCode::NO_ERROR);
+        let goaway = peer.expect_goaway().await;
+        assert_eq!((goaway.code, goaway.last), (ErrorCode::NO_ERROR, StreamId::MAX));
+        // A request may have been on its way: the session waits for a round trip (RFC 9113 §6.8).
+        let Frame::Ping { payload, ack: false } = peer.next_frame().await else { panic!("{peer:?}") };
+        peer.ping_ack(payload).await;
+        assert_eq!(peer.expect_goaway().await.last, get);
         peer.expect_end().await;
         assert_eq!(clock.elapsed(), idle, "nothing but the clock moved the time");
         drop(peer);

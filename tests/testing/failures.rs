@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use stagedoor::testing::{Server, run, run_paused};
+use stagedoor::testing::{ErrorCode, Server, run, run_paused};
 use stagedoor::{HttpRequest, HttpResponse, handler};
 
 fn teapot() -> Server {
@@ -74,7 +74,10 @@ fn a_frame_that_never_comes_fails_loudly_on_both_clocks() {
 fn a_request_that_is_not_answered_says_why() {
     let words = words_of(|| {
         run(async {
-            let server = Server::new(handler(async |_: HttpRequest| -> () { panic!("on purpose") }));
+            let server = Server::new(handler(async |request: HttpRequest| {
+                request.body().handle().reset(ErrorCode::INTERNAL_ERROR).unwrap();
+                std::future::pending::<()>().await
+            }));
             server.client().await.get("/broken").await;
         });
     });

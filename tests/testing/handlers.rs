@@ -5,7 +5,7 @@ use futures_util::stream;
 use http_body_util::StreamBody;
 use stagedoor::client::RequestParts;
 use stagedoor::facade::local_handler;
-use stagedoor::testing::{Client, Server, run, settle};
+use stagedoor::testing::{Client, ErrorCode, Server, run, settle};
 use stagedoor::{Body, Fields, HttpRequest, HttpResponse, Reply, Request, Response, Service, handler};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
@@ -26,13 +26,13 @@ fn an_answer_has_status_fields_and_text() {
     run(async {
         let server = Server::new(handler(mirror));
         let client = client_of(&server).await;
-        client.get("/a?b=c").await.assert_status(207).assert_text("GET http://test:80/a?b=c ");
+        client.get("/a?b=c").await.assert_status(207).assert_text("GET http://test/a?b=c ");
         let answer = client.post("/up", "a body").await;
-        answer.assert_text("POST http://test:80/up a body").assert_header("x-kind", "mirror");
-        assert_eq!(answer.header("content-length"), Some("29"));
+        answer.assert_text("POST http://test/up a body").assert_header("x-kind", "mirror");
+        assert_eq!(answer.header("content-length"), Some("26"));
         assert_eq!((answer.trailers.clone(), answer.informational.len()), (None, 0));
         let put = http::Request::put("/put").header("x-a", "1").body("").unwrap();
-        assert_eq!(client.request(put).await.text(), "PUT http://test:80/put ");
+        assert_eq!(client.request(put).await.text(), "PUT http://test/put ");
     });
 }
 
@@ -128,10 +128,22 @@ fn a_panic_is_of_its_stream_alone() {
             _ => "fine",
         }));
         let client = client_of(&server).await;
-        let broken = http::Request::get("/broken").body(()).unwrap();
-        let error = client.try_request(broken).await.unwrap_err();
-        assert!(error.to_string().contains("INTERNAL_ERROR"), "{error}");
+        client.get("/broken").await.assert_status(500).assert_text("internal server error\n");
         client.get("/fine").await.assert_text("fine");
+    });
+}
+
+#[test]
+fn a_request_that_comes_to_nothing_is_an_error_to_who_asks_for_it() {
+    run(async {
+        let server = Server::new(handler(async |request: HttpRequest| {
+            request.body().handle().reset(ErrorCode::HTTP_1_1_REQUIRED).unwrap();
+            std::future::pending::<()>().await
+        }));
+        let client = client_of(&server).await;
+        let request = http::Request::get("/").body(()).unwrap();
+        let error = client.try_request(request).await.unwrap_err();
+        assert!(error.to_string().contains("HTTP_1_1_REQUIRED"), "{error}");
     });
 }
 
