@@ -57,6 +57,8 @@ pub mod proxy;
 mod seen;
 #[cfg(feature = "gateway")]
 pub mod sockets;
+#[cfg(feature = "testing")]
+pub mod testing;
 #[cfg(feature = "gateway")]
 pub mod tls;
 #[cfg(feature = "gateway")]
