@@ -101,4 +101,4 @@ pub use app::{
 pub use app::{Json, Query};
 pub use send_body::SendBody;
 pub use server::{Error, Listen, Result, Server, Tls};
-pub use tower::{tower, tower_local};
+pub use tower::{Via, tower, tower_local};

@@ -18,26 +18,45 @@ pub fn to_headers(fields: &Fields) -> HeaderMap {
 }
 
 /// A request's method, target and fields with the types of the `http` crate; `None` where they cannot hold it. Cookie
-/// crumbs are one field (RFC 9113 §8.2.3).
+/// crumbs are one field (RFC 9113 §8.2.3). `known` is an authority that is likely asked for again; it is kept up to date.
 #[must_use]
-pub fn to_request<B>(head: &RequestHead, http2: bool, body: B) -> Option<http::Request<B>> {
-    let (authority, path, fields) = head.shared();
-    let mut headers = HeaderMap::with_capacity(head.fields().len());
-    let mut crumbs = 0;
-    for (field, value) in fields {
-        if let (Some(name), Some(value)) = (to_name(&field), to_value(&field, value)) {
-            crumbs += usize::from(name == header::COOKIE);
-            headers.append(name, value);
+pub fn to_request<B>(
+    head: RequestHead,
+    http2: bool,
+    body: B,
+    known: &mut Option<Authority>,
+) -> Option<http::Request<B>> {
+    let head = head.share();
+    let mut headers = HeaderMap::with_capacity(head.len());
+    let mut crumbs: Option<Vec<u8>> = None;
+    for (field, value) in head.fields() {
+        let (Some(name), Some(value)) = (to_name(&field), to_value(&field, value)) else { continue };
+        if name == header::COOKIE && headers.contains_key(header::COOKIE) {
+            let known = || {
+                headers
+                    .get(header::COOKIE)
+                    .map_or_else(Vec::new, |first: &HeaderValue| first.as_bytes().to_vec())
+            };
+            let joined = crumbs.get_or_insert_with(known);
+            joined.extend_from_slice(b"; ");
+            joined.extend_from_slice(value.as_bytes());
+            continue;
         }
+        headers.append(name, value);
     }
-    if crumbs > 1
-        && let Some(cookie) = head.fields().cookie()
-    {
-        headers.insert(header::COOKIE, HeaderValue::from_bytes(&cookie).ok()?);
+    if let Some(crumbs) = crumbs {
+        headers.insert(header::COOKIE, HeaderValue::from_bytes(&crumbs).ok()?);
     }
+    let mut authority = head.authority();
+    if authority.is_empty() {
+        // HTTP/1.1 has it there.
+        authority =
+            headers.get(header::HOST).map(|host| Bytes::copy_from_slice(host.as_bytes())).unwrap_or_default();
+    }
+    let uri = uri_of(head.scheme(), authority, head.path(), known)?;
     let mut request = http::Request::new(body);
-    *request.method_mut() = Method::from_bytes(head.method_octets()).ok()?;
-    *request.uri_mut() = uri_of(head, authority, path)?;
+    *request.method_mut() = Method::from_bytes(head.method()).ok()?;
+    *request.uri_mut() = uri;
     *request.version_mut() = if http2 { Version::HTTP_2 } else { Version::HTTP_11 };
     *request.headers_mut() = headers;
     Some(request)
@@ -46,27 +65,32 @@ pub fn to_request<B>(head: &RequestHead, http2: bool, body: B) -> Option<http::R
 /// The target of a request; `None` where it is no URI of the `http` crate.
 #[must_use]
 pub fn to_uri(head: &RequestHead) -> Option<Uri> {
-    let (authority, path, _) = head.shared();
-    uri_of(head, authority, path)
+    let shared = |text: &str| Bytes::copy_from_slice(text.as_bytes());
+    let authority = head.authority().map(shared).unwrap_or_default();
+    let path = head.path().map(shared).unwrap_or_default();
+    uri_of(head.scheme().unwrap_or("http").as_bytes(), authority, path, &mut None)
 }
 
-fn uri_of(head: &RequestHead, authority: Bytes, path: Bytes) -> Option<Uri> {
+fn uri_of(scheme: &[u8], authority: Bytes, path: Bytes, known: &mut Option<Authority>) -> Option<Uri> {
     let mut parts = Parts::default();
     if !path.is_empty() {
         parts.path_and_query = Some(PathAndQuery::from_maybe_shared(path).ok()?);
     }
-    // HTTP/1.1 has it in `host`.
-    let authority = match head.authority() {
-        Some(known) if authority.is_empty() => Bytes::copy_from_slice(known.as_bytes()),
-        _ => authority,
-    };
     if !authority.is_empty() {
-        parts.authority = Some(Authority::from_maybe_shared(authority).ok()?);
+        let same = known.as_ref().filter(|known| known.as_str().as_bytes() == authority);
+        parts.authority = match same {
+            Some(known) => Some(known.clone()),
+            None => {
+                // A copy, or what is kept would keep the whole head.
+                let copy = Bytes::copy_from_slice(&authority);
+                known.insert(Authority::from_maybe_shared(copy).ok()?).clone().into()
+            }
+        };
         if parts.path_and_query.is_some() {
-            parts.scheme = Some(match head.scheme() {
-                Some("https") => Scheme::HTTPS,
-                None | Some("http") => Scheme::HTTP,
-                Some(other) => other.parse().ok()?,
+            parts.scheme = Some(match scheme {
+                b"https" => Scheme::HTTPS,
+                b"" | b"http" => Scheme::HTTP,
+                other => Scheme::try_from(other).ok()?,
             });
         }
     }

@@ -24,7 +24,7 @@ use crate::convert;
 use crate::service::{Reply, Request, Response, Service, ServiceFactory};
 use crate::session::SessionHandle;
 use crate::stream::{StreamHandle, StreamMisuse};
-use crate::tunnel::Tunnel;
+use crate::tunnel::{self, Tunnel};
 
 /// A request: method, URI, version and fields of the `http` crate, and a body that also knows its stream.
 pub type HttpRequest = http::Request<Incoming>;
@@ -36,7 +36,8 @@ pub type HttpResponse = http::Response<Body>;
 /// peer to stop.
 pub struct Incoming {
     body: RequestBody,
-    head: Rc<RequestHead>,
+    /// Where it asks for a tunnel.
+    head: Option<Box<RequestHead>>,
     stream: StreamId,
     route: RouteId,
     session: SessionHandle,
@@ -97,7 +98,8 @@ impl Incoming {
         F: FnOnce(Tunnel) -> Fut + 'static,
         Fut: Future<Output = ()> + 'static,
     {
-        let (head, tunnel) = crate::tunnel::open(&self.handle(), &self.head, self.body, Fields::new(), true)?;
+        let wanted = self.head.as_deref().ok_or(StreamMisuse::NoTunnel)?;
+        let (head, tunnel) = tunnel::open(&self.handle(), wanted, self.body, Fields::new(), true)?;
         let task = crate::body::TunnelBody { head, run: Box::pin(run(tunnel)) };
         Ok(http::Response::new(Body::Tunnel(Box::new(task))))
     }
@@ -313,12 +315,14 @@ where
 /// The request with the types of the `http` crate; `None` where they cannot hold it.
 pub fn to_http(request: Request) -> Option<HttpRequest> {
     let Request { head, body, stream, route, session } = request;
-    let head = Rc::new(head);
+    let protocol = head.protocol().map(|protocol| Protocol(protocol.to_owned()));
+    // A tunnel is opened by what the head says.
+    let kept = tunnel::wanted(&head).is_some().then(|| Box::new(head.clone()));
     let http2 = session.is_http2();
-    let incoming = Incoming { body, head: Rc::clone(&head), stream, route, session };
-    let mut http = convert::to_request(&head, http2, incoming)?;
-    if let Some(protocol) = head.protocol() {
-        http.extensions_mut().insert(Protocol(protocol.to_owned()));
+    let incoming = Incoming { body, head: kept, stream, route, session };
+    let mut http = convert::to_request(head, http2, incoming, &mut None)?;
+    if let Some(protocol) = protocol {
+        http.extensions_mut().insert(protocol);
     }
     Some(http)
 }

@@ -207,19 +207,22 @@ pub struct Response {
     pub body: Body,
     /// `date` is added where it is missing.
     pub(crate) dated: bool,
+    /// They follow the body.
+    pub(crate) trailers: Option<Box<Fields>>,
 }
 
 impl Response {
     /// `status` without fields or body.
     pub fn new(status: u16) -> Self {
-        Self { status, fields: Fields::new(), body: Body::Empty, dated: true }
+        Self { status, fields: Fields::new(), body: Body::Empty, dated: true, trailers: None }
     }
 
     /// 200 with a text body.
     pub fn text(text: impl Into<Bytes>) -> Self {
         // Room for the `content-length` and `date` that are added on the way out.
         let fields = Fields::with_capacity(4, 104);
-        let response = Self { status: 200, fields, body: Body::Full(text.into()), dated: true };
+        let response =
+            Self { status: 200, fields, body: Body::Full(text.into()), dated: true, trailers: None };
         response.with_field("content-type", "text/plain; charset=utf-8")
     }
 
@@ -245,6 +248,13 @@ impl Response {
     #[must_use]
     pub fn without_date(mut self) -> Self {
         self.dated = false;
+        self
+    }
+
+    /// Trailers behind the body (RFC 9110 §6.5). No `content-length` is added then. Of a body that has some of its own, these
+    /// come in their place.
+    pub fn with_trailers(mut self, trailers: Fields) -> Self {
+        self.trailers = (!trailers.is_empty()).then(|| Box::new(trailers));
         self
     }
 

@@ -25,12 +25,6 @@ impl Span {
         self.start == u32::MAX
     }
 
-    /// Its octets of a block that others share; none where it lies outside.
-    pub(crate) fn cut(self, block: &Bytes) -> Bytes {
-        let (start, end) = (self.start as usize, self.start as usize + self.len as usize);
-        if self.is_absent() || end > block.len() { Bytes::new() } else { block.slice(start..end) }
-    }
-
     /// The same without its first octets, of which it has at least so many.
     pub(crate) fn skip(self, octets: usize) -> Self {
         let octets = (octets as u32).min(self.len);
@@ -73,6 +67,43 @@ pub struct Field<'a> {
 const FIELD_OVERHEAD: usize = 16;
 /// Octets of a header block beside its fields: changes of the table's size, lengths of pseudo-header fields, a status.
 const BLOCK_OVERHEAD: usize = 128;
+
+/// A list of fields whose values can be kept without a copy.
+#[derive(Clone, Debug)]
+pub(crate) struct SharedFields {
+    block: Bytes,
+    index: Vec<Entry>,
+}
+
+impl SharedFields {
+    pub(crate) fn span(&self, span: Span) -> &[u8] {
+        if span.is_absent() { &[] } else { part(&self.block, span.start, span.len) }
+    }
+
+    pub(crate) fn cut(&self, span: Span) -> Bytes {
+        let octets = self.span(span);
+        if octets.is_empty() { Bytes::new() } else { self.block.slice_ref(octets) }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.index.len()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Field<'_>, Bytes)> {
+        self.index.iter().map(|entry| {
+            let name = part(&self.block, entry.start, entry.name);
+            let value = part(&self.block, entry.start + entry.name, entry.value);
+            let field = Field { name, value, sensitive: entry.sensitive, token: entry.token };
+            (field, self.block.slice_ref(value))
+        })
+    }
+}
+
+/// So many octets from `start` on; none where they are not there.
+#[inline]
+fn part(octets: &[u8], start: u32, len: u32) -> &[u8] {
+    octets.get(start as usize..start as usize + len as usize).unwrap_or_default()
+}
 
 /// An ordered list of (name, value) with repeated fields kept.
 #[derive(Clone, Default)]
@@ -166,18 +197,16 @@ impl Fields {
 
     /// Fields in order, each with its value to keep: one block holds them all as long as one of them is kept.
     pub fn shared(&self) -> impl Iterator<Item = (Field<'_>, Bytes)> {
-        self.shared_block().1
-    }
-
-    /// The same, and the block.
-    pub(crate) fn shared_block(&self) -> (Bytes, impl Iterator<Item = (Field<'_>, Bytes)>) {
-        let block = Bytes::copy_from_slice(&self.arena);
-        let whole = block.clone();
-        let fields = self.index.iter().map(move |entry| {
+        let whole = Bytes::copy_from_slice(&self.arena);
+        self.index.iter().map(move |entry| {
             let start = entry.start as usize + entry.name as usize;
             (self.field(entry), whole.slice(start..start + entry.value as usize))
-        });
-        (block, fields)
+        })
+    }
+
+    /// The list as one block that whoever keeps a value shares.
+    pub(crate) fn share(self) -> SharedFields {
+        SharedFields { block: self.arena.into(), index: self.index }
     }
 
     #[inline]

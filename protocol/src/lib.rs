@@ -45,7 +45,7 @@ pub use fields::{Field, Fields};
 pub use ids::StreamId;
 pub use limit::{Limit, Reaction};
 pub use memory::{Account, Credit};
-pub use message::{RequestHead, ResponseHead};
+pub use message::{RequestHead, ResponseHead, SharedHead};
 pub use priority::Priority;
 pub use recorder::Recorder;
 pub use settings::Settings;

@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 
-use crate::fields::{Field, Fields, Span};
+use crate::fields::{Field, Fields, SharedFields, Span};
 use crate::hpack::{FieldRef, token};
 use crate::limit::Limit;
 use crate::priority::Priority;
@@ -72,6 +72,54 @@ pub struct RequestHead {
     content_length: Option<u64>,
     priority: Option<Priority>,
     expects: bool,
+}
+
+/// The head of a request whose values can be kept without a copy: one block holds them all as long as one of them is kept.
+/// What is not there is empty.
+#[derive(Clone, Debug)]
+pub struct SharedHead {
+    fields: SharedFields,
+    method: Span,
+    scheme: Span,
+    authority: Span,
+    path: Span,
+}
+
+impl SharedHead {
+    /// Octets of `:method`.
+    pub fn method(&self) -> &[u8] {
+        self.fields.span(self.method)
+    }
+
+    /// Octets of `:scheme`.
+    pub fn scheme(&self) -> &[u8] {
+        self.fields.span(self.scheme)
+    }
+
+    /// `:authority`, whatever `host` says.
+    pub fn authority(&self) -> Bytes {
+        self.fields.cut(self.authority)
+    }
+
+    /// The path with its query.
+    pub fn path(&self) -> Bytes {
+        self.fields.cut(self.path)
+    }
+
+    /// How many fields there are.
+    pub fn len(&self) -> usize {
+        self.fields.len()
+    }
+
+    /// There are no fields.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The fields in order, each with its value to keep.
+    pub fn fields(&self) -> impl Iterator<Item = (Field<'_>, Bytes)> {
+        self.fields.iter()
+    }
 }
 
 impl RequestHead {
@@ -248,11 +296,11 @@ impl RequestHead {
         if self.path.is_absent() { &[] } else { self.fields.span(self.path) }
     }
 
-    /// `:authority`, the path with its query, and the fields, each with its value to keep: one block holds them all as long
-    /// as one of them is kept. What is not there is empty.
-    pub fn shared(&self) -> (Bytes, Bytes, impl Iterator<Item = (Field<'_>, Bytes)>) {
-        let (block, fields) = self.fields.shared_block();
-        (self.authority.cut(&block), self.path.cut(&block), fields)
+    /// The head as one block that whoever keeps a part of it shares.
+    pub fn share(self) -> SharedHead {
+        let Self { fields, method, scheme, authority, path, .. } = self;
+        let fields = fields.share();
+        SharedHead { fields, method, scheme, authority, path }
     }
 
     /// All fields as they are sent, pseudo-header fields first.

@@ -8,13 +8,17 @@
 mod answer;
 mod upgrade;
 
+use std::cell::RefCell;
 use std::error::Error;
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
 
 use bytes::Buf;
-use stagedoor_actors::{Reply, Request, Response, convert};
+use http::uri::Authority;
+use stagedoor_actors::{Reply, Request, Response, SessionInfo, convert};
+use stagedoor_protocol::StreamId;
 use tower_service::Service;
 
 use crate::app::{Answers, Call, Endpoint, Params};
@@ -23,9 +27,8 @@ use answer::answer;
 
 /// Serves requests with a `tower` service: a clone of it for each worker, and one of that for each request.
 ///
-/// A request carries as extensions the [`SessionInfo`](crate::SessionInfo) of its session (in an `Arc`), its
-/// [`StreamId`](crate::StreamId), the [`Params`] of its route where it has some, and for extended CONNECT the
-/// [`Protocol`](crate::facade::Protocol). CONNECT, extended CONNECT and upgrades of HTTP/1.1 also carry what
+/// A request carries [`Via`] as an extension: its session, its stream, the parameters of its route; and for extended
+/// CONNECT the [`Protocol`](crate::facade::Protocol). CONNECT, extended CONNECT and upgrades of HTTP/1.1 also carry what
 /// `hyper::upgrade::on` takes: a WebSocket of axum works on all three.
 ///
 /// ```
@@ -72,10 +75,26 @@ where
     B::Data: Buf,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    Endpoint::made(Arc::new(move || Rc::new(Tower(make()))))
+    Endpoint::made(Arc::new(move || Rc::new(Tower { service: make(), authority: RefCell::default() })))
 }
 
-struct Tower<S>(S);
+/// Where a request comes from, among its extensions.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Via {
+    /// Its session.
+    pub session: Arc<SessionInfo>,
+    /// Its stream.
+    pub stream: StreamId,
+    /// What the pattern of its route took from the path.
+    pub params: Params,
+}
+
+struct Tower<S> {
+    service: S,
+    /// The authority that was asked for last.
+    authority: RefCell<Option<Authority>>,
+}
 
 impl<S, B> Answers for Tower<S>
 where
@@ -86,22 +105,35 @@ where
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
     fn answer(&self, call: Call) -> Reply {
-        let service = self.0.clone();
+        let mut service = self.service.clone();
         if call.request.tunnel().is_some() {
             return upgrade::tunnelled(service, call);
         }
         let Call { request, params, .. } = call;
         let Request { head, body, stream, session, .. } = request;
-        let Some(mut request) = convert::to_request(&head, session.is_http2(), SendBody::new(body)) else {
-            return Response::new(400).into();
-        };
-        decorate(&mut request, session.shared_info(), stream, params);
-        Reply::soon(async move {
-            match ask(service, request).await {
-                Ok(response) => answer(response).await,
-                Err(failed) => failed,
+        let (http2, body) = (session.is_http2(), SendBody::new(body));
+        let request = convert::to_request(head, http2, body, &mut self.authority.borrow_mut());
+        let Some(mut request) = request else { return Response::new(400).into() };
+        request.extensions_mut().insert(Via { session: session.shared_info(), stream, params });
+        // Most services are ready at once, and then the request need not be moved into a future that waits for it.
+        match service.poll_ready(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Ok(())) => {
+                let called = service.call(request);
+                Reply::soon(async move {
+                    match called.await {
+                        Ok(response) => answer(response).await,
+                        Err(error) => failed(error.into()),
+                    }
+                })
             }
-        })
+            Poll::Ready(Err(error)) => failed(error.into()).into(),
+            Poll::Pending => Reply::later(async move {
+                match ask(service, request).await {
+                    Ok(response) => answer(response).await,
+                    Err(failed) => failed,
+                }
+            }),
+        }
     }
 }
 
@@ -111,27 +143,14 @@ where
     S: Service<http::Request<SendBody>, Response = http::Response<B>>,
     S::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    let failed = |error: S::Error| {
-        let error: Box<dyn Error + Send + Sync> = error.into();
-        tracing::error!(%error, "a service failed");
-        let mut response = Response::text("internal server error\n");
-        response.status = 500;
-        response
-    };
-    poll_fn(|cx| service.poll_ready(cx)).await.map_err(failed)?;
-    service.call(request).await.map_err(failed)
+    poll_fn(|cx| service.poll_ready(cx)).await.map_err(|error| failed(error.into()))?;
+    service.call(request).await.map_err(|error| failed(error.into()))
 }
 
-fn decorate(
-    request: &mut http::Request<SendBody>,
-    session: Arc<crate::SessionInfo>,
-    stream: crate::StreamId,
-    params: Params,
-) {
-    let extensions = request.extensions_mut();
-    extensions.insert(session);
-    extensions.insert(stream);
-    if !params.is_empty() {
-        extensions.insert(params);
-    }
+#[cold]
+fn failed(error: Box<dyn Error + Send + Sync>) -> Response {
+    tracing::error!(%error, "a service failed");
+    let mut response = Response::text("internal server error\n");
+    response.status = 500;
+    response
 }

@@ -26,7 +26,7 @@ use tokio::sync::oneshot;
 use tower_service::Service;
 
 use super::answer::answer;
-use super::{ask, decorate};
+use super::{Via, ask};
 use crate::app::Call;
 use crate::facade::Protocol;
 use crate::send_body::SendBody;
@@ -50,10 +50,10 @@ where
 {
     let Call { request: ours, params, .. } = call;
     let http2 = ours.session.is_http2();
-    let Some(mut request) = convert::to_request(&ours.head, http2, SendBody::empty()) else {
-        return Response::new(400).into();
-    };
-    decorate(&mut request, ours.session.shared_info(), ours.stream, params);
+    let request = convert::to_request(ours.head.clone(), http2, SendBody::empty(), &mut None);
+    let Some(mut request) = request else { return Response::new(400).into() };
+    let (session, stream) = (ours.session.shared_info(), ours.stream);
+    request.extensions_mut().insert(Via { session, stream, params });
     if let Some(protocol) = ours.head.protocol() {
         request.extensions_mut().insert(Protocol(protocol.to_owned()));
         #[cfg(feature = "hyper-http2")]

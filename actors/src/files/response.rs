@@ -382,7 +382,7 @@ pub(super) fn send(
             return Err(FileError::NoSeek);
         }
         let body = if bodiless { Body::Empty } else { Body::stream(SpecialBody::new(handle, stat)?) };
-        return Ok(Response { status: head.status, fields: head.fields, body, dated: true });
+        return Ok(Response { status: head.status, fields: head.fields, body, dated: true, trailers: None });
     }
     let size = stat.len();
     let rest = size.checked_sub(range.offset).ok_or(FileError::PastEnd { length: size })?;
@@ -415,7 +415,7 @@ pub(super) fn send(
         if request.method() == "HEAD" && !matches!(status, 204 | 205 | 304) {
             fields.push("content-length", length.to_string());
         }
-        return Ok(Response { status, fields, body: Body::Empty, dated: true });
+        return Ok(Response { status, fields, body: Body::Empty, dated: true, trailers: None });
     }
     // In one message where it is small and at hand: then the file is closed at once, too.
     let kept = contents.and_then(|contents| kept::whole(&contents, &handle, stat, now));
@@ -427,7 +427,7 @@ pub(super) fn send(
         Some(octets) => Body::Full(octets),
         None => Body::stream(FileBody::new(handle, offset, length)),
     };
-    Ok(Response { status, fields, body, dated: true })
+    Ok(Response { status, fields, body, dated: true, trailers: None })
 }
 
 /// 304 with what a cache needs to keep what it has (RFC 9110 §15.4.5).
@@ -437,7 +437,7 @@ fn not_modified(mut fields: Fields) -> Response {
             fields.remove(name);
         }
     }
-    Response { status: 304, fields, body: Body::Empty, dated: true }
+    Response { status: 304, fields, body: Body::Empty, dated: true, trailers: None }
 }
 
 #[cfg(test)]

@@ -79,6 +79,10 @@ impl Exchange {
                     stream.link.answer(ToSession::SendWhole { id: stream.id, route, head, body });
                     return Poll::Ready(());
                 }
+                Answer::Trailed(head, body, trailers) => match stream.trailed(route, head, body, trailers) {
+                    Some(exchange) => exchange,
+                    None => return Poll::Ready(()),
+                },
                 Answer::Streaming(head, body) => Self::body(stream, route, head, body),
                 Answer::Tunnel(tunnel) => Self::tunnel(stream, *tunnel),
             };

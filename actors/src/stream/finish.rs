@@ -1,20 +1,25 @@
 //! What a handler's response becomes on the wire: lengths, dates, and bodies that may not be there.
 
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use bytes::Bytes;
-use http_body::Body as _;
+use http_body::{Body as _, Frame};
 use stagedoor_metrics::Method;
 use stagedoor_protocol::{Fields, ResponseHead};
 
 use crate::body::{Body, BoxBody, TunnelBody};
 use crate::clock;
+use crate::convert;
 use crate::service::Response;
 
 /// A response made ready for its session.
 pub(crate) enum Answer {
     /// Head, body and end together.
     Whole(ResponseHead, Bytes),
+    /// The same, with trailers.
+    Trailed(ResponseHead, Bytes, Fields),
     /// The body follows.
     Streaming(ResponseHead, BoxBody),
     /// A tunnel.
@@ -24,7 +29,7 @@ pub(crate) enum Answer {
 /// Adds `content-length` where the length is known and `date` where it is missing; drops a body that may not
 /// be there (HEAD, 204, 205, 304: RFC 9110 §6.4.1).
 pub(crate) fn answer(response: Response, method: Method, now: Instant) -> Answer {
-    let Response { status, fields, body, dated } = response;
+    let Response { status, fields, body, dated, trailers } = response;
     let is_head = method == Method::Head;
     let bodiless = matches!(status, 204 | 205 | 304);
     let length = match &body {
@@ -37,7 +42,17 @@ pub(crate) fn answer(response: Response, method: Method, now: Instant) -> Answer
     // RFC 9110 §8.6: none in 204, nor where a tunnel begins; in 205 there is no content.
     let tunnel = method == Method::Connect && (200..300).contains(&status);
     let length = if matches!(status, 204 | 205) || tunnel { None } else { length };
+    let trailers = trailers.filter(|_| !is_head && !bodiless && !tunnel);
+    let length = length.filter(|_| trailers.is_none());
     let head = head_of(status, fields, length, dated, now);
+    if let Some(trailers) = trailers {
+        return match body {
+            Body::Empty => Answer::Trailed(head, Bytes::new(), *trailers),
+            Body::Full(octets) => Answer::Trailed(head, octets, *trailers),
+            Body::Stream(body) => Answer::Streaming(head, trailed(Some(body), Bytes::new(), *trailers)),
+            Body::Tunnel(tunnel) => Answer::Tunnel(tunnel),
+        };
+    }
     match body {
         Body::Empty => Answer::Whole(head, Bytes::new()),
         Body::Tunnel(tunnel) => Answer::Tunnel(tunnel),
@@ -46,6 +61,41 @@ pub(crate) fn answer(response: Response, method: Method, now: Instant) -> Answer
         Body::Full(octets) => Answer::Whole(head, octets),
         Body::Stream(body) if body.is_end_stream() => Answer::Whole(head, Bytes::new()),
         Body::Stream(body) => Answer::Streaming(head, body),
+    }
+}
+
+/// A body that ends with these trailers: octets, or what another body gives without its own trailers.
+pub(crate) fn trailed(body: Option<BoxBody>, octets: Bytes, trailers: Fields) -> BoxBody {
+    Box::pin(Trailed { body, octets, trailers: Some(trailers) })
+}
+
+struct Trailed {
+    body: Option<BoxBody>,
+    octets: Bytes,
+    trailers: Option<Fields>,
+}
+
+impl http_body::Body for Trailed {
+    type Data = Bytes;
+    type Error = Box<dyn std::error::Error>;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        if let Some(body) = &mut self.body {
+            match ready!(body.as_mut().poll_frame(cx)) {
+                Some(Ok(frame)) if !frame.is_data() => {}
+                Some(frame) => return Poll::Ready(Some(frame)),
+                None => {}
+            }
+            self.body = None;
+        }
+        if !self.octets.is_empty() {
+            return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut self.octets)))));
+        }
+        let trailers = self.trailers.take();
+        Poll::Ready(trailers.map(|fields| Ok(Frame::trailers(convert::to_headers(&fields)))))
     }
 }
 
@@ -98,7 +148,7 @@ mod tests {
     fn whole(response: Response, method: Method) -> (ResponseHead, Bytes) {
         match answer(response, method, clock::now()) {
             Answer::Whole(head, body) => (head, body),
-            Answer::Streaming(..) | Answer::Tunnel(_) => panic!("a whole answer"),
+            _ => panic!("a whole answer"),
         }
     }
 

@@ -18,8 +18,9 @@ mod server;
 use std::rc::Rc;
 
 use actix::prelude::*;
+use bytes::Bytes;
 use stagedoor_metrics::{Method, RouteId};
-use stagedoor_protocol::{ErrorCode, RequestHead, StreamId};
+use stagedoor_protocol::{ErrorCode, Fields, RequestHead, ResponseHead, StreamId};
 use tracing::Span;
 
 use crate::body::RequestBody;
@@ -32,7 +33,7 @@ pub use handle::{Closed, Phase, Pushed, StreamHandle, StreamMisuse};
 pub use server::ServerStream;
 
 pub(crate) use exchange::Exchange;
-pub(crate) use finish::{Answer, answer, head_of};
+pub(crate) use finish::{Answer, answer, head_of, trailed};
 pub(crate) use handle::Watched;
 
 /// Order: this stream is over; handler and body are dropped at once.
@@ -110,6 +111,7 @@ impl Identity {
                     self.link.answer(ToSession::SendWhole { id: self.id, route, head, body });
                     None
                 }
+                Answer::Trailed(head, body, trailers) => self.trailed(route, head, body, trailers),
                 Answer::Streaming(head, body) => Some(Exchange::body(self, route, head, body)),
                 Answer::Tunnel(tunnel) => Some(Exchange::tunnel(self, *tunnel)),
             },
@@ -122,6 +124,20 @@ impl Identity {
                 Some(Exchange::Driven(handler))
             }
         }
+    }
+
+    /// A response known whole that ends with trailers.
+    fn trailed(&self, route: RouteId, head: ResponseHead, body: Bytes, trailers: Fields) -> Option<Exchange> {
+        if !self.link.info.is_http2() {
+            return Some(Exchange::body(self, route, head, trailed(None, body, trailers)));
+        }
+        // The machine keeps what the windows do not allow yet, as of every whole response.
+        self.link.answer(ToSession::SendHead { id: self.id, route, head, flow: Rc::default() });
+        if !body.is_empty() {
+            self.link.answer(ToSession::SendData { id: self.id, data: body, end: false });
+        }
+        self.link.answer(ToSession::SendTrailers { id: self.id, fields: trailers });
+        None
     }
 
     /// Asks the service.

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use stagedoor_metrics::Method;
 use stagedoor_protocol::{Fields, RequestHead, ResponseHead, UserError};
 
-use super::finish::head_of;
+use super::finish::{head_of, trailed};
 use super::{Phase, StreamHandle, StreamMisuse};
 use crate::body::RequestBody;
 use crate::link::{Flow, ToSession};
@@ -109,7 +109,15 @@ impl ServerStream {
     pub async fn send(&mut self, response: Response) -> Result<(), StreamMisuse> {
         use crate::body::Body;
         self.ready_for_head()?;
-        let Response { status, mut fields, body, dated } = response;
+        let Response { status, mut fields, mut body, dated, trailers } = response;
+        if let Some(trailers) = trailers {
+            body = match body {
+                Body::Empty => Body::Stream(trailed(None, Bytes::new(), *trailers)),
+                Body::Full(octets) => Body::Stream(trailed(None, octets, *trailers)),
+                Body::Stream(body) => Body::Stream(trailed(Some(body), Bytes::new(), *trailers)),
+                Body::Tunnel(tunnel) => Body::Tunnel(tunnel),
+            };
+        }
         self.dated &= dated;
         let body = match body {
             Body::Empty => Bytes::new(),

@@ -189,7 +189,7 @@ impl Http1 {
         self.sent(id, text.len(), true);
         match answer(response, Method::Get, now) {
             Answer::Whole(head, body) => slot.whole(head, body),
-            Answer::Streaming(head, _) => slot.whole(head, Bytes::new()),
+            Answer::Trailed(head, ..) | Answer::Streaming(head, _) => slot.whole(head, Bytes::new()),
             Answer::Tunnel(_) => slot.fail(),
         }
         self.stirred = true;

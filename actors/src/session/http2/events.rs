@@ -106,7 +106,17 @@ impl Http2 {
             RequestBody::nothing()
         } else {
             let inbound = Rc::new(Inbound::new(Rc::clone(&self.link), id));
-            entry.receiving = true;
+            let mut more = true;
+            // What came right behind the head is there when the handler looks.
+            while let Some((data, end)) = self.conn.poll_data(id) {
+                entry.bytes_in += data.len() as u64;
+                if !data.is_empty() {
+                    entry.parts().first_in.get_or_insert(now);
+                }
+                more &= !end;
+                inbound.push(data, end);
+            }
+            entry.receiving = more;
             entry.discards = false;
             let parts = entry.parts();
             parts.declared = head.content_length().is_some();
@@ -139,7 +149,14 @@ impl Http2 {
             Hatched::Over(Exit { panic: None, .. }) => {
                 // Most streams are over in their first poll and have said all in one message.
                 entry.alive = false;
-                match self.link.take() {
+                let mut first = self.link.take();
+                if let Some(ToSession::Consumed { octets, .. }) = first {
+                    // It read what was there before it answered.
+                    self.conn.consume(id, octets);
+                    self.stirred = true;
+                    first = self.link.take();
+                }
+                match first {
                     Some(ToSession::SendWhole { id: whole, route, head, body }) if whole == id => {
                         let read = take_read();
                         if read > 0 {
@@ -384,7 +401,9 @@ fn plain(status: u16, text: &'static str, now: Instant) -> (ResponseHead, Bytes)
     response.status = status;
     match crate::stream::answer(response, Method::Get, now) {
         crate::stream::Answer::Whole(head, body) => (head, body),
-        crate::stream::Answer::Streaming(head, _) => (head, Bytes::new()),
+        crate::stream::Answer::Trailed(head, ..) | crate::stream::Answer::Streaming(head, _) => {
+            (head, Bytes::new())
+        }
         crate::stream::Answer::Tunnel(_) => {
             (ResponseHead::new(status, stagedoor_protocol::Fields::new()), Bytes::new())
         }
