@@ -202,18 +202,6 @@ impl Connection {
         self.events.pop_front()
     }
 
-    /// The octets of [`Event::DataReceived`] and whether they are the last, where that is the next event and of this stream:
-    /// what came together with a head can be looked at together with it.
-    pub fn poll_data(&mut self, id: StreamId) -> Option<(bytes::Bytes, bool)> {
-        match self.events.pop_front()? {
-            Event::DataReceived { id: of, data, end_stream } if of == id => Some((data, end_stream)),
-            other => {
-                self.events.push_front(other);
-                None
-            }
-        }
-    }
-
     /// False while so much output waits that reading more would only add to it: a peer that does not read
     /// what it asked for is not listened to (CVE-2019-9517).
     pub fn wants_input(&self) -> bool {

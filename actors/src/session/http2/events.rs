@@ -9,7 +9,7 @@ use stagedoor_metrics::{ActorKind, CloseReason, Method, Outcome, RouteId};
 use stagedoor_protocol::{Cause, ErrorCode, Event, Fields, Origin, RequestHead, ResponseHead, StreamId};
 
 use super::entry::{Entry, KEPT_PATH};
-use super::{Early, Http2};
+use super::{Arrived, Early, Http2};
 use crate::body::{BodyError, Inbound, RequestBody};
 use crate::brood::Hatched;
 use crate::close::CloseSession;
@@ -28,6 +28,19 @@ const LAST_IDS: u32 = 0x7fff_f000;
 
 impl Http2 {
     pub(super) fn events(&mut self, common: &mut Common, now: Instant) {
+        loop {
+            self.told(common, now);
+            if self.arrived.is_empty() {
+                return;
+            }
+            for arrival in std::mem::take(&mut self.arrived) {
+                self.start(arrival, common, now);
+            }
+        }
+    }
+
+    /// Everything the machine says now.
+    fn told(&mut self, common: &mut Common, now: Instant) {
         while let Some(event) = self.conn.poll_event() {
             match event {
                 Event::StreamOpened { id, head, end_stream } => {
@@ -100,34 +113,44 @@ impl Http2 {
         self.link.tell(|| SessionEvent::StreamOpened { id, head: Arc::new(head.clone()) });
         let method = Method::from_token(head.method_octets());
         let mut entry = Entry::new(now, method);
-        entry.alive = true;
         entry.note(&self.link, id, &head);
-        let body = if end_stream {
-            RequestBody::nothing()
-        } else {
-            let inbound = Rc::new(Inbound::new(Rc::clone(&self.link), id));
-            let mut more = true;
-            // What came right behind the head is there when the handler looks.
-            while let Some((data, end)) = self.conn.poll_data(id) {
-                entry.bytes_in += data.len() as u64;
-                if !data.is_empty() {
-                    entry.parts().first_in.get_or_insert(now);
-                }
-                more &= !end;
-                inbound.push(data, end);
-            }
-            entry.receiving = more;
-            entry.discards = false;
-            let parts = entry.parts();
-            parts.declared = head.content_length().is_some();
-            parts.inbound = Some(Rc::clone(&inbound));
-            RequestBody::http2(inbound, head.content_length())
-        };
+        if end_stream {
+            return self.ask(id, entry, (head, RequestBody::nothing()), common, now);
+        }
+        let inbound = Rc::new(Inbound::new(Rc::clone(&self.link), id));
+        entry.receiving = true;
+        entry.discards = false;
+        let parts = entry.parts();
+        parts.declared = head.content_length().is_some();
+        parts.inbound = Some(Rc::clone(&inbound));
+        // What came with it in one read is there when its handler looks.
+        let body = RequestBody::http2(inbound, head.content_length());
+        self.enter(id, entry);
+        self.arrived.push(Arrived { id, head, body });
+    }
+
+    /// Starts a stream that was put by, unless it is gone again.
+    fn start(&mut self, arrived: Arrived, common: &mut Common, now: Instant) {
+        let Arrived { id, head, body } = arrived;
+        let Some(entry) = self.streams.remove(&id) else { return };
+        self.ask(id, entry, (head, body), common, now);
+    }
+
+    fn ask(
+        &mut self,
+        id: StreamId,
+        mut entry: Entry,
+        (head, body): (RequestHead, RequestBody),
+        common: &mut Common,
+        now: Instant,
+    ) {
+        entry.alive = true;
         self.charging.target.clear();
         if common.host.config.observed {
             let target = head.path_octets();
             self.charging.target.extend_from_slice(target.get(..KEPT_PATH).unwrap_or(target));
         }
+        let method = entry.method;
         self.hatch(id, entry, method, Start::Request(head, body), common, now);
     }
 

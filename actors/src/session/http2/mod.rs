@@ -28,7 +28,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use stagedoor_metrics::{CloseReason, Outcome, Protocol};
-use stagedoor_protocol::{Connection, ErrorCode, Recorder, Role, StreamId};
+use stagedoor_protocol::{Connection, ErrorCode, Recorder, RequestHead, Role, StreamId};
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 
 use super::Step;
@@ -36,6 +36,7 @@ use super::common::Common;
 use super::ended::Ended;
 use super::parting::Parting;
 use super::turning::Turning;
+use crate::body::RequestBody;
 use crate::brood::Brood;
 use crate::close::CloseSession;
 use crate::link::Link;
@@ -70,6 +71,13 @@ struct Early {
     sent: Option<Instant>,
 }
 
+/// A stream whose handler has not been asked: what came behind its head in the same read is put in place first.
+struct Arrived {
+    id: StreamId,
+    head: RequestHead,
+    body: RequestBody,
+}
+
 /// See the module.
 pub(crate) struct Http2 {
     io: Transport,
@@ -84,6 +92,8 @@ pub(crate) struct Http2 {
     protocol: Protocol,
     /// Streams answered to the end while the peer still sends.
     early: Vec<Early>,
+    /// Streams that begin at the end of what was read.
+    arrived: Vec<Arrived>,
     /// Promises whose streams do not run yet.
     promised: Vec<push::Promised>,
     /// A session of ours: who makes its requests.
@@ -127,6 +137,7 @@ impl Http2 {
             charging: Box::default(),
             protocol: common.protocol,
             early: Vec::new(),
+            arrived: Vec::new(),
             promised: Vec::new(),
             client: None,
             order: None,
