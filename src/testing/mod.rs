@@ -18,7 +18,7 @@
 //! });
 //! ```
 //!
-//! [`run`] makes a plain `#[test]` of it. A [`Server`] has metrics and a configuration of its own; a [`Client`] gives
+//! [`run()`] makes a plain `#[test]` of it. A [`Server`] has metrics and a configuration of its own; a [`Client`] gives
 //! whole answers, and streams for who reads and writes bit by bit. Where a well-behaved client is not enough, a
 //! [`Peer`] speaks frames: it resets streams, keeps windows small, stops to read, breaks the protocol.
 //!
@@ -66,8 +66,8 @@
 //! ```
 //!
 //! Everything ends with the test: a server that is dropped cuts its sessions off, a client that is dropped ends its
-//! session, and [`run`] lets both happen. What does not come within a deadline fails the test in words, where it was
-//! asked for; nothing waits for ever (see [`run`]).
+//! session, and [`run()`] lets both happen. What does not come within a deadline fails the test in words, where it was
+//! asked for; nothing waits for ever (see [`run()`]).
 //!
 //! Invariant: all of it lives on the thread of the test. Nothing here is for production; functions panic to fail a test.
 

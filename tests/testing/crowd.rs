@@ -21,12 +21,12 @@ fn no_actor_is_left(metrics: &Metrics) {
     }
     let text = String::from_utf8(metrics.render_text()).unwrap();
     let gauges = ["sessions_active", "streams_active", "write_queue_bytes", "session_memory_bytes"];
-    let open: Vec<_> = text
-        .lines()
-        .filter(|line| gauges.iter().any(|gauge| line.starts_with(&format!("stagedoor_{gauge}"))))
-        .filter(|line| !line.ends_with(" 0"))
-        .collect();
-    assert!(open.is_empty(), "{open:#?}");
+    for gauge in gauges {
+        let name = format!("stagedoor_{gauge}{{");
+        let lines: Vec<_> = text.lines().filter(|line| line.starts_with(&name)).collect();
+        assert!(!lines.is_empty(), "no {gauge}");
+        assert!(lines.iter().all(|line| line.ends_with(" 0")), "{lines:#?}");
+    }
 }
 
 #[test]

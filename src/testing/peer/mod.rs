@@ -180,7 +180,8 @@ impl Peer {
     /// The first frame that was read, with all that continues it; `None` where it is not whole, and stays.
     fn take_whole(&mut self, at: At) -> Option<(FrameHeader, Bytes)> {
         let first = FrameHeader::parse(self.inbound.first_chunk()?);
-        let mut pieces = vec![HEADER_LEN..HEADER_LEN + first.length as usize];
+        let payload = HEADER_LEN..HEADER_LEN + first.length as usize;
+        let mut pieces = Vec::from([payload]);
         let section = matches!(first.kind, kind::HEADERS | kind::PUSH_PROMISE);
         let mut open = section && !first.has(flag::END_HEADERS);
         loop {
