@@ -5,14 +5,15 @@ use std::sync::Arc;
 
 use actix::prelude::*;
 use bytes::Bytes;
-use futures_util::stream;
+use futures_util::stream::{self, StreamExt as _};
 use http::HeaderMap;
 use http_body::Frame;
 use http_body_util::{BodyExt as _, StreamBody};
 use stagedoor::actor::{Gone, OnArbiters as _, RespondError, StreamRequest, forward, mailbox};
 use stagedoor::client::{Options, RequestOptions, RequestParts, connect};
-use stagedoor::{Body, Endpoint, Event, Events, Response, SendBody, Server, StatusCode, Window, Windows};
-use stagedoor_metrics::Outcome;
+use stagedoor::{
+    Body, Endpoint, Event, Events, Outcome, Response, SendBody, Server, StatusCode, Window, Windows,
+};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::site::{Site, becomes, sample, system, until, within};
@@ -157,11 +158,10 @@ fn an_actor_elsewhere_makes_its_answer_while_it_is_sent() {
             assert_ne!(std::thread::current().id(), home);
             let pieces =
                 stream::iter(0..1000_u32).map(|number| Frame::data(Bytes::from(format!("{number}\n"))));
-            let end = Frame::trailers(HeaderMap::from_iter([("x-lines".parse().unwrap(), 1000.into())]));
+            let end = Frame::trailers(HeaderMap::from_iter([("x-lines".parse().unwrap(), 1000_u32.into())]));
             let frames = pieces.chain(stream::iter([end])).map(Ok::<_, std::io::Error>);
             request.respond_with(http::Response::new(StreamBody::new(frames))).unwrap();
         };
-        use futures_util::StreamExt as _;
         let site = serving(desk(&away.handle(), answer)).await;
         let answer = site.client(Speaks::H2).await.get("/").await;
         let lines: Vec<u32> = answer.text().lines().map(|line| line.parse().unwrap()).collect();

@@ -88,12 +88,12 @@ fn patterns_that_are_none() {
     run(async {
         let page = || get(|| async { "page" });
         for (patterns, wrong) in [
-            (&["users"][..], "users"),
-            (&[""], ""),
-            (&["/users/{id"], "/users/{id"),
-            (&["/{*rest}/more"], "/{*rest}/more"),
-            (&["/users/{id}", "/users/{name}"], "/users/{name}"),
-            (&["/same", "/same"], "/same"),
+            (vec!["users"], "users"),
+            (vec![""], ""),
+            (vec!["/users/{id"], "/users/{id"),
+            (vec!["/{*rest}/more"], "/{*rest}/more"),
+            (vec!["/users/{id}", "/users/{name}"], "/users/{name}"),
+            (vec!["/same", "/same"], "/same"),
         ] {
             let server =
                 patterns.iter().fold(Server::new(), |server, pattern| server.route(*pattern, page()));

@@ -8,9 +8,9 @@ use actix::{Arbiter, System};
 use stagedoor::actor::OnArbiters as _;
 use stagedoor::prometheus::{Registry, TextEncoder};
 use stagedoor::{
-    App, Close, DrainStep, Error, Event, Listen, Metrics, ReconfigureError, Server, ServerHandle, State, get,
+    App, Close, CloseReason, DrainStep, Error, Event, Listen, Metrics, ReconfigureError, Server,
+    ServerHandle, State, get,
 };
-use stagedoor_metrics::CloseReason;
 use tokio::sync::{Semaphore, oneshot};
 
 use crate::alone::{Held, alone};

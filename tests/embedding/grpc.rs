@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use futures_util::stream::{self, Stream, StreamExt as _};
-use stagedoor::{Endpoint, Event, Events, Server, tower};
-use stagedoor_metrics::Outcome;
+use stagedoor::{Endpoint, Event, Events, Outcome, Server, tower};
 use tokio::sync::mpsc;
 use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::service::Routes;

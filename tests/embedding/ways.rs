@@ -12,10 +12,9 @@ use serde::{Deserialize, Serialize};
 use stagedoor::client::{self, ClientSession, Options, RequestOptions, RequestParts, StreamError, connect};
 use stagedoor::files::FileResponse;
 use stagedoor::{
-    App, Event, Fields, HttpRequest, Json, Params, Path, Query, RequestHead, Response, Server, ServerStream,
-    SessionHandle, State, StatusCode, StreamMisuse, any, get, local, on_stream, post,
+    App, ErrorCode, Event, Fields, HttpRequest, Json, Params, Path, Query, RequestHead, Response, Server,
+    ServerStream, SessionHandle, State, StatusCode, StreamMisuse, any, get, local, on_stream, post,
 };
-use stagedoor_protocol::ErrorCode;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::site::{Site, sample, system, until};
