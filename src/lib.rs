@@ -76,15 +76,18 @@ pub use stagedoor_actors::files;
 pub use stagedoor_actors::redact::Redact;
 pub use stagedoor_actors::trace::{self, TraceContext};
 pub use stagedoor_actors::{
-    Address, Bind, BindError, Body, BodyError, BodyLimit, Budgets, Changes, Closed, DrainProgress,
-    Expectation, Http2Options, Inherited, Limit, Limits, ListenerConfig, MaxAge, Observer, OverloadLimits,
-    Phase, Prepared, ProxyProtocol, Rate, ReconfigureError, Reply, Request, RequestBody, Response,
-    ServerBuilder, ServerHandle, ServerStream, Service, ServiceFactory, SessionEvent, SessionHandle,
-    SessionInfo, StartError, StreamHandle, StreamMisuse, Timeouts, Tunnel, TunnelTo, Windows,
+    Address, Bind, BindError, Body, BodyError, BodyLimit, Budgets, Changes, Closed, ConfigError,
+    DrainProgress, Expectation, Http2Options, Inherited, Limit, Limits, ListenerConfig, MaxAge, Observer,
+    OverloadLimits, Padding, Phase, Prepared, Problem, ProxyProtocol, Rate, ReconfigureError, Reply, Request,
+    RequestBody, ResetStream, Response, ServerBuilder, ServerHandle, ServerStream, Service, ServiceFactory,
+    SessionError, SessionEvent, SessionHandle, SessionInfo, SessionStatistics, SessionView, StartError,
+    StreamHandle, StreamMisuse, StreamTimeouts, StreamTimes, StreamView, Timeouts, Tunnel, TunnelTo, Windows,
 };
 pub use stagedoor_actors::{DrainStep, Event, Events, LimitKind, PanicPlace, Reload};
-pub use stagedoor_metrics::{Metrics, RouteId, prometheus};
-pub use stagedoor_protocol::{Fields, RequestHead, StreamId, Window};
+pub use stagedoor_metrics::{
+    CloseReason, Metrics, Outcome, RouteId, SessionId, TimeoutAction, TimeoutKind, WaitOn, prometheus,
+};
+pub use stagedoor_protocol::{ErrorCode, Fields, RequestHead, ResponseHead, StreamId, UserError, Window};
 pub mod actor;
 mod app;
 pub mod prelude;

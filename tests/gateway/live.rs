@@ -2,15 +2,12 @@
 
 use bytes::Bytes;
 use futures_util::{SinkExt as _, StreamExt as _};
-use http::StatusCode;
-use hyper::upgrade::Upgraded;
-use hyper_util::rt::TokioIo;
-use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
 use crate::support::client::{Client, Speaks, collect, next_octets, nothing};
 use crate::support::peers::find;
+use crate::support::websocket::open;
 use crate::support::{Gateway, run};
 
 /// Runs `test` on one connection of each protocol.
@@ -66,32 +63,6 @@ fn events_come_one_by_one_and_count_on() {
             assert!(event.ends_with("\n\n"));
         }
     }));
-}
-
-/// Asks for a WebSocket the way the protocol has it.
-async fn open(client: &mut Client, speaks: Speaks) -> WebSocketStream<TokioIo<Upgraded>> {
-    let version = "sec-websocket-version";
-    let request = if speaks.is_http2() {
-        let mut request = client.request("CONNECT", "/ws").header(version, "13").body(nothing()).unwrap();
-        request.extensions_mut().insert(hyper::ext::Protocol::from_static("websocket"));
-        request
-    } else {
-        let request =
-            client.request("GET", "/ws").header("connection", "Upgrade").header("upgrade", "websocket");
-        // The key and the answer to it of RFC 6455 §1.3.
-        let request = request.header(version, "13").header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==");
-        request.body(nothing()).unwrap()
-    };
-    let mut response = client.send(request).await.unwrap();
-    if speaks.is_http2() {
-        assert_eq!(response.status(), StatusCode::OK);
-    } else {
-        assert_eq!(response.status(), StatusCode::SWITCHING_PROTOCOLS);
-        assert_eq!(response.headers()["sec-websocket-accept"], "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
-        assert_eq!(response.headers()["upgrade"], "websocket");
-    }
-    let io = hyper::upgrade::on(&mut response).await.unwrap();
-    WebSocketStream::from_raw_socket(TokioIo::new(io), Role::Client, None).await
 }
 
 #[test]

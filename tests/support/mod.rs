@@ -19,6 +19,7 @@ pub(crate) mod prometheus;
 pub(crate) mod python;
 pub(crate) mod raw;
 pub(crate) mod typed;
+pub(crate) mod websocket;
 pub(crate) mod written;
 
 use std::future::Future;
