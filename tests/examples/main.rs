@@ -1,0 +1,16 @@
+//! Every example as a newcomer meets it: started by its name, asked from outside, ended by Ctrl-C.
+//!
+//! What is run are the binaries that cargo has built of `examples/`, each on a free port. [`inventory`] holds that none is left
+//! out. That an example reads well is for readers.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails, in its helpers too")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod alike;
+mod chat;
+mod grpc;
+mod inventory;
+mod program;
+mod single;
