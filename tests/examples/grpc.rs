@@ -6,9 +6,9 @@ use tokio_stream::StreamExt as _;
 use tonic::Code;
 use tonic::transport::Endpoint;
 
+use crate::echo_grpc::Said;
+use crate::echo_grpc::echo_client::EchoClient;
 use crate::program::{Curl, Example};
-use crate::support::echo_grpc::Said;
-use crate::support::echo_grpc::echo_client::EchoClient;
 use crate::support::run;
 
 fn said(words: &str, times: u32) -> Said {

@@ -5,6 +5,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails, in its helpers too")]
 
+#[allow(missing_docs, unreachable_pub, dead_code, clippy::all)]
+#[path = "../support/echo_grpc.rs"]
+mod echo_grpc;
 #[path = "../support/mod.rs"]
 mod support;
 
