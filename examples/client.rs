@@ -48,7 +48,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
         println!("trailers {:?}", stream.trailers());
 
-        println!("the session ended: {}", session.close().await);
+        println!("{}", session.close().await);
         server.drain(Duration::from_secs(10)).await;
         server.stop().await;
         Ok(())

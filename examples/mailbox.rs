@@ -22,31 +22,36 @@ impl Actor for Jobs {
 impl Handler<StreamRequest> for Jobs {
     type Result = ();
 
-    fn handle(&mut self, mut request: StreamRequest, ctx: &mut Self::Context) {
-        let wanted = request.params.get("number").and_then(|number| number.parse().ok());
-        // Whoever asked may be gone; nothing is to be done about it then.
-        match (request.head.method(), wanted.map(|number: usize| self.todo.get(&number).cloned())) {
-            ("POST", None) => {
-                // The mailbox goes on while the body comes.
-                let body = std::mem::replace(&mut request.body, SendBody::empty()).collect_up_to(1000);
-                ctx.spawn(body.into_actor(self).map(|body, jobs, _| jobs.add(body.ok(), request)));
-            }
-            ("GET", Some(Some(job))) => drop(request.respond(format!("{job}\n"))),
-            ("GET", Some(None)) => drop(request.respond((StatusCode::NOT_FOUND, "no such job\n"))),
-            _ => drop(request.respond((StatusCode::METHOD_NOT_ALLOWED, "POST /jobs, GET /jobs/1\n"))),
-        }
+    fn handle(&mut self, request: StreamRequest, ctx: &mut Self::Context) {
+        let wanted = request.params.get("number").and_then(|number| number.parse::<usize>().ok());
+        let method = request.head.method().to_owned();
+        let answered = match (method.as_str(), wanted.map(|number| self.todo.get(&number))) {
+            ("POST", None) => return self.add(request, ctx),
+            ("GET", Some(Some(job))) => request.respond(format!("{job}\n")),
+            ("GET", Some(None)) => request.respond((StatusCode::NOT_FOUND, "no such job\n")),
+            _ => request.respond((StatusCode::METHOD_NOT_ALLOWED, "POST /jobs, GET /jobs/1\n")),
+        };
+        // Who asked may be gone meanwhile; there is nothing to be done about it.
+        answered.ok();
     }
 }
 
 impl Jobs {
-    fn add(&mut self, body: Option<(bytes::Bytes, Option<http::HeaderMap>)>, request: StreamRequest) {
-        let Some((job, _)) = body else {
-            drop(request.respond((StatusCode::PAYLOAD_TOO_LARGE, "a job has 1000 octets at most\n")));
-            return;
-        };
-        self.count += 1;
-        self.todo.insert(self.count, String::from_utf8_lossy(&job).into_owned());
-        drop(request.respond((StatusCode::CREATED, format!("job {}\n", self.count))));
+    /// Keeps a job once its body has come; the mailbox goes on meanwhile.
+    fn add(&mut self, mut request: StreamRequest, ctx: &mut Context<Self>) {
+        let body = std::mem::replace(&mut request.body, SendBody::empty()).collect_up_to(1000);
+        let kept = body.into_actor(self).map(|body, jobs, _| {
+            let answered = match body {
+                Ok((job, _)) => {
+                    jobs.count += 1;
+                    jobs.todo.insert(jobs.count, String::from_utf8_lossy(&job).into_owned());
+                    request.respond((StatusCode::CREATED, format!("job {}\n", jobs.count)))
+                }
+                Err(_) => request.respond((StatusCode::PAYLOAD_TOO_LARGE, "at most 1000 octets a job\n")),
+            };
+            answered.ok();
+        });
+        ctx.spawn(kept);
     }
 }
 

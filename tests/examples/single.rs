@@ -29,7 +29,7 @@ fn observer_prints_each_session_and_stream() {
         let id = opened.split(' ').next().unwrap();
         let tells = |what: &str| example.line(|line| line.starts_with(&format!("{id}{what}")));
         tells("/1 opened: GET Some(\"/\")");
-        tells("/1 closed: completed, 200, 13 octets in ");
+        tells("/1 closed: complete, 200, 13 octets in ");
         tells(" closed: client_closed");
     }
     example.interrupted();
