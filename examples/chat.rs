@@ -37,9 +37,9 @@ impl Handler<Order> for Room {
         match order {
             Order::Join(member) => self.0.push(member),
             // Who has gone is forgotten; who does not read loses lines and holds nobody up.
-            Order::Say(line) => self
-                .0
-                .retain(|member| !matches!(member.try_send(line.clone()), Err(TrySendError::Closed(_)))),
+            Order::Say(line) => {
+                self.0.retain(|member| !matches!(member.try_send(line.clone()), Err(TrySendError::Closed(_))))
+            }
         }
     }
 }
@@ -85,7 +85,8 @@ fn main() -> stagedoor::Result<()> {
     System::new().block_on(async {
         let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:7777".to_owned());
         let room = Room::default().start();
-        let server = Server::new().listen(address).route("/chat/{name}", get(chat)).state(room).start().await?;
+        let server =
+            Server::new().listen(address).route("/chat/{name}", get(chat)).state(room).start().await?;
         println!("ws://{}/chat/you", server.addresses()[0].1);
         let ctrl_c = async { tokio::signal::ctrl_c().await.unwrap_or(()) };
         server.run_until(ctrl_c, Duration::from_secs(1)).await;

@@ -55,8 +55,7 @@ fn trailers_say_at_the_end_what_came() {
     let Some(curls) = Curl::both() else { return };
     let example = Example::start("trailers");
     for curl in &curls {
-        let answer =
-            curl.get(&["-i", "-H", "te: trailers", "-d", "some more words", &example.url("/count")]);
+        let answer = curl.get(&["-i", "-H", "te: trailers", "-d", "some more words", &example.url("/count")]);
         let (head, rest) = answer.split_once("\r\n\r\n").expect("a head");
         assert!(head.starts_with(if curl.http2 { "HTTP/2 200" } else { "HTTP/1.1 200" }), "{answer}");
         assert!(!head.contains("x-octets: "), "not before the end: {answer}");

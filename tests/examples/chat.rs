@@ -47,7 +47,8 @@ fn two_members_hear_each_other_over_two_protocols() {
     let example = Example::start("chat");
     let address = example.address();
     run(async {
-        let (mut http1, mut http2) = (Client::plain(address, false).await, Client::plain(address, true).await);
+        let (mut http1, mut http2) =
+            (Client::plain(address, false).await, Client::plain(address, true).await);
         let mut ann = open(&mut http1, false, "/chat/ann").await;
         hears(&mut ann, "ann is here").await;
         let mut bob = open(&mut http2, true, "/chat/bob").await;

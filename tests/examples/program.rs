@@ -19,7 +19,11 @@ fn binary(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("a test has a place");
     let build = test.parent().and_then(|deps| deps.parent()).expect("tests lie in deps/");
     let binary = build.join("examples").join(name);
-    assert!(binary.exists(), "{} is not built; it is by: cargo test, cargo build --examples", binary.display());
+    assert!(
+        binary.exists(),
+        "{} is not built; it is by: cargo test, cargo build --examples",
+        binary.display()
+    );
     binary
 }
 

@@ -51,7 +51,8 @@ fn sse_ticks_and_goes_on_where_a_client_was() {
             .unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
         let events: Vec<String> = lines.take(8).collect();
-        let event = |n: i32| [format!("data: tick {n}"), "event: tick".into(), format!("id: {n}"), String::new()];
+        let event =
+            |n: i32| [format!("data: tick {n}"), "event: tick".into(), format!("id: {n}"), String::new()];
         assert_eq!(events, [event(next), event(next + 1)].concat());
         child.kill().unwrap();
         child.wait().unwrap();
