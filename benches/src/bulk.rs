@@ -96,6 +96,7 @@ impl Job {
                 path: "/count".to_owned(),
                 octets: count_line(octets).len() as u64,
                 upload: Some(stage.upload(octets)?),
+                fields: Vec::new(),
             }),
             Self::SmallFiles | Self::LargeFiles => {
                 let path = format!("/files/{octets}.bin");

@@ -11,9 +11,9 @@ use super::{Answers, Call, Endpoint, Params};
 /// Answers a stream bit by bit: [`ServerStream`] has informational heads, head, body, trailers, files, pushes, tunnels and
 /// resets. One instance for each worker; its future may be `!Send`.
 ///
-/// A future that ends without an answer is answered 500, one that ends in the middle of it has its stream reset with
-/// INTERNAL_ERROR; one whose stream ends first is dropped.
-/// A closure `Fn(ServerStream, Params) -> impl Future<Output = ()>` is one, too.
+/// A future that ends without an answer is answered 500, one that ends within its answer has its stream reset with
+/// INTERNAL_ERROR; one whose stream ends first is dropped. A closure
+/// `Fn(ServerStream, Params) -> impl Future<Output = ()>` is one, too.
 pub trait OnStream: 'static {
     /// A stream began. `params` are those of the route's pattern.
     fn on_stream(&self, stream: ServerStream, params: Params) -> impl Future<Output = ()>;

@@ -119,6 +119,7 @@ impl Job {
                 path: "/count".to_owned(),
                 octets: count_line(LARGE).len() as u64,
                 upload: Some(stage.upload(LARGE)?),
+                fields: Vec::new(),
             },
         })
     }

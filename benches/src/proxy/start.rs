@@ -86,7 +86,7 @@ fn try_gateway(stage: &Stage, peer: Peer, transport: Transport, link: Link, upst
             command = on_core(SERVER_CORE, found(peer)?);
             command.args(config::nghttpx(ports, link, tls));
         }
-        Peer::Nginx | Peer::Hyper | Peer::H2o | Peer::Nghttpd | Peer::Node => {
+        Peer::Nginx | Peer::Hyper | Peer::H2o | Peer::Nghttpd | Peer::Node | Peer::Axum | Peer::Tonic => {
             bail!("{peer} is no gateway to {link} here");
         }
     }
