@@ -62,10 +62,12 @@ async fn member(room: Addr<Room>, name: String, tunnel: Tunnel) {
     room.send(Order::Say(format!("{name} is here"))).await.ok();
     loop {
         tokio::select! {
-            line = told.recv() => match line {
-                Some(line) if socket.send(Frame::text(line)).await.is_ok() => {}
-                _ => break,
-            },
+            line = told.recv() => {
+                let Some(line) = line else { break };
+                if socket.send(Frame::text(line)).await.is_err() {
+                    break;
+                }
+            }
             frame = socket.next() => match frame {
                 Some(Ok(Frame::Text(text))) => {
                     room.send(Order::Say(format!("{name}: {text}"))).await.ok();
