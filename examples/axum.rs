@@ -1,5 +1,7 @@
 //! An axum `Router` on stagedoor, unchanged: `cargo run --example axum`, then `curl http://127.0.0.1:7777/users/7`.
 
+use std::time::Duration;
+
 use axum::extract::Path;
 use axum::routing::get;
 use axum::{Json, Router};
@@ -10,8 +12,10 @@ async fn main() -> stagedoor::Result<()> {
     let router = Router::new()
         .route("/", get(async || "hello from axum\n"))
         .route("/users/{id}", get(async |Path(id): Path<u64>| Json([("user", id)])));
-    let server = Server::new().listen("127.0.0.1:7777").fallback(tower(router)).start().await?;
+    let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:7777".to_owned());
+    let server = Server::new().listen(address).fallback(tower(router)).start().await?;
     println!("http://{}/", server.addresses()[0].1);
-    server.stopped().await;
+    let ctrl_c = async { tokio::signal::ctrl_c().await.unwrap_or(()) };
+    server.run_until(ctrl_c, Duration::from_secs(10)).await;
     Ok(())
 }

@@ -1,26 +1,20 @@
-//! A server of one's own in one file: `cargo run --example hello`, then `curl --http2-prior-knowledge http://127.0.0.1:7777/you`.
+//! A server in a few lines: `cargo run --example hello`, then `curl --http2-prior-knowledge http://127.0.0.1:7777/hello/you`.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use stagedoor::{HttpRequest, ListenerConfig, Metrics, ServerBuilder, handler};
+use stagedoor::{Path, Server, SessionInfo, get};
 
-async fn hello(request: HttpRequest) -> String {
-    format!("hello {}, this is session {}\n", &request.uri().path()[1..], request.body().session().id)
+async fn hello(Path(name): Path<String>, session: Arc<SessionInfo>) -> String {
+    format!("hello {name}, this is session {} over {}\n", session.id, session.protocol)
 }
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
-    actix_rt::System::new().block_on(async {
-        let metrics = Metrics::new("stagedoor");
-        let config = ListenerConfig::new("hello", "127.0.0.1:7777".parse()?);
-        let server = ServerBuilder::new(metrics, 1).listen(config, handler(hello), false).start().await?;
-        println!("http://{}/  (Ctrl-C drains)", server.addresses()[0].1);
-        tokio::signal::ctrl_c().await?;
-        server
-            .drain_with(Duration::ZERO, Duration::from_secs(10), |left| {
-                println!("{} sessions left", left.sessions)
-            })
-            .await;
-        server.stop().await;
-        Ok(())
-    })
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> stagedoor::Result<()> {
+    let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:7777".to_owned());
+    let server = Server::new().listen(address).route("/hello/{name}", get(hello)).start().await?;
+    println!("http://{}/hello/you", server.addresses()[0].1);
+    let ctrl_c = async { tokio::signal::ctrl_c().await.unwrap_or(()) };
+    server.run_until(ctrl_c, Duration::from_secs(10)).await;
+    Ok(())
 }

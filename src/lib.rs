@@ -1,32 +1,55 @@
-//! The facade of stagedoor: what an application needs to serve HTTP/2 and HTTP/1.1 from actors of its own
-//! process, and the parts the `stagedoor` command is made of ([`admin`], [`demo`], [`devca`]).
-//!
-//! Holds no engine: connections live in `stagedoor-actors`, HTTP/2 in `stagedoor-protocol`, the figures in
-//! `stagedoor-metrics`. Starts nothing by itself, and reads no configuration but where [`config::load`] is asked to.
+//! HTTP/2 and HTTP/1.1 for your own program: every connection is a `Session` actor, every request on it a `Stream`, and both can
+//! be seen, counted and ended while they live. The engine is ours, from the octets up.
 //!
 //! ```no_run
-//! use std::time::Duration;
+//! use stagedoor::{Path, Server, get};
 //!
-//! use stagedoor::{HttpRequest, ListenerConfig, Metrics, ServerBuilder, handler};
-//!
-//! async fn hello(request: HttpRequest) -> String {
-//!     format!("hello, session {}\n", request.body().session().id)
+//! async fn hello(Path(name): Path<String>) -> String {
+//!     format!("hello {name}\n")
 //! }
 //!
-//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! actix_rt::System::new().block_on(async {
-//!     let plain = ListenerConfig::new("plain", "127.0.0.1:8080".parse()?);
-//!     let server = ServerBuilder::new(Metrics::new("stagedoor"), 2)
-//!         .listen(plain, handler(hello), false)
-//!         .start()
-//!         .await?;
-//!     // ... until it is time to go:
-//!     server.drain(Duration::from_secs(30)).await;
-//!     server.stop().await;
-//!     Ok(())
-//! })
-//! # }
+//! #[tokio::main(flavor = "current_thread")]
+//! async fn main() -> stagedoor::Result<()> {
+//!     Server::new().listen("127.0.0.1:8080").route("/hello/{name}", get(hello)).run().await
+//! }
 //! ```
+//!
+//! # The way of a request
+//!
+//! ```text
+//! socket -bytes-> Session -handle_input-> protocol::Connection -events-> Session -messages-> Stream -call-> handler
+//! socket <-bytes- Session <-poll_output-- protocol::Connection <-send_*- Session <-messages- Stream <-response-+
+//! ```
+//!
+//! A session lives on one thread with its streams, so a handler needs neither `Send` nor locks. It runs inside of its stream: when
+//! the stream ends first, its future is dropped; when it panics, its stream ends and nobody else's. Whatever closes a session, a
+//! timeout, a limit, a drain or you, does it by one message, [`Close`].
+//!
+//! # Four ways to handle a stream
+//!
+//! - [`get`], [`post`] and their like: an `async fn` of extractors ([`Path`], [`State`], [`SendBody`] ...) that returns an answer.
+//! - [`on_stream`]: the stream in your hands, as a [`ServerStream`]: head, octets, trailers, pushes, tunnels, one by one.
+//! - [`tower()`]: an axum `Router`, tonic `Routes`, or any service with its layers, as it is.
+//! - [`actor::mailbox`]: an actor of yours that gets each request as a message and answers when it likes.
+//!
+//! All are endpoints of an [`App`], and a [`Server`] serves it behind [`Listen`]ers. [`ServerHandle`] looks at a server that runs,
+//! changes it, and takes it down; [`Event`]s tell what happens in it. [`client`] makes requests over the same engine.
+//! [`facade::handler`] and [`ServerBuilder`] are the layer below, [`actor::Host`] runs a session over any stream of octets, and the
+//! crate `stagedoor-protocol` is HTTP/2 without I/O. `docs/embedding.md` tells all of it, with what goes wrong and what you get;
+//! `examples/` has a program for each idea.
+//!
+//! # Features
+//!
+//! | feature | brings |
+//! | --- | --- |
+//! | `aws-lc-rs` (default), `ring` | the cryptography of TLS and of development certificates; choose one |
+//! | `json` | bodies and queries that serde reads and writes |
+//! | `hyper-http2` | WebSockets of axum over HTTP/2 |
+//! | `testing` | what tests of an application want: a clock that stands still |
+//! | `gateway`, `top` (default), `otlp` | the gateway and the command `stagedoor`; applications switch the default off |
+//!
+//! Starts nothing by itself, installs no allocator, no log and no handler of signals, and reads no configuration but where
+//! `config::load` is asked to.
 
 #[cfg(feature = "gateway")]
 pub mod access;
@@ -105,3 +128,8 @@ pub use app::{Json, Query};
 pub use send_body::SendBody;
 pub use server::{Error, Listen, Result, Server, Tls};
 pub use tower::{Via, tower, tower_local};
+
+/// What the page for embedders shows compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/embedding.md")]
+struct EmbeddingPage;

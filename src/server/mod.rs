@@ -225,7 +225,8 @@ impl Server {
         Ok(())
     }
 
-    /// [`Self::start`], then serves until `end`, then drains: streams may go on for `grace`. Last of all it stops.
+    /// [`Self::start`], then serves until `end`, then drains: streams may go on for `grace`. Last of all it stops. Who wants
+    /// the handle meanwhile takes [`Self::start`] and [`ServerHandle::run_until`].
     ///
     /// ```no_run
     /// # use std::time::Duration;
@@ -237,12 +238,7 @@ impl Server {
     /// # Errors
     /// As [`Self::start`].
     pub async fn run_until(self, end: impl Future<Output = ()>, grace: Duration) -> Result<()> {
-        let server = self.start().await?;
-        tokio::select! {
-            () = end => server.drain(grace).await,
-            () = server.stopped() => {}
-        }
-        server.stop().await;
+        self.start().await?.run_until(end, grace).await;
         Ok(())
     }
 

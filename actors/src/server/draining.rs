@@ -171,6 +171,15 @@ impl ServerHandle {
         join_all(self.0.workers.iter().map(|worker| worker.send(close.clone()))).await;
     }
 
+    /// Serves until `end`, then drains: streams may go on for `grace`. Last of all it stops. Sooner where somebody else stops it.
+    pub async fn run_until(&self, end: impl Future<Output = ()>, grace: Duration) {
+        tokio::select! {
+            () = end => self.drain(grace).await,
+            () = self.stopped() => {}
+        }
+        self.stop().await;
+    }
+
     /// Closes everything now (reason `shutdown`), listeners that were kept included, and waits until it is gone. May be
     /// asked as often as one likes, by many at once: all wait for the same stop.
     pub async fn stop(&self) {
