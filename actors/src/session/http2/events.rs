@@ -27,20 +27,16 @@ use crate::supervise::Exit;
 const LAST_IDS: u32 = 0x7fff_f000;
 
 impl Http2 {
-    pub(super) fn events(&mut self, common: &mut Common, now: Instant) {
-        loop {
-            self.told(common, now);
-            if self.arrived.is_empty() {
-                return;
-            }
-            for arrival in std::mem::take(&mut self.arrived) {
-                self.start(arrival, common, now);
-            }
+    /// Asks the handlers of streams that were put by.
+    pub(super) fn begin_arrived(&mut self, common: &mut Common, now: Instant) {
+        for arrived in std::mem::take(&mut self.arrived) {
+            self.start(arrived, common, now);
         }
+        self.events(common, now);
     }
 
     /// Everything the machine says now.
-    fn told(&mut self, common: &mut Common, now: Instant) {
+    pub(super) fn events(&mut self, common: &mut Common, now: Instant) {
         while let Some(event) = self.conn.poll_event() {
             match event {
                 Event::StreamOpened { id, head, end_stream } => {

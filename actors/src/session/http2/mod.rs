@@ -268,19 +268,34 @@ impl Http2 {
         Ok(false)
     }
 
+    /// What was read, and then the requests whose bodies may have come with them.
+    fn feed(&mut self, octets: &[u8], common: &mut Common, now: Instant) {
+        let failed = self.frames(octets, common, now).err();
+        if !self.arrived.is_empty() {
+            self.begin_arrived(common, now);
+        }
+        if let Some(error) = failed {
+            self.fail(&error);
+        }
+    }
+
     /// Frame by frame: what a frame began is done, where it can be, while it is still in the nearest cache.
-    fn feed(&mut self, mut octets: &[u8], common: &mut Common, now: Instant) {
+    fn frames(
+        &mut self,
+        mut octets: &[u8],
+        common: &mut Common,
+        now: Instant,
+    ) -> Result<(), stagedoor_protocol::ConnectionError> {
         while !octets.is_empty() {
-            match self.conn.take_input(octets, now) {
-                Ok(taken) => octets = octets.get(taken..).unwrap_or_default(),
-                Err(error) => return self.fail(&error),
-            }
+            let taken = self.conn.take_input(octets, now)?;
+            octets = octets.get(taken..).unwrap_or_default();
             self.events(common, now);
             if self.order.as_ref().is_some_and(|order| order.hard) {
                 // It is over; what follows is not heard.
-                return;
+                break;
             }
         }
+        Ok(())
     }
 
     /// The machine has ended the connection; GOAWAY is in the output.
