@@ -185,6 +185,9 @@ impl Http2 {
             let waiting = self.conn.output_len();
             self.children(common, cx, now);
             self.events(common, now);
+            if !self.arrived.is_empty() {
+                self.begin_arrived(common, now);
+            }
             if self.client.is_some() {
                 self.requests(common, now);
             }
