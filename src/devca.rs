@@ -208,7 +208,8 @@ fn load(dir: &Path) -> Option<DevCertificate> {
     found.verify(&authority).is_ok().then_some(found)
 }
 
-#[cfg(all(test, any(feature = "aws-lc-rs", feature = "ring")))]
+#[cfg(test)]
+#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
 mod tests {
     use std::fs;
     use std::os::unix::fs::PermissionsExt as _;
