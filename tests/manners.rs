@@ -97,7 +97,9 @@ fn library() -> Vec<Source> {
 
 /// The lines with one of the words, as `place: word`.
 fn mentions(source: &Source) -> Vec<String> {
-    let lines = source.text.lines().enumerate();
+    // What an application may do is shown in the docs.
+    let code = |(_, line): &(usize, &str)| !line.trim_start().starts_with("//");
+    let lines = source.text.lines().enumerate().filter(code);
     lines
         .flat_map(|(at, line)| {
             let found = FORBIDDEN.iter().filter(move |word| line.contains(**word));
