@@ -147,8 +147,8 @@ pub fn any<H: Handler<Args> + Clone + Send + Sync, Args: 'static>(handler: H) ->
     Endpoint { methods: vec![], any: None }.any(handler)
 }
 
-/// Takes every method with a handler that stays on one thread: `make` is called on each worker's, and what it makes may
-/// hold `Rc`s.
+/// Takes every method with a handler that stays on one thread: `make` is called on each worker's, once for each listener,
+/// and what it makes may hold `Rc`s.
 ///
 /// ```
 /// use std::{cell::Cell, rc::Rc};
