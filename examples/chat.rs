@@ -54,10 +54,20 @@ async fn chat(State(room): State<Addr<Room>>, Path(name): Path<String>, request:
     opened.unwrap_or_else(|error| (StatusCode::UPGRADE_REQUIRED, format!("{error}\n")).into_response())
 }
 
-/// Runs inside of the stream and ends with it.
+/// Tells the room that a member goes, however it goes.
+struct Leaving(Addr<Room>, String);
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        self.0.try_send(Order::Say(format!("{} is gone", self.1))).ok();
+    }
+}
+
+/// Runs inside of the stream: where that breaks, it is dropped where it waits.
 async fn member(room: Addr<Room>, name: String, tunnel: Tunnel) {
     let mut socket = WebSocketStream::from_raw_socket(tunnel, Role::Server, None).await;
     let (tell, mut told) = channel(64);
+    let _leaving = Leaving(room.clone(), name.clone());
     room.send(Order::Join(tell)).await.ok();
     room.send(Order::Say(format!("{name} is here"))).await.ok();
     loop {
@@ -78,8 +88,6 @@ async fn member(room: Addr<Room>, name: String, tunnel: Tunnel) {
             },
         }
     }
-    drop(told);
-    room.send(Order::Say(format!("{name} is gone"))).await.ok();
 }
 
 /// The room lives here, sessions have threads of their own.

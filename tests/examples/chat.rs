@@ -10,7 +10,7 @@ use tokio_tungstenite::tungstenite::protocol::Role;
 
 use crate::program::Example;
 use crate::support::client::{Client, nothing};
-use crate::support::run;
+use crate::support::{PATIENCE, run};
 
 type Socket = WebSocketStream<TokioIo<Upgraded>>;
 
@@ -39,7 +39,9 @@ async fn open(client: &mut Client, http2: bool, path: &str) -> Socket {
 }
 
 async fn hears(socket: &mut Socket, line: &str) {
-    assert_eq!(socket.next().await.unwrap().unwrap(), Message::text(line));
+    let heard = tokio::time::timeout(PATIENCE / 4, socket.next()).await;
+    let heard = heard.unwrap_or_else(|_| panic!("never heard {line:?}"));
+    assert_eq!(heard.unwrap().unwrap(), Message::text(line));
 }
 
 #[test]
