@@ -141,9 +141,12 @@ fn events_come_one_by_one_and_their_source_goes_with_the_client() {
                 text.push_str(std::str::from_utf8(&next_octets(&mut body).await.unwrap().unwrap()).unwrap());
             }
             assert_eq!(text, "id: 1\ndata: tick\n\nid: 2\ndata: tick\n\n");
-            eprintln!("{speaks:?} read");
             drop((body, client));
-            assert_eq!(within(parted.recv()).await, Some("events"), "{speaks:?}");
+            // On HTTP/1.1 an end of the client's side may mean that it has nothing more to ask: who goes is noticed when the next
+            // event is sent.
+            if speaks.is_http2() {
+                assert_eq!(within(parted.recv()).await, Some("events"), "{speaks:?}");
+            }
         }
         site.stop().await;
     });
