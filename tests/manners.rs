@@ -165,3 +165,24 @@ fn a_fault_is_named_with_its_file_and_line() {
     assert_eq!(mentions(&source), ["src/x.rs:2: process::exit"]);
     assert_eq!(unexplained(&source), ["src/x.rs:8: unsafe without a reason"]);
 }
+
+#[test]
+fn types_of_actix_are_seen_in_the_module_of_actors_alone() {
+    let facade = library();
+    let facade = facade.iter().filter(|source| {
+        let path = source.path.strip_prefix(env!("CARGO_MANIFEST_DIR")).unwrap_or(&source.path);
+        path.starts_with("src") && path != Path::new("src/actor.rs")
+    });
+    let public = |line: &str| {
+        let line = line.trim_start();
+        line.starts_with("pub ")
+            && (line.contains("actix") || line.contains("Arbiter") || line.contains("Recipient"))
+    };
+    let found: Vec<_> = facade
+        .flat_map(|source| {
+            let lines = source.text.lines().enumerate().filter(move |(_, line)| public(line));
+            lines.map(|(at, line)| format!("{}: {line}", source.place(at)))
+        })
+        .collect();
+    assert!(found.is_empty(), "\n{}\n", found.join("\n"));
+}

@@ -1,4 +1,5 @@
-//! Events for actors: the mailbox of an actix actor as a reader of [`Events`].
+//! What embedders say in types of actix: the mailbox of an actor as a reader of [`Events`], and arbiters that are there
+//! already for the sessions of a server.
 //!
 //! Nothing waits for the actor. Invariant: an event is delivered, or counted and told by [`Event::Lagged`] before the next
 //! that is.
@@ -8,6 +9,14 @@ use actix::prelude::*;
 use tokio::task::JoinHandle;
 
 use crate::events::{Event, Events};
+use crate::server::ServerBuilder;
+
+/// One worker of the server on each of these arbiters, in place of threads of its own; none of them leaves it as it was. They go
+/// on when the server stops. Listeners that are kept while draining still have an arbiter of their own.
+#[must_use]
+pub fn on_arbiters(builder: ServerBuilder, arbiters: Vec<ArbiterHandle>) -> ServerBuilder {
+    builder.shared(arbiters)
+}
 
 /// Sends each event to an actor, from a task on the calling arbiter. While the mailbox is full events are dropped and counted; the
 /// next one that fits comes behind [`Event::Lagged`]. Ends with the events, or at the first event after the actor is

@@ -125,10 +125,8 @@ impl ServerBuilder {
         self
     }
 
-    /// One worker on each of these arbiters, in place of threads of its own; none leaves it as it was. They go on when
-    /// the server stops. Listeners that are kept while draining still have an arbiter of their own.
-    #[must_use]
-    pub fn on_arbiters(mut self, arbiters: Vec<ArbiterHandle>) -> Self {
+    /// See [`crate::actor::on_arbiters`].
+    pub(crate) fn shared(mut self, arbiters: Vec<ArbiterHandle>) -> Self {
         if !arbiters.is_empty() {
             self.workers = arbiters.len().min(usize::from(u16::MAX) - 1);
             self.shared = arbiters;

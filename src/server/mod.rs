@@ -24,6 +24,7 @@ use std::collections::HashSet;
 use std::future::Future;
 use std::time::Duration;
 
+use stagedoor_actors::actor;
 use stagedoor_actors::events::{Events, Hub};
 use stagedoor_actors::{
     Changes, Http2Options, Limits, ListenerConfig, Observer, ObserverFactory, OverloadLimits, Reload,
@@ -276,7 +277,7 @@ impl Server {
             self.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
         let mut builder = ServerBuilder::new(metrics, workers).overload(self.overload).hub(self.hub);
         if let Threads::Shared(arbiters) = self.threads {
-            builder = builder.on_arbiters(arbiters);
+            builder = actor::on_arbiters(builder, arbiters);
         }
         if let Some(observer) = self.observer {
             builder = builder.observe(observer);
