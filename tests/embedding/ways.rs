@@ -275,6 +275,31 @@ fn a_handler_that_stays_on_its_thread_holds_what_cannot_leave_it() {
 }
 
 #[test]
+fn a_whole_response_may_end_with_trailers() {
+    let summed = || async {
+        let sum = Fields::from_iter([("x-sum", "5")]);
+        Response::text("hello").with_field("trailer", "x-sum").with_trailers(sum)
+    };
+    let app = App::new().route("/", get(summed));
+    run(async {
+        let site = Site::of(app).await;
+        everywhere(&site, async |client, speaks| {
+            let request = client.request("GET", "/").header("te", "trailers").body(nothing()).unwrap();
+            let answer = client.whole(request).await.unwrap();
+            assert_eq!(told(&answer), (200, "hello"), "{speaks:?}");
+            assert_eq!(answer.header("content-length"), "", "{speaks:?}: it has no place for trailers");
+            assert_eq!(answer.trailers.unwrap()["x-sum"], "5", "{speaks:?}");
+            // The answer to HEAD has neither.
+            let request = client.request("HEAD", "/").body(nothing()).unwrap();
+            let answer = client.whole(request).await.unwrap();
+            assert_eq!((told(&answer), answer.trailers), ((200, ""), None), "{speaks:?}");
+        })
+        .await;
+        site.stop().await;
+    });
+}
+
+#[test]
 fn a_route_is_counted_under_its_pattern() {
     let app = App::new()
         .route("/users/{id}", get(|Path(_): Path<String>| async { "user" }))
