@@ -292,7 +292,7 @@ fn a_whole_response_may_end_with_trailers() {
             // The answer to HEAD has neither.
             let request = client.request("HEAD", "/").body(nothing()).unwrap();
             let answer = client.whole(request).await.unwrap();
-            assert_eq!((told(&answer), answer.trailers), ((200, ""), None), "{speaks:?}");
+            assert_eq!((told(&answer), &answer.trailers), ((200, ""), &None), "{speaks:?}");
         })
         .await;
         site.stop().await;
