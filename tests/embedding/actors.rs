@@ -268,7 +268,7 @@ fn a_full_mailbox_asks_clients_to_come_back_and_serves_those_it_took() {
             assert!(matches!(answer.status, 200 | 503), "{answer:?}");
             served += usize::from(answer.status == 200);
         }
-        assert!(served > WAITING, "{served} were taken");
+        assert!(served >= WAITING, "{served} were taken");
         assert_eq!(client.share().get("/").await.text(), "served", "there is room again");
         site.stop().await;
         away.stop();

@@ -12,7 +12,7 @@ use std::time::Instant;
 use stagedoor_metrics::{Outcome, WaitOn};
 use stagedoor_protocol::{Connection, Holdup, StreamId};
 
-use super::{Entry, Http2};
+use super::{Arrived, Entry, Http2};
 use crate::session::common::Common;
 use crate::session::ended::Ended;
 use crate::session::waits::Tick;
@@ -31,6 +31,8 @@ pub(super) struct Charging {
     pub(super) tick: Tick,
     /// The target of the request that is being opened, for streams that outlive their first poll.
     pub(super) target: Vec<u8>,
+    /// Requests that begin at the end of what was read; here, because a session that rests has no room for them.
+    pub(super) arrived: Vec<Arrived>,
     /// Ended, with octets in the output up to there.
     tails: VecDeque<Tail>,
 }

@@ -29,7 +29,7 @@ const LAST_IDS: u32 = 0x7fff_f000;
 impl Http2 {
     /// Asks the handlers of streams that were put by.
     pub(super) fn begin_arrived(&mut self, common: &mut Common, now: Instant) {
-        for arrived in std::mem::take(&mut self.arrived) {
+        for arrived in std::mem::take(&mut self.charging.arrived) {
             self.start(arrived, common, now);
         }
         self.events(common, now);
@@ -122,7 +122,7 @@ impl Http2 {
         // What came with it in one read is there when its handler looks.
         let body = RequestBody::http2(inbound, head.content_length());
         self.enter(id, entry);
-        self.arrived.push(Arrived { id, head, body });
+        self.charging.arrived.push(Arrived { id, head, body });
     }
 
     /// Starts a stream that was put by, unless it is gone again.

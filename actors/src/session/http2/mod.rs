@@ -92,8 +92,6 @@ pub(crate) struct Http2 {
     protocol: Protocol,
     /// Streams answered to the end while the peer still sends.
     early: Vec<Early>,
-    /// Streams that begin at the end of what was read.
-    arrived: Vec<Arrived>,
     /// Promises whose streams do not run yet.
     promised: Vec<push::Promised>,
     /// A session of ours: who makes its requests.
@@ -137,7 +135,6 @@ impl Http2 {
             charging: Box::default(),
             protocol: common.protocol,
             early: Vec::new(),
-            arrived: Vec::new(),
             promised: Vec::new(),
             client: None,
             order: None,
@@ -185,7 +182,7 @@ impl Http2 {
             let waiting = self.conn.output_len();
             self.children(common, cx, now);
             self.events(common, now);
-            if !self.arrived.is_empty() {
+            if !self.charging.arrived.is_empty() {
                 self.begin_arrived(common, now);
             }
             if self.client.is_some() {
@@ -274,7 +271,7 @@ impl Http2 {
     /// What was read, and then the requests whose bodies may have come with them.
     fn feed(&mut self, octets: &[u8], common: &mut Common, now: Instant) {
         let failed = self.frames(octets, common, now).err();
-        if !self.arrived.is_empty() {
+        if !self.charging.arrived.is_empty() {
             self.begin_arrived(common, now);
         }
         if let Some(error) = failed {
