@@ -30,15 +30,18 @@
 //! # });
 //! ```
 
+use std::error::Error;
 use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use actix::dev::SendError;
 use actix::{ArbiterHandle, Message, Recipient};
-use http::{HeaderMap, Method, Uri};
-use stagedoor_actors::{IntoResponse, Reply, Response, SessionInfo, convert};
-use stagedoor_protocol::{Fields, RequestHead, StreamId};
+use bytes::Bytes;
+use http::{HeaderMap, Method, StatusCode, Uri};
+use http_body_util::BodyExt as _;
+use stagedoor_actors::{Body, IntoResponse, Reply, Response, SessionInfo, WholeResponse, convert};
+use stagedoor_protocol::{RequestHead, StreamId};
 use tokio::sync::oneshot;
 
 use crate::app::{Answers, Call, Endpoint, Params};
@@ -76,19 +79,12 @@ impl Message for StreamRequest {
 }
 
 /// An answer on its way to the arbiter of its stream.
-struct Answer {
-    status: u16,
-    fields: Fields,
-    body: AnswerBody,
+enum Answer {
+    Whole(WholeResponse),
+    Streamed(http::response::Parts, SentBody),
 }
 
-type SentBody =
-    http_body_util::combinators::UnsyncBoxBody<bytes::Bytes, Box<dyn std::error::Error + Send + Sync>>;
-
-enum AnswerBody {
-    Whole(bytes::Bytes),
-    Streamed(SentBody),
-}
+type SentBody = http_body_util::combinators::UnsyncBoxBody<Bytes, Box<dyn Error + Send + Sync>>;
 
 /// The stream ended before it was answered: its client went, its deadline passed, or its session is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -142,14 +138,8 @@ impl StreamRequest {
     /// # Errors
     /// [`RespondError`].
     pub fn respond(self, response: impl IntoResponse) -> Result<(), RespondError> {
-        let Response { status, fields, body, .. } = response.into_response();
-        let body = match body {
-            stagedoor_actors::Body::Empty => bytes::Bytes::new(),
-            stagedoor_actors::Body::Full(octets) => octets,
-            _ => return Err(RespondError::Local),
-        };
-        let answer = Answer { status, fields, body: AnswerBody::Whole(body) };
-        self.answer.send(answer).map_err(|_| Gone.into())
+        let whole = response.into_response().into_whole().ok_or(RespondError::Local)?;
+        self.answer.send(Answer::Whole(whole)).map_err(|_| Gone.into())
     }
 
     /// Answers with a response of the `http` crate, whose body may be produced while it is sent, and end with trailers.
@@ -157,14 +147,12 @@ impl StreamRequest {
     /// [`Gone`].
     pub fn respond_with<B>(self, response: http::Response<B>) -> Result<(), Gone>
     where
-        B: http_body::Body<Data = bytes::Bytes> + Send + 'static,
-        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
         let (parts, body) = response.into_parts();
-        let body = SentBody::new(http_body_util::BodyExt::map_err(body, Into::into));
-        let fields = convert::to_fields(&parts.headers);
-        let answer = Answer { status: parts.status.as_u16(), fields, body: AnswerBody::Streamed(body) };
-        self.answer.send(answer).map_err(|_| Gone)
+        let body = SentBody::new(body.map_err(Into::into));
+        self.answer.send(Answer::Streamed(parts, body)).map_err(|_| Gone)
     }
 }
 
@@ -205,43 +193,30 @@ impl Answers for Mailbox {
             Ok(()) => {}
             Err(SendError::Full(_)) => {
                 handle.blame("mailbox_full");
-                return said(503, "too many requests wait here; come back soon\n")
-                    .with_field("retry-after", RETRY_AFTER)
-                    .into();
+                let full = (StatusCode::SERVICE_UNAVAILABLE, "too many requests wait here; come back soon\n");
+                return full.into_response().with_field("retry-after", RETRY_AFTER).into();
             }
             Err(SendError::Closed(_)) => {
                 handle.blame("actor_gone");
                 tracing::error!("the actor that answers here is gone");
-                return said(500, "internal server error\n").into();
+                return Response::internal_error().into();
             }
         }
         Reply::later(async move {
-            let Ok(Answer { status, fields, body }) = answered.await else {
-                handle.blame("not_answered");
-                tracing::error!("a request was dropped without an answer");
-                return said(500, "internal server error\n");
-            };
-            let mut response = Response::new(status);
-            response.fields = fields;
-            response.body = match body {
-                AnswerBody::Whole(octets) => stagedoor_actors::Body::full(octets),
-                AnswerBody::Streamed(body) => {
-                    let error =
-                        |error: Box<dyn std::error::Error + Send + Sync>| -> Box<dyn std::error::Error> {
-                            error
-                        };
-                    stagedoor_actors::Body::stream(http_body_util::BodyExt::map_err(body, error))
+            match answered.await {
+                Ok(Answer::Whole(whole)) => whole.into(),
+                Ok(Answer::Streamed(parts, body)) => {
+                    let error = |error: Box<dyn Error + Send + Sync>| -> Box<dyn Error> { error };
+                    http::Response::from_parts(parts, Body::stream(body.map_err(error))).into_response()
                 }
-            };
-            response
+                Err(_) => {
+                    handle.blame("not_answered");
+                    tracing::error!("a request was dropped without an answer");
+                    Response::internal_error()
+                }
+            }
         })
     }
-}
-
-fn said(status: u16, words: &'static str) -> Response {
-    let mut response = Response::text(words);
-    response.status = status;
-    response
 }
 
 /// Runs a server's sessions on arbiters that are there already.

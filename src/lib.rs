@@ -113,6 +113,7 @@ pub use stagedoor_metrics::{
 pub use stagedoor_protocol::{ErrorCode, Fields, RequestHead, ResponseHead, StreamId, UserError, Window};
 pub mod actor;
 mod app;
+mod asked;
 pub mod prelude;
 mod send_body;
 mod server;

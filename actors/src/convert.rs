@@ -1,5 +1,7 @@
 //! Between our [`Fields`] and `http::HeaderMap`, for the edges that speak the types of the `http` crate.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use http::uri::{Authority, Parts, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, header};
@@ -26,26 +28,17 @@ pub fn to_request<B>(
     body: B,
     known: &mut Option<Authority>,
 ) -> Option<http::Request<B>> {
+    let crumbs = head.fields().get_all("cookie").nth(1).is_some();
+    let cookie = if crumbs { head.fields().cookie().map(Cow::into_owned) } else { None };
     let head = head.share();
     let mut headers = HeaderMap::with_capacity(head.len());
-    let mut crumbs: Option<Vec<u8>> = None;
     for (field, value) in head.fields() {
-        let (Some(name), Some(value)) = (to_name(&field), to_value(&field, value)) else { continue };
-        if name == header::COOKIE && headers.contains_key(header::COOKIE) {
-            let known = || {
-                headers
-                    .get(header::COOKIE)
-                    .map_or_else(Vec::new, |first: &HeaderValue| first.as_bytes().to_vec())
-            };
-            let joined = crumbs.get_or_insert_with(known);
-            joined.extend_from_slice(b"; ");
-            joined.extend_from_slice(value.as_bytes());
-            continue;
+        if let (Some(name), Some(value)) = (to_name(&field), to_value(&field, value)) {
+            headers.append(name, value);
         }
-        headers.append(name, value);
     }
-    if let Some(crumbs) = crumbs {
-        headers.insert(header::COOKIE, HeaderValue::from_bytes(&crumbs).ok()?);
+    if let Some(cookie) = cookie {
+        headers.insert(header::COOKIE, HeaderValue::from_maybe_shared(Bytes::from(cookie)).ok()?);
     }
     let mut authority = head.authority();
     if authority.is_empty() {

@@ -251,9 +251,7 @@ impl<T: IntoResponse, E: Display> IntoResponse for Result<T, E> {
             Ok(value) => value.into_response(),
             Err(error) => {
                 tracing::error!(%error, "a handler failed");
-                let mut response = Response::text("internal server error\n");
-                response.status = 500;
-                response
+                Response::internal_error()
             }
         }
     }

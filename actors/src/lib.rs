@@ -60,7 +60,7 @@ pub use server::{
     BindError, Changes, DrainProgress, NoTap, Prepared, ReconfigureError, Reload, ServerBuilder,
     ServerHandle, StartError,
 };
-pub use service::{Expectation, Reply, Request, Response, Service, ServiceFactory};
+pub use service::{Expectation, Reply, Request, Response, Service, ServiceFactory, WholeResponse};
 pub use session::{
     Acknowledged, Answer, Certificate, EventStream, GoAway, Handshaking, Observer, ObserverFactory, Pong,
     ResetStream, ServerHandshake, Session, SessionError, SessionEvent, SessionHandle, SessionInfo,

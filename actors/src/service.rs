@@ -197,6 +197,23 @@ impl std::fmt::Debug for Request {
     }
 }
 
+/// A [`Response`] that is known whole, and so may go to another thread.
+#[derive(Debug)]
+pub struct WholeResponse {
+    status: u16,
+    fields: Fields,
+    octets: Bytes,
+    dated: bool,
+    trailers: Option<Box<Fields>>,
+}
+
+impl From<WholeResponse> for Response {
+    fn from(whole: WholeResponse) -> Self {
+        let WholeResponse { status, fields, octets, dated, trailers } = whole;
+        Self { status, fields, body: Body::full(octets), dated, trailers }
+    }
+}
+
 /// A response. `date` is added when missing; `content-length` when the body's length is known.
 pub struct Response {
     /// 200 to 599.
@@ -224,6 +241,13 @@ impl Response {
         let response =
             Self { status: 200, fields, body: Body::Full(text.into()), dated: true, trailers: None };
         response.with_field("content-type", "text/plain; charset=utf-8")
+    }
+
+    /// 500 in words that say nothing: what went wrong is for the log.
+    pub fn internal_error() -> Self {
+        let mut response = Self::text("internal server error\n");
+        response.status = 500;
+        response
     }
 
     /// Adds a field.
@@ -256,6 +280,17 @@ impl Response {
     pub fn with_trailers(mut self, trailers: Fields) -> Self {
         self.trailers = (!trailers.is_empty()).then(|| Box::new(trailers));
         self
+    }
+
+    /// The response for another thread; `None` where its body is produced while it is sent, or is a tunnel.
+    pub fn into_whole(self) -> Option<WholeResponse> {
+        let Self { status, fields, body, dated, trailers } = self;
+        let octets = match body {
+            Body::Empty => Bytes::new(),
+            Body::Full(octets) => octets,
+            Body::Stream(_) | Body::Tunnel(_) => return None,
+        };
+        Some(WholeResponse { status, fields, octets, dated, trailers })
     }
 
     /// Sets the body.

@@ -25,6 +25,13 @@ impl Span {
         self.start == u32::MAX
     }
 
+    /// Its octets in an arena; none where it lies outside, or the pseudo-header field was not there.
+    #[inline]
+    pub(crate) fn of(self, arena: &[u8]) -> &[u8] {
+        let start = self.start as usize;
+        arena.get(start..start + self.len as usize).unwrap_or_default()
+    }
+
     /// The same without its first octets, of which it has at least so many.
     pub(crate) fn skip(self, octets: usize) -> Self {
         let octets = (octets as u32).min(self.len);
@@ -38,8 +45,9 @@ impl Default for Span {
     }
 }
 
+/// Where a field lies in its arena.
 #[derive(Clone, Copy, Debug)]
-struct Entry {
+pub(crate) struct Entry {
     start: u32,
     name: u32,
     value: u32,
@@ -47,6 +55,20 @@ struct Entry {
     sensitive: bool,
     /// Name and value were found to be well-formed when it was received.
     received: bool,
+}
+
+impl Entry {
+    #[inline]
+    pub(crate) fn field(self, arena: &[u8]) -> Field<'_> {
+        let name_end = self.start as usize + self.name as usize;
+        let value_end = name_end + self.value as usize;
+        Field {
+            name: arena.get(self.start as usize..name_end).unwrap_or_default(),
+            value: arena.get(name_end..value_end).unwrap_or_default(),
+            sensitive: self.sensitive,
+            token: self.token,
+        }
+    }
 }
 
 /// One field of a [`Fields`] list.
@@ -67,43 +89,6 @@ pub struct Field<'a> {
 const FIELD_OVERHEAD: usize = 16;
 /// Octets of a header block beside its fields: changes of the table's size, lengths of pseudo-header fields, a status.
 const BLOCK_OVERHEAD: usize = 128;
-
-/// A list of fields whose values can be kept without a copy.
-#[derive(Clone, Debug)]
-pub(crate) struct SharedFields {
-    block: Bytes,
-    index: Vec<Entry>,
-}
-
-impl SharedFields {
-    pub(crate) fn span(&self, span: Span) -> &[u8] {
-        if span.is_absent() { &[] } else { part(&self.block, span.start, span.len) }
-    }
-
-    pub(crate) fn cut(&self, span: Span) -> Bytes {
-        let octets = self.span(span);
-        if octets.is_empty() { Bytes::new() } else { self.block.slice_ref(octets) }
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.index.len()
-    }
-
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (Field<'_>, Bytes)> {
-        self.index.iter().map(|entry| {
-            let name = part(&self.block, entry.start, entry.name);
-            let value = part(&self.block, entry.start + entry.name, entry.value);
-            let field = Field { name, value, sensitive: entry.sensitive, token: entry.token };
-            (field, self.block.slice_ref(value))
-        })
-    }
-}
-
-/// So many octets from `start` on; none where they are not there.
-#[inline]
-fn part(octets: &[u8], start: u32, len: u32) -> &[u8] {
-    octets.get(start as usize..start as usize + len as usize).unwrap_or_default()
-}
 
 /// An ordered list of (name, value) with repeated fields kept.
 #[derive(Clone, Default)]
@@ -179,8 +164,7 @@ impl Fields {
 
     #[inline]
     pub(crate) fn span(&self, span: Span) -> &[u8] {
-        let start = span.start as usize;
-        self.arena.get(start..start + span.len as usize).unwrap_or_default()
+        span.of(&self.arena)
     }
 
     /// Fields in order.
@@ -204,21 +188,14 @@ impl Fields {
         })
     }
 
-    /// The list as one block that whoever keeps a value shares.
-    pub(crate) fn share(self) -> SharedFields {
-        SharedFields { block: self.arena.into(), index: self.index }
+    /// The octets, and where each field lies in them.
+    pub(crate) fn into_parts(self) -> (Vec<u8>, Vec<Entry>) {
+        (self.arena, self.index)
     }
 
     #[inline]
     fn field(&self, entry: &Entry) -> Field<'_> {
-        let name_end = entry.start as usize + entry.name as usize;
-        let value_end = name_end + entry.value as usize;
-        Field {
-            name: self.arena.get(entry.start as usize..name_end).unwrap_or_default(),
-            value: self.arena.get(name_end..value_end).unwrap_or_default(),
-            sensitive: entry.sensitive,
-            token: entry.token,
-        }
+        entry.field(&self.arena)
     }
 
     /// The first value under `name` (lower case).

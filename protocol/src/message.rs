@@ -3,12 +3,11 @@
 //! `Collector` takes fields as the decoder emits them and says at the end what they are; what may be sent is
 //! [`crate::check`]'s business. It never stops the decoder: a refused message must still leave the compression tables in step (RFC 9113 §4.3).
 
-use bytes::Bytes;
-
-use crate::fields::{Field, Fields, SharedFields, Span};
+use crate::fields::{Fields, Span};
 use crate::hpack::{FieldRef, token};
 use crate::limit::Limit;
 use crate::priority::Priority;
+use crate::shared::SharedHead;
 use crate::syntax::{is_authority, is_path, is_scheme, is_tchar, parse_content_length, parse_status};
 pub use crate::syntax::{is_connection_specific, is_field_name, is_field_value};
 
@@ -72,54 +71,6 @@ pub struct RequestHead {
     content_length: Option<u64>,
     priority: Option<Priority>,
     expects: bool,
-}
-
-/// The head of a request whose values can be kept without a copy: one block holds them all as long as one of them is kept.
-/// What is not there is empty.
-#[derive(Clone, Debug)]
-pub struct SharedHead {
-    fields: SharedFields,
-    method: Span,
-    scheme: Span,
-    authority: Span,
-    path: Span,
-}
-
-impl SharedHead {
-    /// Octets of `:method`.
-    pub fn method(&self) -> &[u8] {
-        self.fields.span(self.method)
-    }
-
-    /// Octets of `:scheme`.
-    pub fn scheme(&self) -> &[u8] {
-        self.fields.span(self.scheme)
-    }
-
-    /// `:authority`, whatever `host` says.
-    pub fn authority(&self) -> Bytes {
-        self.fields.cut(self.authority)
-    }
-
-    /// The path with its query.
-    pub fn path(&self) -> Bytes {
-        self.fields.cut(self.path)
-    }
-
-    /// How many fields there are.
-    pub fn len(&self) -> usize {
-        self.fields.len()
-    }
-
-    /// There are no fields.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// The fields in order, each with its value to keep.
-    pub fn fields(&self) -> impl Iterator<Item = (Field<'_>, Bytes)> {
-        self.fields.iter()
-    }
 }
 
 impl RequestHead {
@@ -299,8 +250,8 @@ impl RequestHead {
     /// The head as one block that whoever keeps a part of it shares.
     pub fn share(self) -> SharedHead {
         let Self { fields, method, scheme, authority, path, .. } = self;
-        let fields = fields.share();
-        SharedHead { fields, method, scheme, authority, path }
+        let (arena, index) = fields.into_parts();
+        SharedHead { block: arena.into(), index, method, scheme, authority, path }
     }
 
     /// All fields as they are sent, pseudo-header fields first.

@@ -4,14 +4,15 @@ use std::borrow::Cow;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::Method;
+use http::{Method, StatusCode};
 use percent_encoding::percent_decode_str;
-use stagedoor_actors::{Reply, Request, Response, Service, ServiceFactory};
+use stagedoor_actors::{IntoResponse as _, Reply, Request, Response, Service, ServiceFactory};
 use stagedoor_metrics::{Metrics, RouteId};
 use stagedoor_protocol::RequestHead;
 
 use super::endpoint::{Answers, Endpoint};
 use super::{Call, Params, RouteError, Shared};
+use crate::asked::Asked;
 
 /// The label of what no pattern took.
 const FALLBACK: &str = "_fallback";
@@ -62,6 +63,14 @@ struct Site {
     /// In the order of the plan's routes.
     routes: Vec<Place>,
     fallback: Option<Place>,
+    asked: Asked<Found>,
+}
+
+/// What takes a request.
+enum Found {
+    /// The route at this place, with what its pattern took from the path, unless that is not UTF-8.
+    Route(usize, Option<Params>),
+    Fallback,
 }
 
 /// An endpoint of this worker.
@@ -104,28 +113,29 @@ impl Site {
     fn new(plan: Arc<Plan>) -> Self {
         let routes = plan.routes.iter().map(Place::new).collect();
         let fallback = plan.fallback.as_ref().map(Place::new);
-        Self { plan, routes, fallback }
+        Self { plan, routes, fallback, asked: Asked::new() }
     }
 
-    /// The route that takes a path, and what its pattern takes from it.
-    fn find<'s, 'p>(&'s self, head: &'p RequestHead) -> Option<matchit::Match<'s, 'p, &'s usize>> {
-        if self.routes.is_empty() {
-            return None;
-        }
-        let path = head.path()?;
-        let path = path.split_once('?').map_or(path, |(path, _)| path);
-        self.plan.patterns.at(path).ok()
+    /// The route that takes a request.
+    fn find(&self, head: &RequestHead) -> Found {
+        let matched = || {
+            let path = head.path().filter(|_| !self.routes.is_empty())?;
+            let path = path.split_once('?').map_or(path, |(path, _)| path);
+            self.plan.patterns.at(path).ok()
+        };
+        matched().map_or(Found::Fallback, |matched| Found::Route(*matched.value, params(&matched.params)))
     }
 }
 
 impl Service for Site {
     fn route(&self, head: &RequestHead) -> RouteId {
-        match self.find(head) {
-            Some(found) => {
-                self.plan.routes.get(*found.value).map_or(RouteId::UNMATCHED, |planned| planned.route)
-            }
-            None => self.plan.fallback.as_ref().map_or(RouteId::UNMATCHED, |planned| planned.route),
-        }
+        let found = self.find(head);
+        let planned = match &found {
+            Found::Route(place, _) => self.plan.routes.get(*place),
+            Found::Fallback => self.plan.fallback.as_ref(),
+        };
+        self.asked.keep(head, found);
+        planned.map_or(RouteId::UNMATCHED, |planned| planned.route)
     }
 
     fn route_name(&self, route: RouteId) -> Cow<'static, str> {
@@ -135,16 +145,19 @@ impl Service for Site {
     }
 
     fn call(&self, request: Request) -> Reply {
-        let (place, params) = match self.find(&request.head) {
-            Some(found) => match params(&found.params) {
-                Some(params) => (self.routes.get(*found.value), params),
-                None => return text(400, "the path is not UTF-8\n").into(),
-            },
-            None => (self.fallback.as_ref(), Params::default()),
+        let found = self.asked.take(&request.head).unwrap_or_else(|| self.find(&request.head));
+        let (place, params) = match found {
+            Found::Route(place, Some(params)) => (self.routes.get(place), params),
+            Found::Route(_, None) => return said(StatusCode::BAD_REQUEST, "the path is not UTF-8\n").into(),
+            Found::Fallback => (self.fallback.as_ref(), Params::default()),
         };
-        let Some(place) = place else { return text(404, "there is nothing here\n").into() };
+        let Some(place) = place else {
+            return said(StatusCode::NOT_FOUND, "there is nothing here\n").into();
+        };
         let Some(answers) = place.of(&request.head) else {
-            return text(405, "not with this method\n").with_field("allow", place.allowed()).into();
+            return said(StatusCode::METHOD_NOT_ALLOWED, "not with this method\n")
+                .with_field("allow", place.allowed())
+                .into();
         };
         let connect = request.head.method_octets() == b"CONNECT";
         let reply = answers.answer(Call { request, params, shared: Arc::clone(&self.plan.shared) });
@@ -152,6 +165,7 @@ impl Service for Site {
     }
 }
 
+/// Decoded; `None` where a value is not UTF-8 then.
 fn params(found: &matchit::Params<'_, '_>) -> Option<Params> {
     let decoded = found.iter().map(|(name, value)| {
         let value = percent_decode_str(value).decode_utf8().ok()?;
@@ -160,8 +174,6 @@ fn params(found: &matchit::Params<'_, '_>) -> Option<Params> {
     decoded.collect::<Option<Vec<_>>>().map(Params::new)
 }
 
-fn text(status: u16, words: &'static str) -> Response {
-    let mut response = Response::text(words);
-    response.status = status;
-    response
+fn said(status: StatusCode, words: &'static str) -> Response {
+    (status, words).into_response()
 }

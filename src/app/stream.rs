@@ -29,7 +29,7 @@ where
     }
 }
 
-/// Serves streams with an [`OnStream`], a clone of it for each worker.
+/// Serves streams with an [`OnStream`], a clone of it for each listener on each worker.
 ///
 /// ```
 /// use stagedoor::{App, Fields, Params, ServerStream, on_stream};

@@ -7,7 +7,7 @@
 //! may the client ask (403), and so often (429), with such a body (413).
 
 use std::borrow::Cow;
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -27,6 +27,7 @@ use super::path::{self, Reading};
 use super::pattern::Spans;
 use super::router::{Found, METHODS};
 use super::site::{Do, Door, Route, Site};
+use crate::asked::Asked;
 use crate::fault::Fault;
 
 /// The service of one worker and listener: finds the route of a request in the [`Site`] that is there when it comes, and
@@ -37,7 +38,7 @@ pub struct Gateway {
     local: RefCell<Rc<Local>>,
     /// By the number of their [`RouteId`]: those of all sites there were.
     names: RefCell<Vec<&'static str>>,
-    asked: Cell<Option<Asked>>,
+    asked: Asked<(Rc<Local>, Verdict)>,
 }
 
 /// A site as a worker has it.
@@ -54,14 +55,6 @@ enum Own {
     Nothing,
     Files(Files),
     Demo(Rc<dyn Service>),
-}
-
-/// What was found when [`Service::route`] was asked.
-struct Asked {
-    local: Rc<Local>,
-    verdict: Verdict,
-    /// Whose: where its octets lie.
-    head: usize,
 }
 
 /// What becomes of a request.
@@ -87,7 +80,7 @@ impl Gateway {
             listener,
             local: RefCell::new(Rc::clone(&local)),
             names: RefCell::default(),
-            asked: Cell::new(None),
+            asked: Asked::new(),
         };
         gateway.learn(&local.site);
         gateway
@@ -116,23 +109,18 @@ impl Gateway {
         }
     }
 
-    fn ask(&self, head: &RequestHead) -> Asked {
+    fn ask(&self, head: &RequestHead) -> (Rc<Local>, Verdict) {
         let local = self.local();
         let verdict = local.judge(head);
-        Asked { local, verdict, head: place_of(head) }
+        (local, verdict)
     }
-}
-
-/// Where the octets of a head lie, which moves with it.
-fn place_of(head: &RequestHead) -> usize {
-    head.method_octets().as_ptr().addr()
 }
 
 impl Service for Gateway {
     fn route(&self, head: &RequestHead) -> RouteId {
-        let asked = self.ask(head);
-        let id = asked.local.label(&asked.verdict, head);
-        self.asked.set(Some(asked));
+        let (local, verdict) = self.ask(head);
+        let id = local.label(&verdict, head);
+        self.asked.keep(head, (local, verdict));
         id
     }
 
@@ -145,9 +133,8 @@ impl Service for Gateway {
     }
 
     fn call(&self, request: Request) -> Reply {
-        let place = place_of(&request.head);
-        let known = self.asked.take().filter(|asked| asked.head == place);
-        let Asked { local, verdict, .. } = known.unwrap_or_else(|| self.ask(&request.head));
+        let known = self.asked.take(&request.head);
+        let (local, verdict) = known.unwrap_or_else(|| self.ask(&request.head));
         local.answer(request, verdict)
     }
 }

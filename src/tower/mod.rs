@@ -25,7 +25,7 @@ use crate::app::{Answers, Call, Endpoint, Params};
 use crate::send_body::SendBody;
 use answer::answer;
 
-/// Serves requests with a `tower` service: a clone of it for each worker, and one of that for each request.
+/// Serves requests with a `tower` service: a clone of it for each listener on each worker, and one of that for each request.
 ///
 /// A request carries [`Via`] as an extension: its session, its stream, the parameters of its route; and for extended
 /// CONNECT the [`Protocol`](crate::facade::Protocol). CONNECT, extended CONNECT and upgrades of HTTP/1.1 also carry what
@@ -66,7 +66,7 @@ where
     tower_local(move || service.lock().unwrap_or_else(PoisonError::into_inner).clone())
 }
 
-/// [`tower`] for services that must stay on one thread: `make` is called on each worker's.
+/// [`tower`] for services that must stay on one thread: `make` is called on each worker's, once for each listener.
 pub fn tower_local<S, B>(make: impl Fn() -> S + Send + Sync + 'static) -> Endpoint
 where
     S: Service<http::Request<SendBody>, Response = http::Response<B>> + Clone + 'static,
@@ -150,7 +150,5 @@ where
 #[cold]
 fn failed(error: Box<dyn Error + Send + Sync>) -> Response {
     tracing::error!(%error, "a service failed");
-    let mut response = Response::text("internal server error\n");
-    response.status = 500;
-    response
+    Response::internal_error()
 }

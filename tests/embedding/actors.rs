@@ -12,7 +12,7 @@ use http_body_util::{BodyExt as _, StreamBody};
 use stagedoor::actor::{Gone, OnArbiters as _, RespondError, StreamRequest, forward, mailbox};
 use stagedoor::client::{Options, RequestOptions, RequestParts, connect};
 use stagedoor::{
-    Body, Endpoint, Event, Events, Outcome, Response, SendBody, Server, StatusCode, Window, Windows,
+    Body, Endpoint, Event, Events, Fields, Outcome, Response, SendBody, Server, StatusCode, Window, Windows,
 };
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
@@ -144,6 +144,24 @@ fn bodies_pass_between_arbiters_both_ways_with_their_trailers() {
                 assert_eq!(answer.trailers.unwrap()["x-sum"], "all of it");
             }
         }
+        site.stop().await;
+        away.stop();
+    });
+}
+
+#[test]
+fn an_answer_that_is_known_whole_arrives_as_it_was_made() {
+    system(async {
+        let away = Arbiter::new();
+        let answer = |request: StreamRequest| async move {
+            let sum = Fields::from_iter([("x-sum", "5")]);
+            let response = Response::text("hello").with_trailers(sum).without_date();
+            request.respond(response).unwrap();
+        };
+        let site = serving(desk(&away.handle(), answer)).await;
+        let answer = site.client(Speaks::H2c).await.get("/").await;
+        assert_eq!((answer.text(), answer.header("date")), ("hello", ""));
+        assert_eq!(answer.trailers.unwrap()["x-sum"], "5");
         site.stop().await;
         away.stop();
     });

@@ -149,12 +149,12 @@ impl Session {
         Self { common, engine: Engine::Connecting(Box::new(connecting)), timer: Timer::default() }
     }
 
-    /// Its figures.
     /// Where the sessions of its arbiter are kept.
     pub(crate) fn arena(&self) -> Rc<Arena> {
         Rc::clone(&self.common.host.arena)
     }
 
+    /// Its figures.
     pub(crate) fn stats(&self) -> Arc<SessionStats> {
         Arc::clone(&self.common.stats)
     }

@@ -49,7 +49,7 @@ pub(crate) fn answer(response: Response, method: Method, now: Instant) -> Answer
         return match body {
             Body::Empty => Answer::Trailed(head, Bytes::new(), *trailers),
             Body::Full(octets) => Answer::Trailed(head, octets, *trailers),
-            Body::Stream(body) => Answer::Streaming(head, trailed(Some(body), Bytes::new(), *trailers)),
+            body @ Body::Stream(_) => Answer::Streaming(head, trailed(body, *trailers)),
             Body::Tunnel(tunnel) => Answer::Tunnel(tunnel),
         };
     }
@@ -64,8 +64,13 @@ pub(crate) fn answer(response: Response, method: Method, now: Instant) -> Answer
     }
 }
 
-/// A body that ends with these trailers: octets, or what another body gives without its own trailers.
-pub(crate) fn trailed(body: Option<BoxBody>, octets: Bytes, trailers: Fields) -> BoxBody {
+/// A body that ends with these trailers and with none of its own. Of a tunnel nothing is sent.
+pub(crate) fn trailed(body: Body, trailers: Fields) -> BoxBody {
+    let (body, octets) = match body {
+        Body::Stream(body) => (Some(body), Bytes::new()),
+        Body::Full(octets) => (None, octets),
+        Body::Empty | Body::Tunnel(_) => (None, Bytes::new()),
+    };
     Box::pin(Trailed { body, octets, trailers: Some(trailers) })
 }
 

@@ -23,7 +23,7 @@ use stagedoor_metrics::{Method, RouteId};
 use stagedoor_protocol::{ErrorCode, Fields, RequestHead, ResponseHead, StreamId};
 use tracing::Span;
 
-use crate::body::RequestBody;
+use crate::body::{Body, RequestBody};
 use crate::brood::Reborn;
 use crate::link::{Link, Note, Start, ToSession, take_start};
 use crate::service::{Expectation, Reply, Request, Response};
@@ -129,7 +129,7 @@ impl Identity {
     /// A response known whole that ends with trailers.
     fn trailed(&self, route: RouteId, head: ResponseHead, body: Bytes, trailers: Fields) -> Option<Exchange> {
         if !self.link.info.is_http2() {
-            return Some(Exchange::body(self, route, head, trailed(None, body, trailers)));
+            return Some(Exchange::body(self, route, head, trailed(Body::Full(body), trailers)));
         }
         // The machine keeps what the windows do not allow yet, as of every whole response.
         self.link.answer(ToSession::SendHead { id: self.id, route, head, flow: Rc::default() });

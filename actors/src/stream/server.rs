@@ -110,13 +110,10 @@ impl ServerStream {
         use crate::body::Body;
         self.ready_for_head()?;
         let Response { status, mut fields, mut body, dated, trailers } = response;
-        if let Some(trailers) = trailers {
-            body = match body {
-                Body::Empty => Body::Stream(trailed(None, Bytes::new(), *trailers)),
-                Body::Full(octets) => Body::Stream(trailed(None, octets, *trailers)),
-                Body::Stream(body) => Body::Stream(trailed(Some(body), Bytes::new(), *trailers)),
-                Body::Tunnel(tunnel) => Body::Tunnel(tunnel),
-            };
+        if let Some(trailers) = trailers
+            && !matches!(body, Body::Tunnel(_))
+        {
+            body = Body::Stream(trailed(body, *trailers));
         }
         self.dated &= dated;
         let body = match body {
