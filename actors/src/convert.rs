@@ -1,10 +1,13 @@
 //! Between our [`Fields`] and `http::HeaderMap`, for the edges that speak the types of the `http` crate.
 
+use std::array;
 use std::borrow::Cow;
+use std::sync::LazyLock;
 
 use bytes::Bytes;
 use http::uri::{Authority, Parts, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, header};
+use stagedoor_protocol::hpack::token;
 use stagedoor_protocol::{Field, Fields, RequestHead};
 
 /// Fields as a header map; what the `http` crate cannot hold is left out (it was refused before).
@@ -28,8 +31,8 @@ pub fn to_request<B>(
     body: B,
     known: &mut Option<Authority>,
 ) -> Option<http::Request<B>> {
-    let crumbs = head.fields().get_all("cookie").nth(1).is_some();
-    let cookie = if crumbs { head.fields().cookie().map(Cow::into_owned) } else { None };
+    let crumbs = head.fields().iter().filter(|field| field.token == token::COOKIE).nth(1);
+    let cookie = crumbs.and_then(|_| head.fields().cookie()).map(Cow::into_owned);
     let head = head.share();
     let mut headers = HeaderMap::with_capacity(head.len());
     for (field, value) in head.fields() {
@@ -93,7 +96,10 @@ fn uri_of(scheme: &[u8], authority: Bytes, path: Bytes, known: &mut Option<Autho
 /// The name of a field; `None` where it is none.
 #[must_use]
 pub fn to_name(field: &Field<'_>) -> Option<HeaderName> {
-    // What a gateway writes into every request; those of the static table the crate knows by itself.
+    /// By token.
+    static KNOWN: LazyLock<[Option<HeaderName>; 62]> =
+        LazyLock::new(|| array::from_fn(|token| HeaderName::from_bytes(token::name(token as u8)).ok()));
+    // What a gateway writes into every request.
     static USUAL: [HeaderName; 7] = [
         HeaderName::from_static("x-request-id"),
         HeaderName::from_static("traceparent"),
@@ -103,9 +109,11 @@ pub fn to_name(field: &Field<'_>) -> Option<HeaderName> {
         HeaderName::from_static("x-forwarded-host"),
         HeaderName::from_static("x-real-ip"),
     ];
-    let usual = || USUAL.iter().find(|name| name.as_str().as_bytes() == field.name).cloned();
-    let known = if field.token == 0 { usual() } else { None };
-    known.or_else(|| HeaderName::from_bytes(field.name).ok())
+    let known = match KNOWN.get(usize::from(field.token)) {
+        Some(Some(name)) => Some(name),
+        _ => USUAL.iter().find(|name| name.as_str().as_bytes() == field.name),
+    };
+    known.cloned().or_else(|| HeaderName::from_bytes(field.name).ok())
 }
 
 /// The value of a field, of which `octets` are a part of a shared block; `None` where it cannot be one.
@@ -119,7 +127,9 @@ pub fn to_value(field: &Field<'_>, octets: Bytes) -> Option<HeaderValue> {
 /// A header map as fields, names in the map's order.
 #[must_use]
 pub fn to_fields(headers: &HeaderMap) -> Fields {
-    let mut fields = Fields::with_capacity(headers.len(), headers.len() * 32);
+    // A response gets a length and a date on its way.
+    let fields = headers.len() + 2;
+    let mut fields = Fields::with_capacity(fields, fields * 40);
     for (name, value) in headers {
         if value.is_sensitive() {
             fields.push_sensitive(name.as_str(), value.as_bytes());

@@ -12,6 +12,17 @@ use crate::syntax::{is_authority, is_path, is_scheme, is_tchar, parse_content_le
 pub use crate::syntax::{is_connection_specific, is_field_name, is_field_value};
 
 /// The rule a message breaks (RFC 9113 §8.1.1): RST_STREAM(PROTOCOL_ERROR).
+///
+/// ```
+/// use stagedoor_protocol::message::Malformed;
+/// use stagedoor_protocol::{Fields, UserError};
+///
+/// let fields = Fields::from_iter([("connection", "close")]);
+/// match fields.check_trailers(true) {
+///     Err(UserError::InvalidField(error)) => assert_eq!(error.rule, Malformed::ConnectionSpecific),
+///     other => panic!("{other:?}"),
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Malformed {
@@ -60,6 +71,16 @@ pub enum Malformed {
 }
 
 /// The head of a request.
+///
+/// ```
+/// use stagedoor_protocol::RequestHead;
+///
+/// let mut head = RequestHead::new("GET", "https", "example.org", "/static/list.txt?all");
+/// head.fields_mut().push("accept", "*/*");
+/// head.strip_path("/static".len());
+/// assert_eq!((head.method(), head.path()), ("GET", Some("/list.txt?all")));
+/// assert_eq!((head.authority(), head.fields().len()), (Some("example.org"), 1));
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RequestHead {
     fields: Fields,
@@ -355,6 +376,14 @@ fn is_protocol(value: &[u8]) -> bool {
 }
 
 /// The head of a response.
+///
+/// ```
+/// use stagedoor_protocol::{Fields, ResponseHead};
+///
+/// let head = ResponseHead::new(303, Fields::from_iter([("location", "/jobs/7")]));
+/// assert_eq!(head.check(true), Ok(()));
+/// assert!(ResponseHead::new(99, Fields::new()).check(true).is_err());
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ResponseHead {
     /// 100 to 999.
@@ -456,32 +485,34 @@ impl Collector {
         }
         let store = |head: &mut RequestHead| head.fields.push_span(field.value);
         let head = &mut self.head;
-        match (self.kind, field.name) {
-            (Kind::Request { .. }, b":method") if head.method.is_absent() => {
+        match (self.kind, field.token) {
+            (Kind::Request { .. }, token::METHOD) if head.method.is_absent() => {
                 if !is_method(field.value) {
                     return Err(Malformed::PseudoValue(":method"));
                 }
                 head.method = store(head);
             }
-            (Kind::Request { .. }, b":scheme") if head.scheme.is_absent() => {
+            (Kind::Request { .. }, token::SCHEME) if head.scheme.is_absent() => {
                 if !is_scheme(field.value) {
                     return Err(Malformed::PseudoValue(":scheme"));
                 }
                 head.scheme = store(head);
             }
-            (Kind::Request { .. }, b":authority") if head.authority.is_absent() => {
+            (Kind::Request { .. }, token::AUTHORITY) if head.authority.is_absent() => {
                 if !is_authority(field.value) {
                     return Err(Malformed::PseudoValue(":authority"));
                 }
                 head.authority = store(head);
             }
-            (Kind::Request { .. }, b":path") if head.path.is_absent() => {
+            (Kind::Request { .. }, token::PATH) if head.path.is_absent() => {
                 if !is_path(field.value) {
                     return Err(Malformed::PseudoValue(":path"));
                 }
                 head.path = store(head);
             }
-            (Kind::Request { connect_protocol }, b":protocol") if head.protocol.is_absent() => {
+            (Kind::Request { connect_protocol }, 0)
+                if field.name == b":protocol" && head.protocol.is_absent() =>
+            {
                 if !connect_protocol {
                     return Err(Malformed::ExtendedConnect);
                 }
@@ -490,7 +521,7 @@ impl Collector {
                 }
                 head.protocol = store(head);
             }
-            (Kind::Response, b":status") if self.status.is_none() => {
+            (Kind::Response, token::STATUS) if self.status.is_none() => {
                 self.status = Some(parse_status(field.value)?);
             }
             _ => return Err(Malformed::PseudoField),

@@ -6,6 +6,12 @@
 use crate::message::Malformed;
 
 /// Fields that speak of an HTTP/1.1 connection and have no place in HTTP/2 (§8.2.2). `te` is judged by value.
+///
+/// ```
+/// use stagedoor_protocol::message::is_connection_specific;
+///
+/// assert!(is_connection_specific(b"keep-alive") && !is_connection_specific(b"accept"));
+/// ```
 pub fn is_connection_specific(name: &[u8]) -> bool {
     matches!(name, b"connection" | b"keep-alive" | b"proxy-connection" | b"transfer-encoding" | b"upgrade")
 }
@@ -46,6 +52,13 @@ const NAME_OCTETS: [bool; 256] = {
 };
 
 /// A lower-case token (RFC 9113 §8.2.1).
+///
+/// ```
+/// use stagedoor_protocol::message::is_field_name;
+///
+/// assert!(is_field_name(b"x-key"));
+/// assert!(!is_field_name(b"X-Key") && !is_field_name(b"x key") && !is_field_name(b""));
+/// ```
 #[inline]
 pub fn is_field_name(name: &[u8]) -> bool {
     // Nearly every name is letters, digits and hyphens: eight octets at a time, the last eight perhaps twice.
@@ -77,6 +90,13 @@ const ONES: u64 = 0x0101_0101_0101_0101;
 const HIGHS: u64 = 0x8080_8080_8080_8080;
 
 /// No NUL, CR, LF, no blank at either edge (RFC 9113 §8.2.1).
+///
+/// ```
+/// use stagedoor_protocol::message::is_field_value;
+///
+/// assert!(is_field_value(b"two words") && is_field_value(b""));
+/// assert!(!is_field_value(b"two\nlines") && !is_field_value(b" blank at an edge"));
+/// ```
 #[inline]
 pub fn is_field_value(value: &[u8]) -> bool {
     let edge = |octet: Option<&u8>| matches!(octet, Some(b' ' | b'\t'));
@@ -99,6 +119,10 @@ const fn forbidden(word: u64) -> u64 {
     const fn has_zero(word: u64) -> u64 {
         word.wrapping_sub(ONES) & !word & HIGHS
     }
+    // All of them lie below 0x10, where next to nothing does.
+    if word.wrapping_sub(ONES * 0x10) & !word & HIGHS == 0 {
+        return 0;
+    }
     has_zero(word) | has_zero(word ^ (ONES * 0x0d)) | has_zero(word ^ (ONES * 0x0a))
 }
 
@@ -108,20 +132,46 @@ pub(crate) fn is_scheme(value: &[u8]) -> bool {
             && value.iter().all(|&octet| octet.is_ascii_alphanumeric() || matches!(octet, b'+' | b'-' | b'.'))
 }
 
+const AUTHORITY_OCTETS: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut octet = 0;
+    while octet < 256 {
+        table[octet] = (octet as u8).is_ascii_graphic() && !matches!(octet as u8, b'/' | b'?' | b'#' | b'\\');
+        octet += 1;
+    }
+    table
+};
+
 /// Visible ASCII without what would end an authority.
 pub(crate) fn is_authority(value: &[u8]) -> bool {
-    value.iter().all(|&octet| octet.is_ascii_graphic() && !matches!(octet, b'/' | b'?' | b'#' | b'\\'))
+    value.iter().all(|&octet| AUTHORITY_OCTETS[usize::from(octet)])
 }
+
+/// What an octet is to a path: [`BAD`], [`HIGH`], or nothing special.
+const PATH_OCTETS: [u8; 256] = {
+    let mut table = [0; 256];
+    let mut octet = 0;
+    while octet < 256 {
+        table[octet] = match octet as u8 {
+            0..=b' ' | 0x7f | b'#' => BAD,
+            0x80.. => HIGH,
+            _ => 0,
+        };
+        octet += 1;
+    }
+    table
+};
+const BAD: u8 = 1;
+/// Above ASCII.
+const HIGH: u8 = 2;
 
 /// No control, no blank, no fragment; octets above ASCII only as UTF-8.
 pub(crate) fn is_path(value: &[u8]) -> bool {
-    let mut bad = value.is_empty();
-    let mut high = false;
-    for &octet in value {
-        bad |= octet <= b' ' || octet == 0x7f || octet == b'#';
-        high |= octet >= 0x80;
+    match value.iter().fold(0, |all, &octet| all | PATH_OCTETS[usize::from(octet)]) {
+        0 => !value.is_empty(),
+        HIGH => std::str::from_utf8(value).is_ok(),
+        _ => false,
     }
-    !bad && (!high || std::str::from_utf8(value).is_ok())
 }
 
 #[cfg(test)]
@@ -157,5 +207,17 @@ mod tests {
             }
         }
         assert!(!is_field_name(b"") && is_field_name(b"x_y.z~!#-long-enough"));
+    }
+
+    #[test]
+    fn a_path_and_an_authority_are_judged_octet_by_octet() {
+        for octet in 0..=255u8 {
+            let path = [b'/', octet, b'a'];
+            let plain = octet > b' ' && octet < 0x7f && octet != b'#';
+            assert_eq!(is_path(&path), plain, "{octet}");
+            let allowed = octet.is_ascii_graphic() && !b"/?#\\".contains(&octet);
+            assert_eq!(is_authority(&[b'a', octet]), allowed, "{octet}");
+        }
+        assert!(is_path("/\u{e9}".as_bytes()) && !is_path("/\u{e9} ".as_bytes()) && !is_path(b""));
     }
 }

@@ -119,7 +119,10 @@ impl Site {
     /// The route that takes a request.
     fn find(&self, head: &RequestHead) -> Found {
         let matched = || {
-            let path = head.path().filter(|_| !self.routes.is_empty())?;
+            if self.routes.is_empty() {
+                return None;
+            }
+            let path = head.path()?;
             let path = path.split_once('?').map_or(path, |(path, _)| path);
             self.plan.patterns.at(path).ok()
         };

@@ -4,9 +4,8 @@
 //! the session asks, but for the first one, and one more behind a small one.
 
 use std::error::Error;
-use std::future::poll_fn;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use bytes::{Buf, Bytes};
 use http_body::{Body as _, Frame, SizeHint};
@@ -18,7 +17,7 @@ use stagedoor_protocol::Fields;
 const SMALL: usize = 16 << 10;
 
 /// See the module.
-pub(super) async fn answer<B>(response: http::Response<B>) -> Response
+pub(super) fn answer<B>(response: http::Response<B>) -> Response
 where
     B: http_body::Body + 'static,
     B::Data: Buf,
@@ -27,11 +26,11 @@ where
     let (parts, body) = response.into_parts();
     let mut response = Response::new(parts.status.as_u16());
     response.fields = convert::to_fields(&parts.headers);
-    begun(response, body).await
+    begun(response, body)
 }
 
 /// The response with its body, looked at once: what is known now need not be asked for later.
-async fn begun<B>(response: Response, body: B) -> Response
+fn begun<B>(response: Response, body: B) -> Response
 where
     B: http_body::Body + 'static,
     B::Data: Buf,
@@ -41,7 +40,9 @@ where
         return response;
     }
     let mut body = Box::pin(Answered { first: None, second: None, body });
-    let octets = match poll_fn(|cx| Poll::Ready(body.as_mut().poll_frame(cx))).await {
+    // What has to wait is asked again by its stream, at once.
+    let cx = &mut Context::from_waker(Waker::noop());
+    let octets = match body.as_mut().poll_frame(cx) {
         Poll::Pending => return response.with_body(Body::Stream(body)),
         Poll::Ready(None) => return response,
         Poll::Ready(Some(first)) => match first.map(Frame::into_data) {
@@ -60,7 +61,7 @@ where
     // Of a body that cannot say more than that there may be more, the next frame is often its end: unary gRPC is one.
     let mut second = None;
     if body.size_hint().exact().is_none() && octets.len() <= SMALL {
-        match poll_fn(|cx| Poll::Ready(body.as_mut().poll_frame(cx))).await {
+        match body.as_mut().poll_frame(cx) {
             Poll::Ready(None) => return response.with_body(Body::full(octets)),
             Poll::Ready(Some(Ok(frame))) if frame.is_trailers() => {
                 return response.with_body(Body::full(octets)).with_trailers(trailers(frame));

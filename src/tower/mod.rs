@@ -10,13 +10,15 @@ mod upgrade;
 
 use std::cell::RefCell;
 use std::error::Error;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Buf;
 use http::uri::Authority;
+use pin_project_lite::pin_project;
 use stagedoor_actors::{Reply, Request, Response, SessionInfo, convert};
 use stagedoor_protocol::StreamId;
 use tower_service::Service;
@@ -117,19 +119,11 @@ where
         request.extensions_mut().insert(Via { session: session.shared_info(), stream, params });
         // Most services are ready at once, and then the request need not be moved into a future that waits for it.
         match service.poll_ready(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(Ok(())) => {
-                let called = service.call(request);
-                Reply::soon(async move {
-                    match called.await {
-                        Ok(response) => answer(response).await,
-                        Err(error) => failed(error.into()),
-                    }
-                })
-            }
+            Poll::Ready(Ok(())) => Reply::soon(Called { called: service.call(request) }),
             Poll::Ready(Err(error)) => failed(error.into()).into(),
             Poll::Pending => Reply::later(async move {
                 match ask(service, request).await {
-                    Ok(response) => answer(response).await,
+                    Ok(response) => answer(response),
                     Err(failed) => failed,
                 }
             }),
@@ -145,6 +139,32 @@ where
 {
     poll_fn(|cx| service.poll_ready(cx)).await.map_err(|error| failed(error.into()))?;
     service.call(request).await.map_err(|error| failed(error.into()))
+}
+
+pin_project! {
+    /// What a service answers, as ours. No `async` block: that would be several times as large.
+    struct Called<F> {
+        #[pin]
+        called: F,
+    }
+}
+
+impl<F, B, E> Future for Called<F>
+where
+    F: Future<Output = Result<http::Response<B>, E>>,
+    B: http_body::Body + 'static,
+    B::Data: Buf,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+    E: Into<Box<dyn Error + Send + Sync>>,
+{
+    type Output = Response;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Response> {
+        self.project().called.poll(cx).map(|result| match result {
+            Ok(response) => answer(response),
+            Err(error) => failed(error.into()),
+        })
+    }
 }
 
 #[cold]

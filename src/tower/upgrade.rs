@@ -74,7 +74,7 @@ where
         if status == 101 || ours.head.method_octets() == b"CONNECT" && (200..300).contains(&status) {
             open(ours, convert::to_fields(response.headers()), agreed)
         } else {
-            answer(response).await
+            answer(response)
         }
     })
 }

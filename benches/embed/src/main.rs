@@ -1,8 +1,11 @@
 //! One application, two servers: an axum router or a tonic service, served by stagedoor or by its own server.
 //!
 //! `embed_peer --engine stagedoor|own --app router|grpc [--certificate FILE --key FILE]`: cleartext with prior knowledge,
-//! or TLS 1.3. One thread serves, mimalloc for both, the limits each has by itself. Prints the address it listens on.
+//! or TLS 1.3. One thread serves, the allocator of the shipped binary (mimalloc) for both, the limits each has by itself.
+//! Prints the address it listens on.
 
+#[path = "../../../src/allocator.rs"]
+mod allocator;
 #[allow(missing_docs, unreachable_pub, clippy::all)]
 #[path = "../../../tests/support/echo_grpc.rs"]
 mod echo_grpc;
@@ -16,7 +19,7 @@ use clap::{Parser, ValueEnum};
 use stagedoor::{Endpoint, Listen, Server, Tls, tower};
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: allocator::Allocator = allocator::Allocator;
 
 #[derive(Parser)]
 struct Arguments {

@@ -115,6 +115,12 @@ pub fn of(name: &[u8]) -> u8 {
     super::static_table::name_token(name)
 }
 
+/// The name of a token; empty for 0 and for what is none.
+#[inline]
+pub fn name(token: u8) -> &'static [u8] {
+    super::static_table::name_of(token)
+}
+
 /// Each token with its name, for tests.
 #[cfg(test)]
 pub(super) const ALL: &[(u8, &str)] = &[
