@@ -39,6 +39,14 @@ const LEAF_KEY: &str = "localhost.key";
 const NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 
 /// No development certificate could be had.
+///
+/// ```
+/// match stagedoor::devca::state_dir() {
+///     Ok(dir) => println!("development certificates lie below {}", dir.display()),
+///     Err(stagedoor::devca::Error::NoPlace) => println!("HOME is not set"),
+///     Err(error) => println!("{error}"),
+/// }
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -73,6 +81,17 @@ pub enum Error {
 }
 
 /// Whether the leaf is new.
+///
+/// ```
+/// # fn main() -> Result<(), stagedoor::devca::Error> {
+/// use stagedoor::devca::{Origin, load_or_make};
+///
+/// # let dir = tempfile::tempdir().unwrap();
+/// assert_eq!(load_or_make(dir.path())?.origin, Origin::Made);
+/// assert_eq!(load_or_make(dir.path())?.origin, Origin::Kept);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
     /// It was made by this start.
@@ -82,6 +101,18 @@ pub enum Origin {
 }
 
 /// A certificate for localhost with its key, and where its authority's certificate lies.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use stagedoor::{Listen, Tls, devca};
+///
+/// # let dir = tempfile::tempdir()?;
+/// let certificate = devca::load_or_make(dir.path())?;
+/// let listen = Listen::tls("localhost:8443", Tls::config(certificate.server_config()?));
+/// println!("clients trust {}", certificate.ca_pem.display());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct DevCertificate {
     /// The authority's certificate, for clients to trust.
@@ -93,6 +124,16 @@ pub struct DevCertificate {
 }
 
 /// `$STAGEDOOR_STATE_DIR`, else `$XDG_DATA_HOME/stagedoor`, else `~/.local/share/stagedoor`.
+///
+/// ```
+/// # fn main() -> Result<(), stagedoor::devca::Error> {
+/// # if std::env::var_os("HOME").is_some() {
+/// let dir = stagedoor::devca::state_dir()?;
+/// assert!(!dir.as_os_str().is_empty());
+/// # }
+/// # Ok(())
+/// # }
+/// ```
 ///
 /// # Errors
 /// [`Error::NoPlace`] when none of the variables is set.
@@ -108,6 +149,15 @@ pub fn state_dir() -> Result<PathBuf, Error> {
 
 /// Where the authority's certificate lies under `state_dir`, for clients to trust; `None` where there is none that can
 /// be read.
+///
+/// ```
+/// # let dir = tempfile::tempdir().unwrap();
+/// use stagedoor::devca::{authority_in, load_or_make};
+///
+/// assert_eq!(authority_in(dir.path()), None);
+/// let made = load_or_make(dir.path()).unwrap();
+/// assert_eq!(authority_in(dir.path()), Some(made.ca_pem));
+/// ```
 pub fn authority_in(state_dir: &Path) -> Option<PathBuf> {
     let ca_pem = state_dir.join("dev").join(CA_CERT);
     CertificateDer::from_pem_file(&ca_pem).is_ok().then_some(ca_pem)
@@ -120,6 +170,14 @@ pub(crate) fn leaf_in(state_dir: &Path) -> PathBuf {
 }
 
 /// The certificate under `state_dir`, made where it is missing, broken or about to expire.
+///
+/// ```
+/// # let dir = tempfile::tempdir().unwrap();
+/// use stagedoor::devca::load_or_make;
+///
+/// let made = load_or_make(dir.path()).unwrap();
+/// assert!(made.ca_pem.starts_with(dir.path()));
+/// ```
 ///
 /// # Errors
 /// [`Error::Io`] when files cannot be written; a certificate that holds is used from a read-only place too.

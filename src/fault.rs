@@ -5,6 +5,13 @@
 use std::time::Duration;
 
 /// See the module.
+///
+/// ```
+/// use stagedoor::fault::Fault;
+///
+/// let fault = Fault::new(504, "http_response_timeout", "the upstream did not answer in time");
+/// assert_eq!((fault.status, fault.grpc_status()), (504, 4));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{detail}")]
 pub struct Fault {

@@ -7,6 +7,13 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::reload;
 
 /// A text that is no filter.
+///
+/// ```
+/// use stagedoor::filter;
+///
+/// let error = filter::parse("info,stagedoor=loud").unwrap_err();
+/// assert_eq!((error.column, &*error.directive), (6, "stagedoor=loud"));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("column {column}: '{directive}' is no filter ({reason})")]
 pub struct BadFilter {
@@ -25,6 +32,11 @@ impl BadFilter {
 }
 
 /// Reads a filter: directives with commas between, as `RUST_LOG` has them.
+///
+/// ```
+/// let filter = stagedoor::filter::parse("info,stagedoor=debug").unwrap();
+/// assert_eq!(filter.to_string(), "stagedoor=debug,info");
+/// ```
 /// # Errors
 /// The first directive that is wrong.
 pub fn parse(filter: &str) -> Result<EnvFilter, BadFilter> {

@@ -13,6 +13,12 @@ use stagedoor_metrics::Metrics;
 pub type ServerSlot = Arc<OnceLock<ServerHandle>>;
 
 /// A step of a process's life.
+///
+/// ```
+/// use stagedoor::Stage;
+///
+/// assert!(Stage::Starting < Stage::Ready && Stage::Ready < Stage::Draining);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Stage {
@@ -25,6 +31,16 @@ pub enum Stage {
 }
 
 /// The stage of this process; a clone is the same one.
+///
+/// ```
+/// use stagedoor::{Lifecycle, Metrics, Stage};
+///
+/// let life = Lifecycle::new(Metrics::new("app"));
+/// life.advance(Stage::Ready);
+/// life.advance(Stage::Draining);
+/// life.advance(Stage::Ready);
+/// assert_eq!(life.stage(), Stage::Draining, "it only goes forward");
+/// ```
 #[derive(Clone, Debug)]
 pub struct Lifecycle {
     stage: Arc<AtomicU8>,

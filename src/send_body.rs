@@ -233,6 +233,25 @@ impl Body for SendBody {
 
 impl SendBody {
     /// The next octets; `None` at the end. Trailers are passed over: [`Self::frame`] has them.
+    ///
+    /// ```
+    /// use stagedoor::{App, BodyError, SendBody, post};
+    ///
+    /// async fn count(mut body: SendBody) -> Result<String, BodyError> {
+    ///     let mut octets = 0;
+    ///     while let Some(chunk) = body.chunk().await {
+    ///         octets += chunk?.len();
+    ///     }
+    ///     Ok(format!("{octets} octets\n"))
+    /// }
+    ///
+    /// let app = App::new().route("/", post(count));
+    /// # stagedoor::testing::run(async {
+    /// # let server = stagedoor::testing::Server::new(app.factory(&stagedoor::Metrics::new("test")).unwrap());
+    /// # let client = server.client().await;
+    /// client.post("/", "tea").await.assert_text("3 octets\n");
+    /// # });
+    /// ```
     pub async fn chunk(&mut self) -> Option<Result<Bytes, BodyError>> {
         loop {
             match self.frame().await? {
@@ -251,6 +270,16 @@ impl SendBody {
     }
 
     /// All of it, of at most `limit` octets, with its trailers where there are any.
+    ///
+    /// ```
+    /// use stagedoor::{BodyError, SendBody};
+    ///
+    /// # stagedoor::testing::run(async {
+    /// let (octets, trailers) = SendBody::empty().collect_up_to(1 << 20).await?;
+    /// assert!(octets.is_empty() && trailers.is_none());
+    /// # Ok::<_, BodyError>(())
+    /// # }).unwrap();
+    /// ```
     /// # Errors
     /// [`BodyError::TooLarge`] as soon as it is known, and whatever breaks the body.
     pub async fn collect_up_to(self, limit: usize) -> Result<(Bytes, Option<HeaderMap>), BodyError> {

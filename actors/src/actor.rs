@@ -13,6 +13,17 @@ use crate::server::ServerBuilder;
 
 /// One worker of the server on each of these arbiters, in place of threads of its own; none of them leaves it as it was. They go
 /// on when the server stops. Listeners that are kept while draining still have an arbiter of their own.
+///
+/// ```
+/// use stagedoor_actors::ServerBuilder;
+/// use stagedoor_actors::actor::on_arbiters;
+/// use stagedoor_metrics::Metrics;
+///
+/// # actix_rt::System::new().block_on(async {
+/// let arbiters = vec![actix_rt::Arbiter::new().handle(), actix_rt::Arbiter::new().handle()];
+/// let builder = on_arbiters(ServerBuilder::new(Metrics::new("example"), 2), arbiters);
+/// # });
+/// ```
 #[must_use]
 pub fn on_arbiters(builder: ServerBuilder, arbiters: Vec<ArbiterHandle>) -> ServerBuilder {
     builder.shared(arbiters)

@@ -22,6 +22,16 @@ use crate::link::{Link, Note, ToSession};
 use crate::session::http1::Incoming;
 
 /// Why a body ended before its end.
+///
+/// ```
+/// use stagedoor_actors::BodyError;
+///
+/// fn is_the_clients(error: &BodyError) -> bool {
+///     matches!(error, BodyError::Reset(_) | BodyError::TooLarge)
+/// }
+/// assert!(is_the_clients(&BodyError::TooLarge));
+/// assert!(!is_the_clients(&BodyError::SessionClosed));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BodyError {
@@ -40,9 +50,32 @@ pub enum BodyError {
 }
 
 /// A response body that is produced while it is sent.
+///
+/// ```
+/// use bytes::Bytes;
+/// use http_body::Body as _;
+/// use http_body_util::{BodyExt as _, Full};
+/// use stagedoor_actors::Body;
+/// use stagedoor_actors::body::BoxBody;
+///
+/// let produced: BoxBody = Box::pin(Full::new(Bytes::from("hello")).map_err(Into::into));
+/// assert_eq!(produced.size_hint().exact(), Some(5));
+/// let body = Body::Stream(produced);
+/// ```
 pub type BoxBody = Pin<Box<dyn http_body::Body<Data = Bytes, Error = Box<dyn std::error::Error>>>>;
 
 /// The body of a response.
+///
+/// ```
+/// use bytes::Bytes;
+/// use stagedoor_actors::Body;
+///
+/// assert!(matches!(Body::full(Bytes::new()), Body::Empty));
+/// assert!(matches!(Body::from("hello"), Body::Full(octets) if octets == "hello"));
+/// // Any body of the `http-body` crate:
+/// let produced = Body::stream(http_body_util::Full::new(Bytes::from("hello")));
+/// assert!(matches!(produced, Body::Stream(_)));
+/// ```
 pub enum Body {
     /// None: END_STREAM rides on HEADERS.
     Empty,
@@ -109,6 +142,39 @@ where
 }
 
 /// The body of a request. Octets given out are credited to the peer's windows. Also an [`http_body::Body`].
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # actix_rt::System::new().block_on(async {
+/// use stagedoor_actors::{Reply, Request, Response, Service};
+///
+/// struct Length;
+///
+/// impl Service for Length {
+///     fn call(&self, request: Request) -> Reply {
+///         Reply::later(async move {
+///             match request.body.collect(1 << 20).await {
+///                 Ok(octets) => Response::text(octets.len().to_string()),
+///                 Err(_) => Response::new(413),
+///             }
+///         })
+///     }
+/// }
+/// # let service = std::rc::Rc::new(Length);
+/// # let metrics = stagedoor_metrics::Metrics::new("stagedoor");
+/// # let config = stagedoor_actors::ListenerConfig::new("memory", ([127, 0, 0, 1], 0).into());
+/// # let host = stagedoor_actors::Host::new(&metrics, 0, config, service);
+/// # let (ours, theirs) = tokio::io::duplex(64 << 10);
+/// # host.spawn_session(ours, None);
+/// # let over = stagedoor_actors::client::Connector::over(theirs);
+/// # let over = stagedoor_actors::client::Options::with_connector(over);
+/// # let session = stagedoor_actors::client::connect("http://memory", over)?;
+/// # let mut answer = session.send(http::Request::post("/").body("tea")?).await?;
+/// # assert_eq!(answer.body_mut().collect_up_to(100).await?, "3");
+/// # Ok(())
+/// # })
+/// # }
+/// ```
 pub struct RequestBody {
     source: Source,
     content_length: Option<u64>,
@@ -117,6 +183,37 @@ pub struct RequestBody {
 }
 
 /// How much of a request body may still come, see [`RequestBody::limit`].
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # actix_rt::System::new().block_on(async {
+/// use stagedoor_actors::{Reply, Request, Response, Service};
+///
+/// struct Careful;
+///
+/// impl Service for Careful {
+///     fn call(&self, mut request: Request) -> Reply {
+///         let limit = request.body.limit(4);
+///         Reply::later(async move {
+///             while let Some(Ok(_)) = request.body.chunk().await {}
+///             Response::new(if limit.is_crossed() { 413 } else { 204 })
+///         })
+///     }
+/// }
+/// # let service = std::rc::Rc::new(Careful);
+/// # let metrics = stagedoor_metrics::Metrics::new("stagedoor");
+/// # let config = stagedoor_actors::ListenerConfig::new("memory", ([127, 0, 0, 1], 0).into());
+/// # let host = stagedoor_actors::Host::new(&metrics, 0, config, service);
+/// # let (ours, theirs) = tokio::io::duplex(64 << 10);
+/// # host.spawn_session(ours, None);
+/// # let over = stagedoor_actors::client::Connector::over(theirs);
+/// # let over = stagedoor_actors::client::Options::with_connector(over);
+/// # let session = stagedoor_actors::client::connect("http://memory", over)?;
+/// # assert_eq!(session.send(http::Request::post("/").body("fives")?).await?.status(), 413);
+/// # Ok(())
+/// # })
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct BodyLimit(Rc<Cell<Option<u64>>>);
 

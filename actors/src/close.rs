@@ -13,6 +13,20 @@ use stagedoor_protocol::{ConnectionError, ErrorCode, Limit};
 
 /// Order: end the session. The first order's reason is the one reported; a later order may only shorten the
 /// drain (a hard one after a graceful one, or an earlier deadline).
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use stagedoor_actors::CloseSession;
+/// use stagedoor_metrics::CloseReason;
+/// use stagedoor_protocol::ErrorCode;
+///
+/// let gently = CloseSession::graceful("an hour is enough").with_grace(Duration::from_secs(5));
+/// assert!(!gently.hard && !gently.is_error());
+/// let abuse = CloseSession::new(CloseReason::Abuse);
+/// assert!(abuse.hard && abuse.is_error());
+/// assert_eq!(abuse.code, ErrorCode::ENHANCE_YOUR_CALM);
+/// ```
 #[derive(Clone, Debug)]
 pub struct CloseSession {
     /// Why.
@@ -161,6 +175,14 @@ pub(crate) fn timer_of(reason: CloseReason) -> Option<TimeoutKind> {
 }
 
 /// The label of a protective limit in `stagedoor_abuse_total`.
+///
+/// ```
+/// use stagedoor_actors::Limit;
+/// use stagedoor_actors::close::abuse_of;
+/// use stagedoor_metrics::AbuseKind;
+///
+/// assert_eq!(abuse_of(Limit::ResetsReceived), AbuseKind::RapidReset);
+/// ```
 pub fn abuse_of(limit: Limit) -> AbuseKind {
     match limit {
         Limit::ResetsReceived => AbuseKind::RapidReset,

@@ -15,6 +15,15 @@ use crate::session::board::Outstanding;
 pub use check::{ConfigError, Problem};
 
 /// One listening socket (or several under one name).
+///
+/// ```
+/// use stagedoor_actors::ListenerConfig;
+///
+/// let mut config = ListenerConfig::new("public", ([127, 0, 0, 1], 8080).into());
+/// config.http1 = false;
+/// config.limits.streams_per_session = 64;
+/// assert_eq!(config.check(), Ok(()));
+/// ```
 #[derive(Clone)]
 pub struct ListenerConfig {
     /// Metric label and name in the API.
@@ -132,6 +141,18 @@ impl ListenerConfig {
 }
 
 /// Which headers of the PROXY protocol a listener takes (haproxy.org, `proxy-protocol.txt`).
+///
+/// ```
+/// use stagedoor_actors::{ListenerConfig, ProxyProtocol};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let mut config = ListenerConfig::new("behind", ([0, 0, 0, 0], 8080).into());
+/// config.proxy_protocol = ProxyProtocol::V2;
+/// config.trusted_proxies = vec!["10.0.0.0/8".parse()?];
+/// config.check()?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ProxyProtocol {
     /// None; octets that look like one are taken for what they are.
@@ -146,6 +167,13 @@ pub enum ProxyProtocol {
 }
 
 /// Ceilings of a listener and of each of its sessions.
+///
+/// ```
+/// use stagedoor_actors::Limits;
+///
+/// let limits = Limits { streams_per_session: 256, sessions_per_address: None, ..Limits::default() };
+/// assert_eq!((limits.sessions, limits.header_bytes), (20_000, 32 << 10));
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Limits {
     /// Sessions of this listener at once. The binary lowers it to 0.9 x RLIMIT_NOFILE.
@@ -183,6 +211,16 @@ impl Default for Limits {
 }
 
 /// When a session has lived long enough.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use stagedoor_actors::{Limits, MaxAge};
+///
+/// // After 54 to 66 minutes a session is drained.
+/// let (after, grace) = (Duration::from_secs(3600), Duration::from_secs(30));
+/// let limits = Limits { session_max_age: Some(MaxAge { after, jitter: 0.1, grace }), ..Limits::default() };
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct MaxAge {
     /// Age at which its drain begins.
@@ -195,6 +233,18 @@ pub struct MaxAge {
 
 /// What the HTTP/2 sessions of a listener say and allow, beside [`Limits`] and [`Windows`]. The budget of panics is that of
 /// HTTP/1.1, too.
+///
+/// ```
+/// use stagedoor_actors::{Budgets, Http2Options, Padding, Rate};
+///
+/// let pings = Rate { burst: 100, per_second: 10 };
+/// let options = Http2Options {
+///     padding: Padding::Aligned,
+///     budgets: Budgets { pings, ..Budgets::default() },
+///     ..Http2Options::default()
+/// };
+/// assert_eq!(options.max_frame_size, 16_384);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Http2Options {
     /// Octets of the dynamic table the peer may use for its header blocks (RFC 7541 §4.2).
@@ -249,6 +299,14 @@ impl Default for Http2Options {
 }
 
 /// Receive windows of each session.
+///
+/// ```
+/// use stagedoor_actors::Windows;
+/// use stagedoor_protocol::Window;
+///
+/// let windows = Windows { stream: Window { start: 1 << 20, max: 8 << 20 }, ..Windows::default() };
+/// assert_eq!(windows.connection, Window { start: 1 << 20, max: 16 << 20 });
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Windows {
     /// Of each stream.
@@ -267,6 +325,16 @@ impl Default for Windows {
 }
 
 /// Deadlines. Zero switches `idle`, `stall`, `stream_idle`, `hard`, `min_rate` and `keepalive_ping` off.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use stagedoor_actors::Timeouts;
+///
+/// let idle = Duration::from_secs(30);
+/// let timeouts = Timeouts { idle, hard: 10 * idle, ..Timeouts::default() };
+/// assert_eq!(timeouts.stall, Duration::from_secs(60));
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Timeouts {
     /// TLS handshake, absolute.
@@ -326,6 +394,33 @@ impl Default for Timeouts {
 }
 
 /// Deadlines a stream has of its own. `None` leaves the listener's in force, zero switches one off.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # actix_rt::System::new().block_on(async {
+/// use std::time::Duration;
+///
+/// use stagedoor_actors::StreamTimeouts;
+/// use stagedoor_actors::facade::{HttpRequest, local_handler};
+///
+/// let service = local_handler(async |request: HttpRequest| {
+///     // This one may take its time; the listener's other deadlines hold.
+///     let own = StreamTimeouts { hard: Some(Duration::ZERO), ..StreamTimeouts::default() };
+///     request.body().handle().set_timeouts(own)
+/// });
+/// # let metrics = stagedoor_metrics::Metrics::new("stagedoor");
+/// # let config = stagedoor_actors::ListenerConfig::new("memory", ([127, 0, 0, 1], 0).into());
+/// # let host = stagedoor_actors::Host::new(&metrics, 0, config, service);
+/// # let (ours, theirs) = tokio::io::duplex(64 << 10);
+/// # host.spawn_session(ours, None);
+/// # let over = stagedoor_actors::client::Connector::over(theirs);
+/// # let over = stagedoor_actors::client::Options::with_connector(over);
+/// # let session = stagedoor_actors::client::connect("http://memory", over)?;
+/// assert_eq!(session.send(http::Request::get("/").body(())?).await?.status(), 204);
+/// # Ok(())
+/// # })
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StreamTimeouts {
     /// As [`Timeouts::stream_idle`].

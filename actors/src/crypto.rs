@@ -9,6 +9,12 @@ use rustls::crypto::CryptoProvider;
 use rustls::server::ProducesTickets;
 
 /// There is no cryptography to do TLS with.
+///
+/// ```
+/// use stagedoor_actors::crypto::NoProvider;
+///
+/// assert!(NoProvider.to_string().contains("aws-lc-rs"));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "there is no cryptography for TLS: build with the feature `aws-lc-rs` or `ring`, or install a provider of rustls"
@@ -22,6 +28,12 @@ impl From<NoProvider> for rustls::Error {
 }
 
 /// The provider that the process has installed, else aws-lc-rs, else ring, as far as they are compiled in.
+///
+/// ```
+/// # #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+/// assert!(!stagedoor_actors::crypto::provider()?.cipher_suites.is_empty());
+/// # Ok::<(), stagedoor_actors::crypto::NoProvider>(())
+/// ```
 ///
 /// # Errors
 /// [`NoProvider`] where there is none of the three.
@@ -46,6 +58,13 @@ fn compiled_in() -> Option<Arc<CryptoProvider>> {
 
 /// Makes and reads tickets of sessions (RFC 8446 §4.6.1) with keys of its own, which are new every 6 hours. `None`
 /// where neither `aws-lc-rs` nor `ring` is compiled in: a provider that the process has installed brings none.
+///
+/// ```
+/// let tickets = stagedoor_actors::crypto::ticketer()?;
+/// # #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+/// assert!(tickets.is_some_and(|tickets| tickets.enabled()));
+/// # Ok::<(), rustls::Error>(())
+/// ```
 ///
 /// # Errors
 /// Where the system gives no random octets for a key.

@@ -27,13 +27,59 @@ use crate::stream::{StreamHandle, StreamMisuse};
 use crate::tunnel::{self, Tunnel};
 
 /// A request: method, URI, version and fields of the `http` crate, and a body that also knows its stream.
+///
+/// ```
+/// use stagedoor_actors::facade::{HttpRequest, handler};
+///
+/// async fn hello(request: HttpRequest) -> String {
+///     format!("{} {}\n", request.method(), request.uri().path())
+/// }
+/// let service = handler(hello);
+/// ```
 pub type HttpRequest = http::Request<Incoming>;
 
 /// A response of the `http` crate.
+///
+/// ```
+/// use stagedoor_actors::Body;
+/// use stagedoor_actors::facade::{HttpResponse, IntoResponse as _};
+///
+/// let answer: HttpResponse = http::Response::new(Body::from("hello"));
+/// assert_eq!(answer.into_response().status, 200);
+/// ```
 pub type HttpResponse = http::Response<Body>;
 
 /// The body of a request, with backpressure: the peer's windows open as it is read. Dropping it unread tells the
 /// peer to stop.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # actix_rt::System::new().block_on(async {
+/// use stagedoor_actors::BodyError;
+/// use stagedoor_actors::facade::{HttpRequest, local_handler};
+///
+/// let service = local_handler(async |request: HttpRequest| {
+///     let mut body = request.into_body();
+///     let mut octets = 0;
+///     while let Some(chunk) = body.chunk().await {
+///         octets += chunk?.len();
+///     }
+///     Ok::<_, BodyError>(format!("{octets} octets on stream {}\n", body.handle().id()))
+/// });
+/// # let metrics = stagedoor_metrics::Metrics::new("stagedoor");
+/// # let config = stagedoor_actors::ListenerConfig::new("memory", ([127, 0, 0, 1], 0).into());
+/// # let host = stagedoor_actors::Host::new(&metrics, 0, config, service);
+/// # let (ours, theirs) = tokio::io::duplex(64 << 10);
+/// # host.spawn_session(ours, None);
+/// # let over = stagedoor_actors::client::Connector::over(theirs);
+/// # let over = stagedoor_actors::client::Options::with_connector(over);
+/// # let session = stagedoor_actors::client::connect("http://memory", over)?;
+/// let mut answer = session.send(http::Request::post("/").body("tea")?).await?;
+/// assert_eq!(answer.body_mut().collect_up_to(100).await?, "3 octets on stream 1\n");
+/// # Ok(())
+/// # })
+/// # }
+/// ```
 pub struct Incoming {
     body: RequestBody,
     /// Where it asks for a tunnel.
@@ -44,10 +90,61 @@ pub struct Incoming {
 }
 
 /// `:protocol` of an extended CONNECT (RFC 8441), among a request's extensions.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # actix_rt::System::new().block_on(async {
+/// use http::StatusCode;
+/// use stagedoor_actors::client::{Error, RequestParts, StreamError};
+/// use stagedoor_actors::facade::{HttpRequest, Protocol, local_handler};
+///
+/// let service = local_handler(async |request: HttpRequest| match request.extensions().get() {
+///     Some(Protocol(name)) if name == "chat" => StatusCode::NOT_IMPLEMENTED,
+///     _ => StatusCode::BAD_REQUEST,
+/// });
+/// # let metrics = stagedoor_metrics::Metrics::new("stagedoor");
+/// # let config = stagedoor_actors::ListenerConfig::new("memory", ([127, 0, 0, 1], 0).into());
+/// # let host = stagedoor_actors::Host::new(&metrics, 0, config, service);
+/// # let (ours, theirs) = tokio::io::duplex(64 << 10);
+/// # host.spawn_session(ours, None);
+/// # let over = stagedoor_actors::client::Connector::over(theirs);
+/// # let over = stagedoor_actors::client::Options::with_connector(over);
+/// # let session = stagedoor_actors::client::connect("http://memory", over)?;
+/// let refused = session.connect_tunnel(RequestParts::extended_connect("chat", "/")).await.err();
+/// assert!(matches!(refused, Some(Error::Stream(StreamError::TunnelRefused(501)))));
+/// # Ok(())
+/// # })
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Protocol(pub String);
 
 /// A body that is larger than its reader allows.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # actix_rt::System::new().block_on(async {
+/// use http::StatusCode;
+/// use stagedoor_actors::facade::{CollectError, HttpRequest, local_handler};
+///
+/// let service = local_handler(async |request: HttpRequest| match request.into_body().collect(4).await {
+///     Ok(_) => StatusCode::NO_CONTENT,
+///     Err(CollectError::TooLarge(_)) => StatusCode::PAYLOAD_TOO_LARGE,
+///     Err(CollectError::Broken(_)) => StatusCode::BAD_REQUEST,
+/// });
+/// # let metrics = stagedoor_metrics::Metrics::new("stagedoor");
+/// # let config = stagedoor_actors::ListenerConfig::new("memory", ([127, 0, 0, 1], 0).into());
+/// # let host = stagedoor_actors::Host::new(&metrics, 0, config, service);
+/// # let (ours, theirs) = tokio::io::duplex(64 << 10);
+/// # host.spawn_session(ours, None);
+/// # let over = stagedoor_actors::client::Connector::over(theirs);
+/// # let over = stagedoor_actors::client::Options::with_connector(over);
+/// # let session = stagedoor_actors::client::connect("http://memory", over)?;
+/// assert_eq!(session.send(http::Request::post("/").body("fives")?).await?.status(), 413);
+/// # Ok(())
+/// # })
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CollectError {
     /// More than so many octets.
@@ -135,6 +232,22 @@ impl http_body::Body for Incoming {
 }
 
 /// What a handler may return.
+///
+/// ```
+/// use http::StatusCode;
+/// use stagedoor_actors::{IntoResponse, Response};
+///
+/// struct Busy;
+///
+/// impl IntoResponse for Busy {
+///     fn into_response(self) -> Response {
+///         (StatusCode::SERVICE_UNAVAILABLE, ([("retry-after", "1")], "come back soon\n")).into_response()
+///     }
+/// }
+///
+/// let answer = Busy.into_response();
+/// assert_eq!((answer.status, answer.fields.get_str("retry-after")), (503, Some("1")));
+/// ```
 pub trait IntoResponse {
     /// The response it stands for.
     fn into_response(self) -> Response;
@@ -278,6 +391,34 @@ where
 }
 
 /// [`handler`] for one thread: the function need not be `Send`.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # actix_rt::System::new().block_on(async {
+/// use std::{cell::Cell, rc::Rc};
+///
+/// use stagedoor_actors::facade::{HttpRequest, local_handler};
+///
+/// let served = Rc::new(Cell::new(0));
+/// let theirs = Rc::clone(&served);
+/// let service = local_handler(move |_: HttpRequest| {
+///     theirs.set(theirs.get() + 1);
+///     async { "hello" }
+/// });
+/// # let metrics = stagedoor_metrics::Metrics::new("stagedoor");
+/// # let config = stagedoor_actors::ListenerConfig::new("memory", ([127, 0, 0, 1], 0).into());
+/// # let host = stagedoor_actors::Host::new(&metrics, 0, config, service);
+/// # let (ours, theirs) = tokio::io::duplex(64 << 10);
+/// # host.spawn_session(ours, None);
+/// # let over = stagedoor_actors::client::Connector::over(theirs);
+/// # let over = stagedoor_actors::client::Options::with_connector(over);
+/// # let session = stagedoor_actors::client::connect("http://memory", over)?;
+/// session.send(http::Request::get("/").body(())?).await?;
+/// assert_eq!(served.get(), 1);
+/// # Ok(())
+/// # })
+/// # }
+/// ```
 pub fn local_handler<F, Fut>(answer: F) -> Rc<dyn Service>
 where
     F: Fn(HttpRequest) -> Fut + 'static,
@@ -311,6 +452,38 @@ where
 }
 
 /// The request with the types of the `http` crate; `None` where they cannot hold it.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # actix_rt::System::new().block_on(async {
+/// use stagedoor_actors::facade::to_http;
+/// use stagedoor_actors::{Reply, Request, Response, Service};
+///
+/// struct Paths;
+///
+/// impl Service for Paths {
+///     fn call(&self, request: Request) -> Reply {
+///         match to_http(request) {
+///             Some(request) => Response::text(request.uri().path().to_owned()).into(),
+///             None => Response::new(400).into(),
+///         }
+///     }
+/// }
+/// # let service = std::rc::Rc::new(Paths);
+/// # let metrics = stagedoor_metrics::Metrics::new("stagedoor");
+/// # let config = stagedoor_actors::ListenerConfig::new("memory", ([127, 0, 0, 1], 0).into());
+/// # let host = stagedoor_actors::Host::new(&metrics, 0, config, service);
+/// # let (ours, theirs) = tokio::io::duplex(64 << 10);
+/// # host.spawn_session(ours, None);
+/// # let over = stagedoor_actors::client::Connector::over(theirs);
+/// # let over = stagedoor_actors::client::Options::with_connector(over);
+/// # let session = stagedoor_actors::client::connect("http://memory", over)?;
+/// # let mut answer = session.send(http::Request::get("/a?b").body(())?).await?;
+/// # assert_eq!(answer.body_mut().collect_up_to(100).await?, "/a");
+/// # Ok(())
+/// # })
+/// # }
+/// ```
 pub fn to_http(request: Request) -> Option<HttpRequest> {
     let Request { head, body, stream, route, session } = request;
     let protocol = head.protocol().map(|protocol| Protocol(protocol.to_owned()));

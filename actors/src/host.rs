@@ -86,6 +86,10 @@ static CLIENT_WORKERS: AtomicU16 = AtomicU16::new(0x8000);
 
 /// Where the calling arbiter counts: the metrics of its sessions, and the shard that this thread alone writes. For services
 /// that count something of their own, asked once and kept. `None` on a thread that runs no sessions.
+///
+/// ```
+/// assert!(stagedoor_actors::counting_here().is_none(), "no sessions run on this thread");
+/// ```
 #[must_use]
 pub fn counting_here() -> Option<(Metrics, Arc<Shard>)> {
     HERE.with_borrow(|here| {
@@ -197,6 +201,30 @@ impl Openings {
 }
 
 /// Runs sessions: everything they share. One per listener and arbiter; embedders make one with [`Host::new`].
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # actix_rt::System::new().block_on(async {
+/// use std::rc::Rc;
+///
+/// use stagedoor_actors::facade::{HttpRequest, local_handler};
+/// use stagedoor_actors::{Host, ListenerConfig};
+/// use stagedoor_metrics::Metrics;
+/// use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+///
+/// let config = ListenerConfig::new("memory", ([127, 0, 0, 1], 0).into());
+/// let hello = local_handler(async |_: HttpRequest| "hello");
+/// let host = Host::new(&Metrics::new("example"), 0, config, hello);
+/// let (ours, mut theirs) = tokio::io::duplex(4096);
+/// host.spawn_session(ours, None);
+/// theirs.write_all(b"GET / HTTP/1.1\r\nhost: memory\r\nconnection: close\r\n\r\n").await?;
+/// let mut answer = String::new();
+/// theirs.read_to_string(&mut answer).await?;
+/// assert!(answer.ends_with("hello"));
+/// # Ok(())
+/// # })
+/// # }
+/// ```
 pub struct Host {
     pub(crate) config: Arc<ListenerConfig>,
     pub(crate) protocol: Arc<stagedoor_protocol::Config>,

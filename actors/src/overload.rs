@@ -27,6 +27,14 @@ const RESTED: Duration = Duration::from_secs(1);
 const GRACE: Duration = Duration::from_secs(1);
 
 /// What a server may take of the process, over all of its listeners but those kept while draining. Off where `None`.
+///
+/// ```
+/// use stagedoor_actors::{OverloadLimits, ServerBuilder};
+/// use stagedoor_metrics::Metrics;
+///
+/// let limits = OverloadLimits { sessions: Some(10_000), resident: Some(1 << 30) };
+/// let builder = ServerBuilder::new(Metrics::new("example"), 1).overload(limits);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct OverloadLimits {
     /// Sessions at once. At the limit nothing is accepted, the kernel's backlog holds what comes; it goes on below

@@ -18,6 +18,12 @@ const LINES: u32 = 10;
 const SHOWN: usize = 8;
 
 /// See the module.
+///
+/// ```
+/// use stagedoor_actors::PostMortems;
+///
+/// assert!(PostMortems::default().newest().is_empty());
+/// ```
 #[derive(Debug, Default)]
 pub struct PostMortems {
     kept: Mutex<VecDeque<Arc<PostMortem>>>,

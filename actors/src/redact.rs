@@ -7,6 +7,16 @@ pub const REDACTED: &str = "[redacted]";
 const CREDENTIALS: [&str; 4] = ["authorization", "cookie", "set-cookie", "proxy-authorization"];
 
 /// Names of fields whose values are not shown; case does not matter. The default: fields that carry credentials.
+///
+/// ```
+/// use stagedoor_actors::Redact;
+/// use stagedoor_actors::redact::REDACTED;
+///
+/// let redact = Redact::default().and("X-Key");
+/// assert!(redact.hides(b"authorization") && redact.hides(b"x-key"));
+/// assert_eq!(redact.shown(b"x-key", b"7"), REDACTED.as_bytes());
+/// assert_eq!(redact.shown(b"accept", b"*/*"), b"*/*");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Redact {
     /// Lower case.

@@ -32,6 +32,19 @@ pub use draining::DrainProgress;
 pub use looking::NoTap;
 
 /// Builds a server: workers, listeners, and the service each listener speaks for.
+///
+/// ```no_run
+/// use stagedoor_actors::{ListenerConfig, ServerBuilder, facade};
+/// use stagedoor_metrics::Metrics;
+///
+/// # async fn start() -> Result<(), stagedoor_actors::StartError> {
+/// let config = ListenerConfig::new("plain", ([127, 0, 0, 1], 8080).into());
+/// let hello = facade::handler(async |_: facade::HttpRequest| "hello");
+/// let server = ServerBuilder::new(Metrics::new("example"), 4).listen(config, hello, false).start().await?;
+/// server.stopped().await;
+/// # Ok(())
+/// # }
+/// ```
 pub struct ServerBuilder {
     metrics: Metrics,
     workers: usize,
@@ -48,6 +61,18 @@ pub struct ServerBuilder {
 type Fault = Arc<dyn Fn() -> std::io::Result<()> + Send + Sync>;
 
 /// A listener could not start.
+///
+/// ```
+/// use stagedoor_actors::{BindError, StartError};
+///
+/// fn is_taken(error: &StartError) -> bool {
+///     let in_use = std::io::ErrorKind::AddrInUse;
+///     matches!(error, StartError::Bind(BindError { source, .. }) if source.kind() == in_use)
+/// }
+/// # let address = std::net::SocketAddr::from(([127, 0, 0, 1], 80)).into();
+/// # let source = std::io::ErrorKind::AddrInUse.into();
+/// # assert!(is_taken(&BindError { listener: "web".into(), address, source }.into()));
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[error("listener {listener:?} cannot bind {address}: {source}")]
 pub struct BindError {
@@ -66,6 +91,21 @@ impl BindError {
 }
 
 /// A server could not start.
+///
+/// ```
+/// use stagedoor_actors::{ListenerConfig, ServerBuilder, StartError, facade};
+/// use stagedoor_metrics::Metrics;
+///
+/// # actix_rt::System::new().block_on(async {
+/// let mut config = ListenerConfig::new("plain", ([127, 0, 0, 1], 0).into());
+/// config.bind.clear();
+/// let hello = facade::handler(async |_: facade::HttpRequest| "hello");
+/// match ServerBuilder::new(Metrics::new("example"), 1).listen(config, hello, false).start().await.err() {
+///     Some(StartError::Config(error)) => assert_eq!(error.option, "bind"),
+///     other => panic!("{other:?}"),
+/// }
+/// # });
+/// ```
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// A listener was told what cannot be.
@@ -77,6 +117,18 @@ pub enum StartError {
 }
 
 /// What sessions are told could not be changed.
+///
+/// ```
+/// use stagedoor_actors::{ReconfigureError, ServerHandle};
+///
+/// /// Removes a listener, if there is one.
+/// async fn without(server: &ServerHandle, name: &str) -> Result<(), ReconfigureError> {
+///     match server.remove_listener(name, std::time::Duration::ZERO).await {
+///         Ok(_) | Err(ReconfigureError::NoListener(_)) => Ok(()),
+///         Err(error) => Err(error),
+///     }
+/// }
+/// ```
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReconfigureError {
@@ -304,6 +356,20 @@ impl Inner {
 }
 
 /// A running server; cheap to clone, may be sent anywhere.
+///
+/// ```no_run
+/// use stagedoor_actors::{CloseSession, ServerHandle};
+///
+/// async fn watch(server: ServerHandle) {
+///     println!("it listens on {:?}", server.addresses());
+///     for session in server.sessions().await {
+///         if session.age_seconds > 3600.0 {
+///             server.close_session(&session.id, CloseSession::graceful("an hour is enough")).await;
+///         }
+///     }
+///     server.stop().await;
+/// }
+/// ```
 #[derive(Clone)]
 pub struct ServerHandle(Arc<Inner>);
 

@@ -20,6 +20,40 @@ use crate::trace::{self, TraceContext};
 use crate::tunnel::{self, Tunnel, TunnelTo};
 
 /// Handles requests. One instance per worker: it may be `!Send` and needs no locks.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # actix_rt::System::new().block_on(async {
+/// use std::{cell::Cell, rc::Rc};
+///
+/// use stagedoor_actors::{Reply, Request, Response, Service};
+///
+/// /// One for each worker: a `Cell` will do.
+/// struct Counter(Cell<u64>);
+///
+/// impl Service for Counter {
+///     fn call(&self, _: Request) -> Reply {
+///         self.0.set(self.0.get() + 1);
+///         Response::text(self.0.get().to_string()).into()
+///     }
+/// }
+///
+/// let service = Rc::new(Counter(Cell::new(0)));
+/// # let metrics = stagedoor_metrics::Metrics::new("stagedoor");
+/// # let config = stagedoor_actors::ListenerConfig::new("memory", ([127, 0, 0, 1], 0).into());
+/// # let host = stagedoor_actors::Host::new(&metrics, 0, config, service);
+/// # let (ours, theirs) = tokio::io::duplex(64 << 10);
+/// # host.spawn_session(ours, None);
+/// # let over = stagedoor_actors::client::Connector::over(theirs);
+/// # let over = stagedoor_actors::client::Options::with_connector(over);
+/// # let session = stagedoor_actors::client::connect("http://memory", over)?;
+/// session.send(http::Request::get("/").body(())?).await?;
+/// let mut second = session.send(http::Request::get("/").body(())?).await?;
+/// assert_eq!(second.body_mut().collect_up_to(100).await?, "2");
+/// # Ok(())
+/// # })
+/// # }
+/// ```
 pub trait Service: 'static {
     /// The route whose label this request counts under. Called before [`Self::call`].
     fn route(&self, head: &RequestHead) -> RouteId {
@@ -50,9 +84,46 @@ pub trait Service: 'static {
 }
 
 /// Makes a worker's own [`Service`].
+///
+/// ```
+/// use std::{rc::Rc, sync::Arc};
+///
+/// use stagedoor_actors::{Reply, Request, Response, Service, ServiceFactory};
+///
+/// struct Hello;
+///
+/// impl Service for Hello {
+///     fn call(&self, _: Request) -> Reply {
+///         Response::text("hello").into()
+///     }
+/// }
+///
+/// let factory: ServiceFactory = Arc::new(|| Rc::new(Hello));
+/// ```
 pub type ServiceFactory = Arc<dyn Fn() -> Rc<dyn Service> + Send + Sync>;
 
 /// What is done about an `expect` field.
+///
+/// ```
+/// use stagedoor_actors::{Expectation, Reply, Request, Response, Service};
+/// use stagedoor_protocol::RequestHead;
+///
+/// struct Small;
+///
+/// impl Service for Small {
+///     fn expect(&self, head: &RequestHead) -> Expectation {
+///         let small = head.content_length().is_some_and(|octets| octets < 1024);
+///         if small { Expectation::Continue } else { Expectation::Fail }
+///     }
+///
+///     fn call(&self, _: Request) -> Reply {
+///         Response::new(204).into()
+///     }
+/// }
+///
+/// let head = RequestHead::new("PUT", "http", "example.org", "/");
+/// assert_eq!(Small.expect(&head), Expectation::Fail);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expectation {
     /// 100 when the handler first waits for the body; none when it answers before.
@@ -114,6 +185,36 @@ impl From<Response> for Reply {
 }
 
 /// A request as it reaches the application.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # actix_rt::System::new().block_on(async {
+/// use stagedoor_actors::{Reply, Request, Response, Service};
+///
+/// struct Told;
+///
+/// impl Service for Told {
+///     fn call(&self, request: Request) -> Reply {
+///         let (method, path) = (request.head.method(), request.head.path().unwrap_or("-"));
+///         let Request { stream, session, .. } = &request;
+///         Response::text(format!("{method} {path} on stream {stream} over {}", session.protocol)).into()
+///     }
+/// }
+/// # let service = std::rc::Rc::new(Told);
+/// # let metrics = stagedoor_metrics::Metrics::new("stagedoor");
+/// # let config = stagedoor_actors::ListenerConfig::new("memory", ([127, 0, 0, 1], 0).into());
+/// # let host = stagedoor_actors::Host::new(&metrics, 0, config, service);
+/// # let (ours, theirs) = tokio::io::duplex(64 << 10);
+/// # host.spawn_session(ours, None);
+/// # let over = stagedoor_actors::client::Connector::over(theirs);
+/// # let over = stagedoor_actors::client::Options::with_connector(over);
+/// # let session = stagedoor_actors::client::connect("http://memory", over)?;
+/// # let mut answer = session.send(http::Request::get("/a").body(())?).await?;
+/// # assert_eq!(answer.body_mut().collect_up_to(100).await?, "GET /a on stream 1 over h2c");
+/// # Ok(())
+/// # })
+/// # }
+/// ```
 pub struct Request {
     /// Method, target and fields, in raw order.
     pub head: RequestHead,
@@ -198,6 +299,14 @@ impl std::fmt::Debug for Request {
 }
 
 /// A [`Response`] that is known whole, and so may go to another thread.
+///
+/// ```
+/// use stagedoor_actors::{Response, WholeResponse};
+///
+/// let whole: WholeResponse = Response::text("hello").into_whole().expect("it is known whole");
+/// let there = std::thread::spawn(move || Response::from(whole).status);
+/// assert_eq!(there.join().unwrap(), 200);
+/// ```
 #[derive(Debug)]
 pub struct WholeResponse {
     status: u16,
@@ -215,6 +324,16 @@ impl From<WholeResponse> for Response {
 }
 
 /// A response. `date` is added when missing; `content-length` when the body's length is known.
+///
+/// ```
+/// use stagedoor_actors::{Body, Response};
+/// use stagedoor_protocol::Fields;
+///
+/// let made = Response::new(201).with_field("location", "/jobs/7").with_body(Body::from("made\n"));
+/// assert_eq!((made.status, made.fields.get_str("location")), (201, Some("/jobs/7")));
+/// let summed = Response::text("1 2 3\n").with_trailers(Fields::from_iter([("x-sum", "6")]));
+/// assert_eq!(summed.status, 200);
+/// ```
 pub struct Response {
     /// 200 to 599.
     pub status: u16,

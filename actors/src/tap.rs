@@ -15,6 +15,20 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 const WAITING: usize = 1024;
 
 /// What a watcher sees.
+///
+/// ```
+/// use stagedoor_actors::tap::TapItem;
+///
+/// fn line(item: &TapItem) -> Option<String> {
+///     match item {
+///         TapItem::Frame(frame) => Some(format!("{} {:#04x}", frame.session, frame.frame.kind)),
+///         TapItem::Lost(frames) => Some(format!("{frames} frames are lost")),
+///         TapItem::End(session, reason) => Some(format!("{session} is over: {reason}")),
+///         _ => None,
+///     }
+/// }
+/// assert_eq!(line(&TapItem::Lost(3)).as_deref(), Some("3 frames are lost"));
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum TapItem {
@@ -27,6 +41,16 @@ pub enum TapItem {
 }
 
 /// A frame of a session.
+///
+/// ```
+/// use stagedoor_actors::tap::TapFrame;
+/// use stagedoor_protocol::{Origin, frame};
+///
+/// fn line(TapFrame { session, frame: tapped, .. }: &TapFrame) -> String {
+///     let way = if tapped.by == Origin::Local { '>' } else { '<' };
+///     format!("{session} {way} {} on stream {}", frame::name(tapped.kind), tapped.id)
+/// }
+/// ```
 #[derive(Clone, Debug)]
 pub struct TapFrame {
     /// Whose.

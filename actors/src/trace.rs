@@ -33,6 +33,20 @@ pub const RANDOM: u8 = 0x02;
 static RECORDED: AtomicBool = AtomicBool::new(false);
 
 /// Where a request stands in its trace.
+///
+/// ```
+/// use stagedoor_actors::trace;
+/// use stagedoor_metrics::SessionId;
+/// use stagedoor_protocol::RequestHead;
+///
+/// let mut head = RequestHead::new("GET", "http", "example.org", "/");
+/// let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+/// head.fields_mut().push("traceparent", parent);
+/// let context = trace::of(&head, SessionId { worker: 0, number: 1 }, 1);
+/// assert_eq!(context.trace_id_hex(), "0af7651916cd43dd8448eb211c80319c");
+/// assert_eq!(context.parent, Some(0xb7ad_6b71_6920_3331));
+/// assert!(context.is_sampled() && context.traceparent() != parent, "the same trace, a span of our own");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TraceContext {
@@ -98,11 +112,26 @@ fn digits(text: &mut [u8], mut number: u128) {
 }
 
 /// Says whether traces that begin here are recorded; their contexts tell so to those they are sent on to.
+///
+/// ```no_run
+/// // Something exports the spans of traces that begin here.
+/// stagedoor_actors::trace::record_begun(true);
+/// ```
 pub fn record_begun(recorded: bool) {
     RECORDED.store(recorded, Ordering::Relaxed);
 }
 
 /// The request says something of its trace. Looks at names alone, most of them by their length.
+///
+/// ```
+/// use stagedoor_actors::trace;
+/// use stagedoor_protocol::RequestHead;
+///
+/// let mut head = RequestHead::new("GET", "http", "example.org", "/");
+/// assert!(!trace::is_brought(&head));
+/// head.fields_mut().push("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
+/// assert!(trace::is_brought(&head));
+/// ```
 #[inline]
 #[must_use]
 pub fn is_brought(head: &RequestHead) -> bool {
@@ -111,6 +140,18 @@ pub fn is_brought(head: &RequestHead) -> bool {
 
 /// Where the request `head` of a stream stands in its trace: the one it brought, where that is valid, and
 /// otherwise one that begins with it.
+///
+/// ```
+/// use stagedoor_actors::trace;
+/// use stagedoor_metrics::SessionId;
+/// use stagedoor_protocol::RequestHead;
+///
+/// let head = RequestHead::new("GET", "http", "example.org", "/");
+/// let session = SessionId { worker: 0, number: 1 };
+/// let context = trace::of(&head, session, 1);
+/// assert_eq!((context.parent, context.trace_id), (None, trace::begun(session, 1)));
+/// assert_eq!(trace::of(&head, session, 1), context, "whoever asks is told the same");
+/// ```
 #[must_use]
 pub fn of(head: &RequestHead, session: SessionId, stream: u32) -> TraceContext {
     let span_id = never_zero(u128::from(mixed(session, stream, Lane::Span))) as u64;
@@ -133,6 +174,15 @@ pub(crate) fn of_stream(head: &RequestHead, session: &SessionHandle, stream: Str
 }
 
 /// The trace id of a request that brought none: the same whenever it is asked for in the life of the process.
+///
+/// ```
+/// use stagedoor_actors::trace::begun;
+/// use stagedoor_metrics::SessionId;
+///
+/// let session = SessionId { worker: 0, number: 1 };
+/// assert_eq!(begun(session, 1), begun(session, 1));
+/// assert_ne!(begun(session, 1), begun(session, 3));
+/// ```
 #[must_use]
 pub fn begun(session: SessionId, stream: u32) -> u128 {
     let left = mixed(session, stream, Lane::Left);

@@ -14,6 +14,16 @@ use tokio_rustls::server::TlsStream;
 use crate::client::wire::Watched;
 
 /// Any stream of octets a session can run on.
+///
+/// ```
+/// use stagedoor_actors::transport::Io;
+///
+/// fn boxed(io: impl Io) -> Box<dyn Io> {
+///     Box::new(io)
+/// }
+/// let (one, _other) = tokio::io::duplex(64);
+/// let io = boxed(one);
+/// ```
 pub trait Io: AsyncRead + AsyncWrite + Unpin + 'static {}
 impl<T: AsyncRead + AsyncWrite + Unpin + 'static> Io for T {}
 

@@ -19,6 +19,48 @@ use crate::link::{Flow, Link, ToSession};
 use crate::stream::{StreamHandle, StreamMisuse, head_of};
 
 /// See the module.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # actix_rt::System::new().block_on(async {
+/// use stagedoor_actors::client::RequestParts;
+/// use stagedoor_actors::{Reply, Request, Response, Service, Tunnel};
+/// use stagedoor_protocol::Fields;
+/// use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+///
+/// async fn echo(mut tunnel: Tunnel) {
+///     while let Some(Ok(octets)) = tunnel.chunk().await {
+///         if tunnel.write_all(&octets).await.is_err() {
+///             return;
+///         }
+///     }
+/// }
+///
+/// struct Echo;
+///
+/// impl Service for Echo {
+///     fn call(&self, request: Request) -> Reply {
+///         request.accept_tunnel(Fields::new(), echo).unwrap_or_else(|_| Response::new(400).into())
+///     }
+/// }
+/// # let service = std::rc::Rc::new(Echo);
+/// # let metrics = stagedoor_metrics::Metrics::new("stagedoor");
+/// # let config = stagedoor_actors::ListenerConfig::new("memory", ([127, 0, 0, 1], 0).into());
+/// # let host = stagedoor_actors::Host::new(&metrics, 0, config, service);
+/// # let (ours, theirs) = tokio::io::duplex(64 << 10);
+/// # host.spawn_session(ours, None);
+/// # let over = stagedoor_actors::client::Connector::over(theirs);
+/// # let over = stagedoor_actors::client::Options::with_connector(over);
+/// # let session = stagedoor_actors::client::connect("http://memory", over)?;
+/// # let mut tunnel = session.connect_tunnel(RequestParts::connect("example.org:7")).await?;
+/// # tunnel.write_all(b"back").await?;
+/// # let mut back = [0; 4];
+/// # tunnel.read_exact(&mut back).await?;
+/// # assert_eq!(&back, b"back");
+/// # Ok(())
+/// # })
+/// # }
+/// ```
 pub struct Tunnel {
     link: Rc<Link>,
     id: StreamId,
@@ -124,6 +166,18 @@ impl std::fmt::Debug for Tunnel {
 }
 
 /// What a request wants a tunnel for.
+///
+/// ```
+/// use stagedoor_actors::{Request, TunnelTo};
+///
+/// fn may_pass(request: &Request) -> bool {
+///     match request.tunnel() {
+///         Some(TunnelTo::Authority(authority)) => authority.ends_with(":443"),
+///         Some(TunnelTo::Protocol(protocol)) => protocol == "websocket",
+///         None => true,
+///     }
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TunnelTo<'a> {
     /// CONNECT: octets to an authority.

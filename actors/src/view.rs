@@ -9,6 +9,26 @@ use crate::link::Link;
 use crate::session::{Entry, WaitTimes};
 
 /// A session as it stands.
+///
+/// ```
+/// use stagedoor_actors::SessionView;
+///
+/// /// A line for people.
+/// fn line(session: &SessionView) -> String {
+///     let SessionView { id, state, streams_open, .. } = session;
+///     format!("{id} is {state}, {streams_open} streams, {:.0} s old", session.age_seconds)
+/// }
+/// # let stats = stagedoor_metrics::SessionStats::new(
+/// #     "0-1".parse().unwrap(),
+/// #     stagedoor_metrics::Role::Server,
+/// #     stagedoor_metrics::Protocol::H2,
+/// #     "http".into(),
+/// #     stagedoor_metrics::Peer::Named("memory".into()),
+/// #     std::time::Instant::now(),
+/// # );
+/// # let view = SessionView::of_stats(&stats, std::time::Instant::now());
+/// # assert_eq!(line(&view), "0-1 is handshake, 0 streams, 0 s old");
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs)]
 pub struct SessionView {
@@ -91,6 +111,17 @@ pub(crate) fn wait_times(stats: &SessionStats) -> WaitTimes {
 }
 
 /// A stream as it stands.
+///
+/// ```
+/// use stagedoor_actors::StreamView;
+///
+/// /// Streams that wait for their clients.
+/// fn slow(streams: &[StreamView]) -> impl Iterator<Item = &StreamView> {
+///     use stagedoor_metrics::WaitOn as On;
+///     streams.iter().filter(|stream| matches!(stream.on, On::RequestBody | On::PeerStreamWindow | On::Socket))
+/// }
+/// # assert_eq!(slow(&[]).count(), 0);
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs)]
 pub struct StreamView {
@@ -182,6 +213,16 @@ impl StreamView {
 }
 
 /// An entry of a flight recorder, in words.
+///
+/// ```
+/// use stagedoor_actors::SessionView;
+///
+/// fn last_frames(session: &SessionView) {
+///     for entry in &session.recorder {
+///         println!("{:?} stream {}: {:?}", entry.at, entry.stream, entry.what);
+///     }
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Recorded {
     /// Since the session opened.
@@ -193,6 +234,21 @@ pub struct Recorded {
 }
 
 /// See [`Recorded`].
+///
+/// ```
+/// use stagedoor_actors::view::{Recorded, RecordedWhat};
+///
+/// fn line(entry: &Recorded) -> String {
+///     match &entry.what {
+///         RecordedWhat::Frame { sent: true, name, .. } => format!("> {name} on {}", entry.stream),
+///         RecordedWhat::Frame { name, .. } => format!("< {name} on {}", entry.stream),
+///         RecordedWhat::Turn { name, code } => format!("{name} {code}"),
+///     }
+/// }
+/// # let what = RecordedWhat::Frame { sent: true, name: "PING", flags: vec!["ACK"], length: 8 };
+/// # let entry = Recorded { at: std::time::Duration::ZERO, stream: 0, what };
+/// # assert_eq!(line(&entry), "> PING on 0");
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs)]
 pub enum RecordedWhat {
@@ -203,6 +259,15 @@ pub enum RecordedWhat {
 }
 
 /// A session that ended as it should not have.
+///
+/// ```
+/// use stagedoor_actors::PostMortem;
+///
+/// fn line(ended: &PostMortem) -> String {
+///     let PostMortem { view, reason, code, detail, .. } = ended;
+///     format!("{} ended by {reason} ({code}): {detail}; {} frames are kept", view.id, view.recorder.len())
+/// }
+/// ```
 #[derive(Clone, Debug)]
 pub struct PostMortem {
     /// How it stood at the end; its flight recorder with it.

@@ -9,6 +9,15 @@
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 /// A count that only grows; wraps at 2^64, which a scraper reads as a restart.
+///
+/// ```
+/// use stagedoor_metrics::Cell;
+///
+/// let cell = Cell::new();
+/// cell.inc();
+/// cell.add(2);
+/// assert_eq!(cell.get(), 3);
+/// ```
 #[derive(Debug, Default)]
 pub struct Cell(AtomicU64);
 
@@ -40,6 +49,17 @@ impl Cell {
 }
 
 /// A count that any thread adds to: an atomic read-modify-write, for what is rare.
+///
+/// ```
+/// use stagedoor_metrics::SharedCell;
+///
+/// let cell = SharedCell::default();
+/// std::thread::scope(|scope| {
+///     scope.spawn(|| cell.inc());
+///     scope.spawn(|| cell.add(2));
+/// });
+/// assert_eq!(cell.get(), 3);
+/// ```
 #[derive(Debug, Default)]
 pub struct SharedCell(AtomicU64);
 
@@ -62,6 +82,18 @@ impl SharedCell {
 }
 
 /// A level that goes up and down. Signed: a gauge summed over shards may be below zero in one of them.
+///
+/// ```
+/// use stagedoor_metrics::Gauge;
+///
+/// let gauge = Gauge::new();
+/// gauge.inc();
+/// gauge.add(-3);
+/// assert_eq!(gauge.get(), -2);
+/// gauge.set(7);
+/// gauge.dec();
+/// assert_eq!(gauge.get(), 6);
+/// ```
 #[derive(Debug, Default)]
 pub struct Gauge(AtomicI64);
 

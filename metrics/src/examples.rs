@@ -16,6 +16,16 @@ use crate::shard::Exemplar;
 const TRIES: usize = 16;
 
 /// The clock of a turn, and the same in whole seconds since some moment that all observations of a histogram share.
+///
+/// ```
+/// use std::time::{Duration, Instant};
+///
+/// use stagedoor_metrics::Moment;
+///
+/// let since = Instant::now();
+/// let moment = Moment::new(since + Duration::from_millis(2_700), since);
+/// assert_eq!(moment.second, 2);
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Moment {
     /// The clock.

@@ -16,6 +16,13 @@ const MOST_BOUNDS: usize = 15;
 pub(crate) const MOST_BUCKETS: usize = MOST_BOUNDS + 1;
 
 /// What the integers of a bucket table mean, and so how they are exposed.
+///
+/// ```
+/// use stagedoor_metrics::histogram::Unit;
+///
+/// assert_eq!(Unit::Nanos.to_base(5e8), 0.5);
+/// assert_eq!(Unit::Plain.to_base(256.0), 256.0);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {
     /// Nanoseconds, exposed as seconds.
@@ -37,6 +44,13 @@ impl Unit {
 }
 
 /// A bucket table: inclusive upper bounds, ascending, without `+Inf`.
+///
+/// ```
+/// use stagedoor_metrics::histogram::{Bounds as _, Buckets, Size};
+///
+/// let Buckets { bounds, unit } = Size::BUCKETS;
+/// assert_eq!((bounds[0], unit.to_base(256.0)), (256, 256.0));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Buckets {
     /// Inclusive upper bounds in `unit`.
@@ -46,6 +60,13 @@ pub struct Buckets {
 }
 
 /// Ties a [`Histogram`] to its table at compile time, so that the scan has constant bounds.
+///
+/// ```
+/// use stagedoor_metrics::histogram::{Bounds, Latency, Unit};
+///
+/// assert_eq!(Latency::BUCKETS.unit, Unit::Nanos);
+/// assert!(Latency::BUCKETS.bounds.is_sorted());
+/// ```
 pub trait Bounds: 'static {
     /// The table; at most 15 bounds.
     const BUCKETS: Buckets;
@@ -109,6 +130,15 @@ bounds! {
 }
 
 /// A single-writer histogram over the table `B`.
+///
+/// ```
+/// use stagedoor_metrics::Histogram;
+/// use stagedoor_metrics::histogram::Latency;
+///
+/// let histogram = Histogram::<Latency>::default();
+/// histogram.observe_nanos(7_000_000);
+/// assert_eq!(histogram.count(), 1);
+/// ```
 #[derive(Debug)]
 pub struct Histogram<B> {
     counts: [Cell; MOST_BUCKETS],

@@ -77,6 +77,16 @@ closed_set! {
 
 closed_set! {
     /// Why a session ended: the first cause given to `CloseSession`.
+    ///
+    /// ```
+    /// use stagedoor_metrics::CloseReason;
+    ///
+    /// assert_eq!(CloseReason::IdleTimeout.to_string(), "idle_timeout");
+    /// match CloseReason::from_index(0) {
+    ///     Some(CloseReason::ClientClosed) => println!("one of {}", CloseReason::COUNT),
+    ///     other => panic!("{other:?}"),
+    /// }
+    /// ```
     CloseReason {
         /// The client closed the socket.
         ClientClosed = "client_closed",
@@ -133,6 +143,17 @@ closed_set! {
 
 closed_set! {
     /// How a stream ended.
+    ///
+    /// ```
+    /// use stagedoor_metrics::Outcome;
+    ///
+    /// /// Whose doing it was, as far as a client is concerned.
+    /// fn is_the_clients(outcome: Outcome) -> bool {
+    ///     matches!(outcome, Outcome::Complete | Outcome::ResetByPeer)
+    /// }
+    /// assert!(is_the_clients(Outcome::Complete) && !is_the_clients(Outcome::Panic));
+    /// assert_eq!(Outcome::ResetByPeer.label(), "reset_by_peer");
+    /// ```
     Outcome {
         /// Request and response both went through.
         Complete = "complete",
@@ -155,6 +176,18 @@ closed_set! {
 
 closed_set! {
     /// What a stream's time goes to; at any instant of its life exactly one of these is charged.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use stagedoor_metrics::WaitOn;
+    ///
+    /// // As sessions, streams and events tell it: an array in the order of `ALL`.
+    /// let mut waits = [Duration::ZERO; WaitOn::COUNT];
+    /// waits[WaitOn::Handler as usize] = Duration::from_millis(7);
+    /// let most = WaitOn::ALL.iter().zip(waits).max_by_key(|(_, waited)| *waited);
+    /// assert_eq!(most.map(|(on, _)| on.label()), Some("handler"));
+    /// ```
     WaitOn {
         /// The handler reads the request's body and the client has sent nothing.
         RequestBody = "request_body",
@@ -213,6 +246,13 @@ closed_set! {
 
 closed_set! {
     /// Frame types: RFC 9113 §6, PRIORITY_UPDATE (RFC 9218 §7.1), and the rest as one.
+    ///
+    /// ```
+    /// use stagedoor_metrics::FrameType;
+    ///
+    /// assert_eq!(FrameType::from_wire(0x6), FrameType::Ping);
+    /// assert_eq!(FrameType::from_wire(0xff).label(), "unknown");
+    /// ```
     FrameType {
         /// 0x00.
         Data = "DATA",
@@ -256,6 +296,13 @@ impl FrameType {
 
 closed_set! {
     /// HTTP/2 error codes (RFC 9113 §7), and the rest as one.
+    ///
+    /// ```
+    /// use stagedoor_metrics::H2Code;
+    ///
+    /// assert_eq!(H2Code::from_wire(0x8).label(), "CANCEL");
+    /// assert_eq!(H2Code::from_wire(0xff), H2Code::Unknown);
+    /// ```
     H2Code {
         /// 0x00.
         NoError = "NO_ERROR",
@@ -334,6 +381,13 @@ closed_set! {
 
 closed_set! {
     /// Request methods: RFC 9110 §9 and PATCH (RFC 5789); the rest as one.
+    ///
+    /// ```
+    /// use stagedoor_metrics::Method;
+    ///
+    /// assert_eq!(Method::from_token(b"PATCH"), Method::Patch);
+    /// assert_eq!(Method::from_token(b"get"), Method::Other);
+    /// ```
     Method {
         /// GET.
         Get = "GET",
@@ -379,6 +433,18 @@ impl Method {
 
 closed_set! {
     /// Which timer expired.
+    ///
+    /// ```
+    /// use stagedoor_metrics::{TimeoutAction, TimeoutKind};
+    ///
+    /// fn line(kind: TimeoutKind, action: TimeoutAction) -> String {
+    ///     match action {
+    ///         TimeoutAction::Closed => format!("{kind} ended it"),
+    ///         TimeoutAction::Extended => format!("{kind} waits on"),
+    ///     }
+    /// }
+    /// assert_eq!(line(TimeoutKind::Idle, TimeoutAction::Closed), "idle ended it");
+    /// ```
     TimeoutKind {
         /// TLS handshake.
         Handshake = "handshake",
@@ -409,6 +475,12 @@ closed_set! {
 
 closed_set! {
     /// What an expired timer did.
+    ///
+    /// ```
+    /// use stagedoor_metrics::TimeoutAction;
+    ///
+    /// assert_eq!(TimeoutAction::LABELS, ["closed", "extended"]);
+    /// ```
     TimeoutAction {
         /// Closed its target.
         Closed = "closed",

@@ -21,6 +21,14 @@ use crate::shard::unpoisoned;
 
 /// Names a session for the life of the process: `w-n`, the worker in decimal and a counter of that
 /// worker in base 36 (`0-1a`).
+///
+/// ```
+/// use stagedoor_metrics::SessionId;
+///
+/// let id = SessionId { worker: 0, number: 46 };
+/// assert_eq!(id.to_string(), "0-1a");
+/// assert_eq!("0-1a".parse(), Ok(id));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionId {
     /// The worker it runs on.
@@ -49,6 +57,12 @@ impl fmt::Display for SessionId {
 }
 
 /// The text is not a session id.
+///
+/// ```
+/// use stagedoor_metrics::{ParseSessionIdError, SessionId};
+///
+/// assert_eq!("0-1A".parse::<SessionId>(), Err(ParseSessionIdError), "lower case alone");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ParseSessionIdError;
 
@@ -75,6 +89,14 @@ impl FromStr for SessionId {
 }
 
 /// The other end of a session.
+///
+/// ```
+/// use stagedoor_metrics::Peer;
+///
+/// let peer = Peer::from(std::net::SocketAddr::from(([127, 0, 0, 1], 4000)));
+/// assert_eq!(peer.to_string(), "127.0.0.1:4000");
+/// assert_eq!(Peer::Named("unix".into()).to_string(), "unix");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Peer {
     /// An IP address and port.
@@ -99,6 +121,22 @@ impl From<SocketAddr> for Peer {
 }
 
 /// What is known of a live session; about 200 octets. Written by its own thread only.
+///
+/// ```
+/// use std::time::{Duration, Instant};
+///
+/// use stagedoor_metrics::{Peer, Protocol, Role, SessionId, SessionState, SessionStats};
+///
+/// let id = SessionId { worker: 0, number: 1 };
+/// let opened = Instant::now();
+/// let peer = Peer::Named("memory".into());
+/// let stats = SessionStats::new(id, Role::Server, Protocol::H2c, "http".into(), peer, opened);
+/// stats.set_state(SessionState::Open);
+/// stats.bytes_in.add(24);
+/// stats.touch(opened + Duration::from_secs(2));
+/// assert_eq!((stats.state(), stats.bytes_in.get()), (SessionState::Open, 24));
+/// assert_eq!(stats.idle(opened + Duration::from_secs(5)), Duration::from_secs(3));
+/// ```
 #[derive(Debug)]
 pub struct SessionStats {
     id: SessionId,
@@ -305,6 +343,21 @@ const PARTS: usize = 16;
 type Part = Mutex<HashMap<SessionId, Arc<SessionStats>>>;
 
 /// Every session open in the process, on all workers.
+///
+/// ```
+/// use std::sync::Arc;
+/// use std::time::Instant;
+///
+/// use stagedoor_metrics::{Metrics, Peer, Protocol, Role, SessionId, SessionStats};
+///
+/// let metrics = Metrics::new("app");
+/// let id = SessionId { worker: 0, number: 1 };
+/// let (peer, now) = (Peer::Named("memory".into()), Instant::now());
+/// let stats = SessionStats::new(id, Role::Server, Protocol::H2c, "http".into(), peer, now);
+/// metrics.live().insert(Arc::new(stats));
+/// assert_eq!(metrics.live().snapshot().len(), 1);
+/// assert!(metrics.live().remove(id).is_some() && metrics.live().is_empty());
+/// ```
 #[derive(Debug, Default)]
 pub struct LiveSessions {
     parts: [Part; PARTS],

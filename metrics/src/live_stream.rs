@@ -13,6 +13,18 @@ use crate::per::Per;
 use crate::shard::RouteId;
 
 /// What is known of a live stream.
+///
+/// ```
+/// use std::time::{Duration, Instant};
+///
+/// use stagedoor_metrics::{Method, SessionId, StreamStats, WaitOn};
+///
+/// let opened = Instant::now();
+/// let stream = StreamStats::new(SessionId { worker: 0, number: 1 }, 3, Method::Get, opened);
+/// stream.set_on(WaitOn::Upstream, opened + Duration::from_secs(1));
+/// assert_eq!(stream.on(), WaitOn::Upstream);
+/// assert_eq!(stream.waited(opened + Duration::from_secs(3)), Duration::from_secs(2));
+/// ```
 #[derive(Debug)]
 pub struct StreamStats {
     session: SessionId,

@@ -6,6 +6,16 @@
 use std::sync::atomic::{AtomicI64, Ordering};
 
 /// The messages that wait at one actor.
+///
+/// ```
+/// use stagedoor_metrics::Mailbox;
+///
+/// let mailbox = Mailbox::new();
+/// mailbox.enter();
+/// mailbox.enter();
+/// mailbox.leave();
+/// assert_eq!(mailbox.waiting(), 1);
+/// ```
 #[derive(Debug, Default)]
 pub struct Mailbox(AtomicI64);
 

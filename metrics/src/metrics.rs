@@ -22,6 +22,16 @@ use crate::tables::{TableOptions, Tables};
 use crate::upstream::{EndpointCells, Endpoints, UpstreamId};
 
 /// The metrics of a process; a clone is the same metrics.
+///
+/// ```
+/// use stagedoor_metrics::{Format, Metrics, Protocol};
+///
+/// let metrics = Metrics::new("app");
+/// let listener = metrics.add_listener("http", "127.0.0.1:8080");
+/// metrics.shard(0).listener(listener).session_opened(Protocol::H2c);
+/// let page = String::from_utf8(metrics.render(Format::Text)).unwrap();
+/// assert!(page.contains("app_sessions_opened_total{listener=\"http\",protocol=\"h2c\"} 1"), "{page}");
+/// ```
 #[derive(Clone, Debug)]
 pub struct Metrics(Arc<Inner>);
 
@@ -324,6 +334,15 @@ impl Metrics {
 
     /// A collector for a foreign [`prometheus::Registry`]. Leaves `process_*` out, which such a registry
     /// has from elsewhere. It shares the live tables and their budget with [`Self::render`].
+    ///
+    /// ```
+    /// use stagedoor_metrics::{Metrics, prometheus};
+    ///
+    /// let registry = prometheus::Registry::new();
+    /// registry.register(Box::new(Metrics::new("app").collector()))?;
+    /// assert!(registry.gather().iter().any(|family| family.name().starts_with("app_")));
+    /// # Ok::<(), prometheus::Error>(())
+    /// ```
     #[must_use]
     pub fn collector(&self) -> impl Collector + 'static {
         GatewayCollector::new(Arc::clone(&self.0))

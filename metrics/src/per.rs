@@ -8,6 +8,16 @@ use std::fmt;
 use std::ops::Index;
 
 /// A closed set of values of one label.
+///
+/// ```
+/// use stagedoor_metrics::{Label, Scope};
+///
+/// /// What a label may say.
+/// fn values<L: Label>() -> &'static [&'static str] {
+///     L::LABELS
+/// }
+/// assert_eq!(values::<Scope>(), ["stream", "connection"]);
+/// ```
 pub trait Label: Copy + 'static {
     /// One `T` per value.
     type Array<T>: AsRef<[T]>;
@@ -24,6 +34,15 @@ pub trait Label: Copy + 'static {
 }
 
 /// One `T` for each value of the label `L`; indexed by the enum, so never out of bounds.
+///
+/// ```
+/// use stagedoor_metrics::{Cell, Direction, Per};
+///
+/// let octets: Per<Direction, Cell> = Per::default();
+/// octets[Direction::Tx].add(5);
+/// let told: Vec<_> = octets.iter().map(|(direction, cell)| (direction.label(), cell.get())).collect();
+/// assert_eq!(told, [("rx", 0), ("tx", 5)]);
+/// ```
 pub struct Per<L: Label, T>(L::Array<T>);
 
 impl<L: Label, T> Per<L, T> {

@@ -40,6 +40,12 @@ impl ProcessFigures {
 }
 
 /// Resident memory of this process in octets, where the kernel tells.
+///
+/// ```
+/// if let Some(octets) = stagedoor_metrics::resident_bytes() {
+///     assert!(octets > 100_000, "{octets}");
+/// }
+/// ```
 #[must_use]
 pub fn resident_bytes() -> Option<u64> {
     let stat = fs::read_to_string("/proc/self/stat").ok().and_then(|text| Stat::parse(&text))?;

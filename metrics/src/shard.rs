@@ -22,6 +22,15 @@ use crate::status;
 use crate::upstream::{UpstreamCells, UpstreamId};
 
 /// A configured listener, by its place in the process's list.
+///
+/// ```
+/// use stagedoor_metrics::Metrics;
+///
+/// let metrics = Metrics::new("app");
+/// let id = metrics.add_listener("http", "127.0.0.1:8080");
+/// assert_eq!(metrics.add_listener("http", "[::1]:8080"), id, "a name keeps its id");
+/// assert_eq!(metrics.listener_name(id).as_deref(), Some("http"));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ListenerId(pub(crate) u16);
 
@@ -34,6 +43,15 @@ impl ListenerId {
 }
 
 /// A configured route, by its place in the process's list.
+///
+/// ```
+/// use stagedoor_metrics::{Metrics, RouteId};
+///
+/// let metrics = Metrics::new("app");
+/// let users = metrics.add_route("/users/{id}");
+/// assert_ne!(users, RouteId::UNMATCHED);
+/// assert_eq!(metrics.route_name(users).as_deref(), Some("/users/{id}"));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RouteId(pub(crate) u16);
 
@@ -51,6 +69,16 @@ impl RouteId {
 }
 
 /// What one arbiter counts for one listener. Aligned so that two arbiters never share a cache line.
+///
+/// ```
+/// use stagedoor_metrics::{ListenerCells, Outcome, Protocol};
+///
+/// let cells = ListenerCells::default();
+/// cells.stream_opened(Protocol::H2);
+/// cells.stream_closed(Protocol::H2, Outcome::Complete);
+/// assert_eq!(cells.streams_opened[Protocol::H2].get(), 1);
+/// assert_eq!(cells.streams_active[Protocol::H2].get(), 0);
+/// ```
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct ListenerCells {
@@ -128,6 +156,16 @@ impl ListenerCells {
 }
 
 /// What one arbiter counts for one route of one listener; a stream is seen once, when it ends.
+///
+/// ```
+/// use stagedoor_metrics::{Method, RouteCells, WaitOn};
+///
+/// let cells = RouteCells::default();
+/// cells.request(Method::Get, 200);
+/// cells.response_body_bytes.observe_value(512);
+/// cells.stream_wait_nanos[WaitOn::Handler].add(7_000);
+/// assert_eq!(cells.response_body_bytes.count(), 1);
+/// ```
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct RouteCells {
@@ -186,6 +224,17 @@ impl RouteCells {
 }
 
 /// The stream behind an observation.
+///
+/// ```
+/// use std::time::Instant;
+///
+/// use stagedoor_metrics::{Exemplar, Moment, RouteCells, SessionId};
+///
+/// let cells = RouteCells::default();
+/// let (now, session) = (Instant::now(), SessionId { worker: 0, number: 1 });
+/// cells.request_took(7_000_000, Moment::new(now, now), || Exemplar { session, stream: 1, trace: 42 });
+/// assert_eq!(cells.request_duration.count(), 1);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Exemplar {
     /// Its session.
@@ -197,6 +246,16 @@ pub struct Exemplar {
 }
 
 /// What one arbiter counts for one kind of message.
+///
+/// ```
+/// use stagedoor_metrics::{MessageKind, Shard};
+///
+/// let shard = Shard::default();
+/// let turns = &shard.messages()[MessageKind::SessionTurn];
+/// turns.handled.inc();
+/// turns.busy_nanos.add(900);
+/// assert_eq!(shard.messages()[MessageKind::SessionTurn].handled.get(), 1);
+/// ```
 #[derive(Debug, Default)]
 pub struct MessageCounts {
     /// Messages handled.
@@ -206,6 +265,15 @@ pub struct MessageCounts {
 }
 
 /// What one arbiter counts for one kind of actor.
+///
+/// ```
+/// use stagedoor_metrics::{ActorKind, Shard};
+///
+/// let shard = Shard::default();
+/// shard.actors()[ActorKind::Session].started.inc();
+/// shard.actors()[ActorKind::Session].alive.inc();
+/// assert_eq!(shard.actors()[ActorKind::Session].alive.get(), 1);
+/// ```
 #[derive(Debug, Default)]
 pub struct ActorCounts {
     /// Actors alive.
@@ -226,6 +294,18 @@ pub struct ActorCounts {
 pub type ActorCells = Per<ActorKind, ActorCounts>;
 
 /// The cells of one arbiter, see the module's invariant.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use stagedoor_metrics::{Metrics, RouteId};
+///
+/// let metrics = Metrics::new("app");
+/// let listener = metrics.add_listener("http", "127.0.0.1:8080");
+/// let shard = metrics.shard(0);
+/// assert!(Arc::ptr_eq(&shard, &metrics.shard(0)));
+/// shard.route(listener, RouteId::UNMATCHED).file_read_bytes.add(5);
+/// ```
 #[derive(Debug, Default)]
 pub struct Shard {
     listeners: Mutex<HashMap<ListenerId, Arc<ListenerCells>>>,
@@ -289,6 +369,15 @@ impl Shard {
 
 /// Route handles of one listener on one arbiter, found by index: what a worker keeps so that a request
 /// takes no lock and hashes nothing.
+///
+/// ```
+/// use stagedoor_metrics::{Method, Metrics, RouteHandles, RouteId};
+///
+/// let metrics = Metrics::new("app");
+/// let listener = metrics.add_listener("http", "127.0.0.1:8080");
+/// let mut routes = RouteHandles::new(metrics.shard(0), listener);
+/// routes.get(RouteId::UNMATCHED).request(Method::Get, 404);
+/// ```
 #[derive(Debug)]
 pub struct RouteHandles {
     shard: Arc<Shard>,

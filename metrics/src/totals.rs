@@ -18,6 +18,17 @@ use crate::upstream::{SLOTS, UpstreamCells};
 const FIRST_OF_CLIENTS: u16 = 0x8000;
 
 /// Sums over every listener that is not hidden and no client's, since the start.
+///
+/// ```
+/// use stagedoor_metrics::{Direction, Metrics, Protocol};
+///
+/// let metrics = Metrics::new("app");
+/// let cells = metrics.shard(0).listener(metrics.add_listener("http", "127.0.0.1:8080"));
+/// cells.session_opened(Protocol::H2);
+/// cells.network_bytes[Direction::Rx].add(24);
+/// let totals = metrics.totals();
+/// assert_eq!((totals.sessions_opened, totals.bytes_in, totals.bytes_out), (1, 24, 0));
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
     /// Sessions started.
@@ -31,6 +42,16 @@ pub struct Totals {
 }
 
 /// Actors of one kind.
+///
+/// ```
+/// use stagedoor_metrics::{ActorKind, Metrics};
+///
+/// let metrics = Metrics::new("app");
+/// metrics.shard(0).actors()[ActorKind::Stream].alive.inc();
+/// let totals = metrics.actor_totals();
+/// let streams = totals.iter().find(|totals| totals.kind == ActorKind::Stream);
+/// assert_eq!(streams.map(|totals| totals.alive), Some(1));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub struct ActorTotals {
@@ -48,6 +69,16 @@ pub struct ActorTotals {
 }
 
 /// Messages of one kind.
+///
+/// ```
+/// use stagedoor_metrics::{MessageKind, Metrics};
+///
+/// let metrics = Metrics::new("app");
+/// metrics.shard(0).messages()[MessageKind::SessionTurn].handled.inc();
+/// let totals = metrics.message_totals();
+/// let turns = totals.iter().find(|totals| totals.kind == MessageKind::SessionTurn);
+/// assert_eq!(turns.map(|totals| totals.handled), Some(1));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub struct MessageTotals {
@@ -58,6 +89,16 @@ pub struct MessageTotals {
 }
 
 /// One worker.
+///
+/// ```
+/// use stagedoor_metrics::Metrics;
+///
+/// let metrics = Metrics::new("app");
+/// metrics.shard(3).loop_lag.observe_nanos(2_000_000);
+/// let workers = metrics.worker_totals();
+/// assert_eq!((workers[0].worker, workers[0].sessions), (3, 0));
+/// assert!(workers[0].lag_p99 >= 0.002);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[allow(missing_docs)]
 pub struct WorkerTotals {
@@ -69,6 +110,16 @@ pub struct WorkerTotals {
 }
 
 /// One upstream, over all arbiters.
+///
+/// ```
+/// use stagedoor_metrics::Metrics;
+///
+/// let metrics = Metrics::new("app");
+/// let shard = metrics.shard(0);
+/// shard.upstream(metrics.add_upstream("backend")).request(200);
+/// let totals = metrics.upstream_totals();
+/// assert_eq!((&*totals[0].name, totals[0].requests, totals[0].unanswered), ("backend", 1, 0));
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UpstreamTotals {
     /// As it was listed.

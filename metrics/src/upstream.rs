@@ -18,6 +18,14 @@ use crate::shard::{Exemplar, unpoisoned};
 use crate::status;
 
 /// A configured upstream, by its place in the process's list.
+///
+/// ```
+/// use stagedoor_metrics::Metrics;
+///
+/// let metrics = Metrics::new("app");
+/// let id = metrics.add_upstream("backend");
+/// assert_eq!((id.get(), metrics.add_upstream("backend")), (0, id));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UpstreamId(pub(crate) u16);
 
@@ -33,6 +41,16 @@ impl UpstreamId {
 pub(crate) const SLOTS: usize = status::SLOTS + 1;
 
 /// What one arbiter counts for one upstream.
+///
+/// ```
+/// use stagedoor_metrics::{CloseReason, Protocol, UpstreamCells, UpstreamFailure};
+///
+/// let cells = UpstreamCells::default();
+/// cells.connection_opened(Protocol::H2, 3_000_000);
+/// cells.failures[UpstreamFailure::Stall].inc();
+/// cells.connection_closed(Protocol::H2, CloseReason::IdleTimeout);
+/// assert_eq!(cells.connections_active[Protocol::H2].get(), 0);
+/// ```
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct UpstreamCells {
@@ -107,6 +125,15 @@ pub(crate) fn code(slot: usize) -> String {
 }
 
 /// One endpoint of an upstream; any thread writes it. Its row vanishes with the last handle.
+///
+/// ```
+/// use stagedoor_metrics::Metrics;
+///
+/// let metrics = Metrics::new("app");
+/// let endpoint = metrics.endpoint(metrics.add_upstream("backend"), "10.0.0.7:80");
+/// endpoint.set_up(false);
+/// assert!(!endpoint.is_up());
+/// ```
 #[derive(Debug)]
 pub struct EndpointCells {
     up: AtomicBool,

@@ -14,6 +14,15 @@ pub(crate) const SMALL: usize = 256;
 
 /// The allowances of one connection. Those that settings announce stand in [`crate::Config`]: streams at once, header
 /// lists, frame and table sizes, memory. A number at its maximum switches a budget off.
+///
+/// ```
+/// use stagedoor_protocol::{Budgets, Rate};
+///
+/// // Clients that close many streams at once, for good reasons.
+/// let resets_received = Rate { burst: 2000, per_second: 500 };
+/// let budgets = Budgets { resets_received, ..Budgets::default() };
+/// assert_eq!(budgets.pings, Budgets::default().pings);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Budgets {
     /// Server: RST_STREAM the peer may send (CVE-2023-44487, Rapid Reset); one before the answer began counts double.

@@ -10,6 +10,15 @@ use crate::message::{Malformed, RequestHead, ResponseHead};
 use crate::syntax::{is_authority, is_field_name, is_field_value, parse_content_length};
 
 /// A field that must not be sent, and the rule it breaks.
+///
+/// ```
+/// use stagedoor_protocol::{Fields, UserError};
+///
+/// let Err(UserError::InvalidField(error)) = Fields::from_iter([(":path", "/")]).check_trailers(true) else {
+///     unreachable!("trailers have no pseudo-header fields");
+/// };
+/// assert_eq!(error.name, ":path");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{name:?}: {rule}")]
 pub struct FieldError {

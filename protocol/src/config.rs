@@ -6,6 +6,14 @@ use crate::budget::Budgets;
 use crate::frame::HEADER_LEN;
 
 /// A receive window that starts at one size and grows with consumption (octets).
+///
+/// ```
+/// use stagedoor_protocol::{Config, Window};
+///
+/// let stream_window = Window { start: 64 << 10, max: 1 << 20 };
+/// let config = Config { stream_window, ..Config::default() };
+/// assert_eq!(config.stream_window.max, 1 << 20);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {
     /// Octets at the start; 1 to 2^31-1.
@@ -15,6 +23,14 @@ pub struct Window {
 }
 
 /// So many at once, then so many a second.
+///
+/// ```
+/// use stagedoor_protocol::{Budgets, Rate};
+///
+/// let pings = Rate { burst: 100, per_second: 10 };
+/// let budgets = Budgets { pings, ..Budgets::default() };
+/// assert_eq!(budgets.pings.burst, 100);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
     /// At once, and the most that time gives back.
@@ -25,6 +41,13 @@ pub struct Rate {
 
 /// How HEADERS and DATA are padded (RFC 9113 §6.1, §10.7), as far as frame size and windows allow. Padding of DATA
 /// counts against the windows.
+///
+/// ```
+/// use stagedoor_protocol::{Config, Padding};
+///
+/// assert_eq!(Config::default().padding, Padding::None);
+/// let hidden = Config { padding: Padding::Aligned, ..Config::default() };
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Padding {
     /// Not at all.
@@ -52,6 +75,16 @@ impl Padding {
 }
 
 /// Settings, windows, limits and deadlines of one connection.
+///
+/// ```
+/// use std::time::Instant;
+///
+/// use stagedoor_protocol::{Config, Connection, Role};
+///
+/// let config = Config { max_concurrent_streams: 16, max_header_fields: 32, ..Config::default() };
+/// let server = Connection::new(Role::Server, config, Instant::now());
+/// assert!(!server.is_closed());
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// Streams the peer may have open at once (SETTINGS_MAX_CONCURRENT_STREAMS).

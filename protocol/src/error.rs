@@ -9,6 +9,14 @@ use crate::ids::StreamId;
 use crate::limit::Limit;
 
 /// An error code of RST_STREAM and GOAWAY (RFC 9113 §7). An open set: unknown codes stay printable.
+///
+/// ```
+/// use stagedoor_protocol::ErrorCode;
+///
+/// assert_eq!(ErrorCode::CANCEL.to_string(), "CANCEL");
+/// assert_eq!(ErrorCode::from_name("CANCEL"), Some(ErrorCode(0x8)));
+/// assert_eq!(ErrorCode(0xff).to_string(), "unknown(0xff)");
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ErrorCode(pub u32);
 
@@ -77,6 +85,17 @@ impl std::fmt::Debug for ErrorCode {
 }
 
 /// Ends the connection; the peer reads the code in GOAWAY (RFC 9113 §5.4.1).
+///
+/// ```
+/// use std::time::Instant;
+///
+/// use stagedoor_protocol::{Config, Connection, ConnectionError, ErrorCode, Role};
+///
+/// let now = Instant::now();
+/// let mut server = Connection::new(Role::Server, Config::default(), now);
+/// let error = server.handle_input(b"GET / HTTP/1.1\r\nhost: example.org\r\n\r\n", now).unwrap_err();
+/// assert_eq!((&error, error.code()), (&ConnectionError::BadPreface, ErrorCode::PROTOCOL_ERROR));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectionError {
@@ -222,6 +241,17 @@ impl ConnectionError {
 }
 
 /// Ends one stream; the peer reads the code in RST_STREAM (RFC 9113 §5.4.2).
+///
+/// ```
+/// use stagedoor_protocol::{ErrorCode, StreamError};
+///
+/// match StreamError::WindowExceeded(3) {
+///     error @ StreamError::WindowExceeded(octets) => {
+///         assert_eq!((octets, error.code()), (3, ErrorCode::FLOW_CONTROL_ERROR));
+///     }
+///     other => println!("RST_STREAM says {}", other.code()),
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StreamError {
@@ -275,6 +305,16 @@ impl StreamError {
 }
 
 /// The caller asked for something that cannot be; nothing was sent.
+///
+/// ```
+/// use stagedoor_protocol::{Fields, ResponseHead, UserError};
+///
+/// let fields = Fields::from_iter([("x-words", "two\nlines")]);
+/// match ResponseHead::new(200, fields).check(true) {
+///     Err(UserError::InvalidField(error)) => assert_eq!(error.name, "x-words"),
+///     other => panic!("{other:?}"),
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum UserError {

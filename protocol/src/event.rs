@@ -12,6 +12,19 @@ use crate::priority::Priority;
 use crate::settings::Settings;
 
 /// Who did it.
+///
+/// ```
+/// use stagedoor_protocol::{ErrorCode, ErrorRecord, Origin};
+///
+/// fn line(error: &ErrorRecord) -> String {
+///     match error.by {
+///         Origin::Local => format!("we said {}", error.code),
+///         Origin::Remote => format!("the peer said {}", error.code),
+///     }
+/// }
+/// let record = ErrorRecord { id: 1.into(), by: Origin::Remote, code: ErrorCode::CANCEL };
+/// assert_eq!(line(&record), "the peer said CANCEL");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Origin {
     /// This side.
@@ -21,6 +34,19 @@ pub enum Origin {
 }
 
 /// How a stream came to its end (RFC 9113 §5.1).
+///
+/// ```
+/// use stagedoor_protocol::{Cause, ErrorCode};
+///
+/// fn is_retry_safe(cause: &Cause) -> bool {
+///     match cause {
+///         Cause::Reset { code, .. } => *code == ErrorCode::REFUSED_STREAM,
+///         Cause::Unprocessed => true,
+///         Cause::EndStream | Cause::ConnectionClosed => false,
+///     }
+/// }
+/// assert!(is_retry_safe(&Cause::Unprocessed));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
     /// Both sides sent END_STREAM.
@@ -39,6 +65,23 @@ pub enum Cause {
 }
 
 /// Something that happened on the connection, in the order it happened.
+///
+/// ```
+/// use std::time::Instant;
+///
+/// use stagedoor_protocol::{Config, Connection, Event, Role, Settings, frame};
+///
+/// let now = Instant::now();
+/// let mut server = Connection::new(Role::Server, Config::default(), now);
+/// // The preface, and SETTINGS without an entry.
+/// server.handle_input(frame::PREFACE, now)?;
+/// server.handle_input(&[0, 0, 0, frame::kind::SETTINGS, 0, 0, 0, 0, 0], now)?;
+/// match server.poll_event() {
+///     Some(Event::SettingsReceived { settings }) => assert_eq!(settings, Settings::default()),
+///     other => panic!("{other:?}"),
+/// }
+/// # Ok::<(), stagedoor_protocol::ConnectionError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Event {
@@ -172,6 +215,13 @@ pub enum Event {
 }
 
 /// An error that was put on or read off the wire: RST_STREAM or GOAWAY with its code.
+///
+/// ```
+/// use stagedoor_protocol::{ErrorCode, ErrorRecord, Origin, StreamId};
+///
+/// let goaway = ErrorRecord { id: StreamId::CONNECTION, by: Origin::Local, code: ErrorCode::NO_ERROR };
+/// assert!(goaway.id.is_connection(), "GOAWAY, and not RST_STREAM");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ErrorRecord {
     /// The stream, or stream 0 for GOAWAY.
@@ -186,6 +236,16 @@ pub struct ErrorRecord {
 pub type FrameCounts = [u64; 12];
 
 /// Plain counters of one connection since it started; the owner reads and takes differences.
+///
+/// ```
+/// use stagedoor_protocol::Counters;
+/// use stagedoor_protocol::frame::kind;
+///
+/// fn pings(before: &Counters, now: &Counters) -> u64 {
+///     now.frames_in[usize::from(kind::PING)] - before.frames_in[usize::from(kind::PING)]
+/// }
+/// assert_eq!(pings(&Counters::default(), &Counters::default()), 0);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     /// Frames received.

@@ -72,6 +72,15 @@ impl Entry {
 }
 
 /// One field of a [`Fields`] list.
+///
+/// ```
+/// use stagedoor_protocol::Fields;
+///
+/// let mut fields = Fields::new();
+/// fields.push_sensitive("x-key", "7");
+/// let field = fields.iter().next().unwrap();
+/// assert_eq!((field.name, field.value, field.sensitive), (&b"x-key"[..], &b"7"[..], true));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Field<'a> {
     /// The name, lower case on the wire.
@@ -91,6 +100,18 @@ const FIELD_OVERHEAD: usize = 16;
 const BLOCK_OVERHEAD: usize = 128;
 
 /// An ordered list of (name, value) with repeated fields kept.
+///
+/// ```
+/// use stagedoor_protocol::Fields;
+///
+/// let mut fields = Fields::from_iter([("accept", "text/html"), ("accept", "*/*")]);
+/// fields.push("x-key", "7");
+/// assert_eq!((fields.get_str("accept"), fields.len()), (Some("text/html"), 3));
+/// assert_eq!(fields.joined("accept").as_deref(), Some(&b"text/html, */*"[..]));
+/// fields.set("accept", "text/plain");
+/// assert!(fields.remove("x-key") && !fields.contains("x-key"));
+/// assert_eq!(fields.get_all("accept").count(), 1);
+/// ```
 #[derive(Clone, Default)]
 pub struct Fields {
     arena: Vec<u8>,

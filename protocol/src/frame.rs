@@ -56,6 +56,12 @@ pub mod flag {
 }
 
 /// Name of a frame type, for messages.
+///
+/// ```
+/// use stagedoor_protocol::frame::{kind, name};
+///
+/// assert_eq!(name(kind::GOAWAY), "GOAWAY");
+/// ```
 pub fn name(kind: u8) -> &'static str {
     match kind {
         kind::DATA => "DATA",
@@ -93,11 +99,24 @@ fn known_flags(kind: u8) -> &'static [(u8, &'static str)] {
 }
 
 /// Names of the flags that are set and mean something on frames of a type (§6), for messages.
+///
+/// ```
+/// use stagedoor_protocol::frame::{flag, flag_names, kind};
+///
+/// let names: Vec<_> = flag_names(kind::HEADERS, flag::END_STREAM | flag::END_HEADERS).collect();
+/// assert_eq!(names, ["END_STREAM", "END_HEADERS"]);
+/// ```
 pub fn flag_names(kind: u8, flags: u8) -> impl Iterator<Item = &'static str> {
     known_flags(kind).iter().filter(move |(bit, _)| flags & bit != 0).map(|(_, name)| *name)
 }
 
 /// The flags that mean nothing on frames of a type.
+///
+/// ```
+/// use stagedoor_protocol::frame::{flag, kind, unknown_flags};
+///
+/// assert_eq!(unknown_flags(kind::PING, flag::ACK | 0x40), 0x40);
+/// ```
 pub fn unknown_flags(kind: u8, flags: u8) -> u8 {
     known_flags(kind).iter().fold(flags, |flags, (bit, _)| flags & !bit)
 }
@@ -113,6 +132,16 @@ pub(crate) fn count_index(kind: u8) -> usize {
 }
 
 /// A frame header.
+///
+/// ```
+/// use stagedoor_protocol::StreamId;
+/// use stagedoor_protocol::frame::{FrameHeader, flag, kind};
+///
+/// let header = FrameHeader { length: 5, kind: kind::DATA, flags: flag::END_STREAM, id: StreamId::from(1) };
+/// assert_eq!(header.octets(), [0, 0, 5, 0, 1, 0, 0, 0, 1]);
+/// assert_eq!(FrameHeader::parse(&header.octets()), header);
+/// assert!(header.has(flag::END_STREAM));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FrameHeader {
     /// Octets of payload, 0 to 2^24-1.

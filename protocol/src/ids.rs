@@ -1,6 +1,15 @@
 //! Stream identifiers (RFC 9113 §5.1.1).
 
 /// Stream identifier: 31 bits, odd when the client opened it (RFC 9113 §5.1.1).
+///
+/// ```
+/// use stagedoor_protocol::StreamId;
+///
+/// let stream = StreamId::from(3);
+/// assert!(stream.is_client() && stream > StreamId::from(1));
+/// assert_eq!(StreamId::from_wire(0x8000_0003), stream, "the reserved bit does not count");
+/// assert!(StreamId::CONNECTION.is_connection());
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct StreamId(u32);
 

@@ -8,6 +8,15 @@ use std::fmt;
 use crate::config::{Config, Rate};
 
 /// What the peer sees when a limit is spent.
+///
+/// ```
+/// use stagedoor_protocol::{Limit, Reaction};
+///
+/// match Limit::HeaderFields.reaction() {
+///     Reaction::TooLarge => println!("the request is answered 431"),
+///     other => panic!("{other}"),
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Reaction {
     /// GOAWAY(ENHANCE_YOUR_CALM) with the limit's name as debug text; the connection ends.
@@ -34,6 +43,15 @@ impl fmt::Display for Reaction {
 macro_rules! limits {
     ($($(#[$doc:meta])* $variant:ident = $name:literal, $what:literal, $against:literal, $reaction:ident;)*) => {
         /// A protective limit.
+        ///
+        /// ```
+        /// use stagedoor_protocol::{Config, Limit, Reaction};
+        ///
+        /// let limit = Limit::ResetsReceived;
+        /// assert_eq!((limit.name(), limit.reaction()), ("resets_received", Reaction::GoAway));
+        /// assert_eq!(limit.against(), "CVE-2023-44487 (Rapid Reset)");
+        /// println!("{}: {}", limit.counts(), limit.allowance(&Config::default()));
+        /// ```
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[non_exhaustive]
         pub enum Limit { $($(#[$doc])* $variant,)* }

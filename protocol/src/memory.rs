@@ -7,6 +7,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// What is charged to one session. A clone is the same account; it may be read from any thread, and outlives the connection.
+///
+/// ```
+/// use stagedoor_protocol::Account;
+///
+/// let account = Account::default();
+/// let mut credit = account.charge(100);
+/// credit.resize(40);
+/// assert_eq!(account.charged(), 40);
+/// drop(credit);
+/// assert_eq!(account.charged(), 0);
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Account(Arc<AtomicUsize>);
 
@@ -31,6 +42,15 @@ impl Account {
 }
 
 /// Octets charged to an [`Account`] for one thing, until it is dropped.
+///
+/// ```
+/// use stagedoor_protocol::Account;
+///
+/// let account = Account::default();
+/// let mut queue = account.credit();
+/// queue.resize(7);
+/// assert_eq!((queue.octets(), account.charged()), (7, 7));
+/// ```
 #[derive(Debug)]
 #[must_use = "dropped at once, it charges nothing"]
 pub struct Credit {

@@ -1,6 +1,13 @@
 //! The extensible priority scheme (RFC 9218): the `priority` field and PRIORITY_UPDATE carry the same value.
 
 /// Urgency and increment of a response (RFC 9218 §4).
+///
+/// ```
+/// use stagedoor_protocol::Priority;
+///
+/// assert_eq!(Priority::parse(b"u=1, i"), Priority { urgency: 1, incremental: true });
+/// assert_eq!(Priority::parse(b"u=9"), Priority::default(), "out of range: as if it were not there");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Priority {
     /// 0 (first) to 7 (background); 3 when not said.

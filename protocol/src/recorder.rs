@@ -9,6 +9,18 @@ use crate::event::Origin;
 use crate::frame::FrameHeader;
 
 /// Something that happened.
+///
+/// ```
+/// use std::time::Instant;
+///
+/// use stagedoor_protocol::frame::{self, FrameHeader, kind};
+/// use stagedoor_protocol::{Origin, Recorder};
+///
+/// let mut recorder = Recorder::new(Instant::now(), true);
+/// recorder.frame(Origin::Remote, FrameHeader { length: 8, kind: kind::PING, flags: 0, id: 0.into() });
+/// let entry = recorder.entries()[0];
+/// assert_eq!((frame::name(entry.kind), entry.length), ("PING", 8));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// Milliseconds since the recorder began; 49 days fit, later is shown as that.
@@ -26,6 +38,18 @@ pub struct Entry {
 }
 
 /// What an [`Entry`] tells of.
+///
+/// ```
+/// use stagedoor_protocol::recorder::{Entry, What};
+///
+/// fn arrow(entry: &Entry) -> char {
+///     match entry.what {
+///         What::Received => '<',
+///         What::Sent => '>',
+///         What::Turn => '*',
+///     }
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum What {
@@ -47,6 +71,18 @@ impl Entry {
 }
 
 /// See the module.
+///
+/// ```
+/// use std::time::Instant;
+///
+/// use stagedoor_protocol::Recorder;
+/// use stagedoor_protocol::recorder::What;
+///
+/// let mut recorder = Recorder::new(Instant::now(), true);
+/// recorder.turn(1, 0, 42);
+/// let entries = recorder.entries();
+/// assert_eq!((entries.len(), entries[0].what, entries[0].length), (1, What::Turn, 42));
+/// ```
 #[derive(Clone, Debug)]
 pub struct Recorder {
     since: Instant,

@@ -26,6 +26,13 @@ pub mod id {
 }
 
 /// Name of a setting without its prefix, for messages; none for one that is not among [`id`].
+///
+/// ```
+/// use stagedoor_protocol::settings::{id, name};
+///
+/// assert_eq!(name(id::MAX_FRAME_SIZE), Some("MAX_FRAME_SIZE"));
+/// assert_eq!(name(0xff), None);
+/// ```
 pub fn name(id: u16) -> Option<&'static str> {
     Some(match id {
         id::HEADER_TABLE_SIZE => "HEADER_TABLE_SIZE",
@@ -41,6 +48,16 @@ pub fn name(id: u16) -> Option<&'static str> {
 }
 
 /// A change of settings: what a SETTINGS frame carries. `None` leaves a value as it is.
+///
+/// ```
+/// use stagedoor_protocol::Settings;
+///
+/// let change = Settings { max_concurrent_streams: Some(64), ..Settings::default() };
+/// let packed = change.pack()?;
+/// assert_eq!(packed, [0, 3, 0, 0, 0, 64]);
+/// assert_eq!(Settings::unpack(&packed)?, change);
+/// # Ok::<(), stagedoor_protocol::UserError>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
     /// Octets of the decoder's dynamic table.
@@ -182,6 +199,15 @@ impl Settings {
 }
 
 /// The settings one side has in force: the defaults of §6.5.2 until told otherwise.
+///
+/// ```
+/// use stagedoor_protocol::Settings;
+/// use stagedoor_protocol::settings::InForce;
+///
+/// let mut settings = InForce::default();
+/// settings.apply(&Settings { max_concurrent_streams: Some(64), ..Settings::default() });
+/// assert_eq!((settings.max_concurrent_streams, settings.initial_window_size), (64, 65_535));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InForce {
     /// See [`Settings::header_table_size`].

@@ -7,6 +7,15 @@ use bytes::Bytes;
 use crate::fields::{Entry, Field, Span};
 
 /// The head of a request as one block: whoever keeps a value of it keeps the block. What is not there is empty.
+///
+/// ```
+/// use stagedoor_protocol::RequestHead;
+///
+/// let head = RequestHead::new("GET", "https", "example.org", "/list").share();
+/// let path = head.path();
+/// drop(head);
+/// assert_eq!(path, "/list");
+/// ```
 #[derive(Clone, Debug)]
 pub struct SharedHead {
     pub(crate) block: Bytes,

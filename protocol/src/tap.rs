@@ -17,6 +17,15 @@ use crate::ids::StreamId;
 const WAITING: usize = 512;
 
 /// A frame that was watched.
+///
+/// ```
+/// use stagedoor_protocol::{Tapped, frame};
+///
+/// fn line(frame: &Tapped) -> String {
+///     let flags: Vec<_> = frame::flag_names(frame.kind, frame.flags).collect();
+///     format!("{} {} {flags:?}", frame.id, frame::name(frame.kind))
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tapped {
     /// The owner's clock at that time.
@@ -36,6 +45,19 @@ pub struct Tapped {
 }
 
 /// What a frame says.
+///
+/// ```
+/// use stagedoor_protocol::{Detail, ErrorCode};
+///
+/// fn line(detail: &Detail) -> String {
+///     match detail {
+///         Detail::Code(code) => code.to_string(),
+///         Detail::Increment(octets) => format!("+{octets}"),
+///         other => format!("{other:?}"),
+///     }
+/// }
+/// assert_eq!(line(&Detail::Code(ErrorCode::CANCEL)), "CANCEL");
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Detail {

@@ -24,6 +24,20 @@ pub(crate) type Make = Arc<dyn Fn() -> Rc<dyn Answers> + Send + Sync>;
 /// [`get`] and its siblings make one of a handler and take more methods by chaining; [`any`] takes every method;
 /// [`on_stream`](super::on_stream), [`tower`](crate::tower()), [`files`](Endpoint::service) and
 /// [`actor::mailbox`](crate::actor::mailbox) are the other ways to answer.
+///
+/// ```
+/// use stagedoor::{App, get};
+///
+/// let items = get(async || "all of them\n").post(async |new: String| format!("one more: {new}\n"));
+/// let app = App::new().route("/items", items);
+/// # stagedoor::testing::run(async {
+/// # let server = stagedoor::testing::Server::new(app.factory(&stagedoor::Metrics::new("test")).unwrap());
+/// # let client = server.client().await;
+/// client.post("/items", "tea").await.assert_text("one more: tea\n");
+/// let refused = client.request(http::Request::delete("/items").body("").unwrap()).await;
+/// refused.assert_status(405).assert_header("allow", "GET, POST, HEAD");
+/// # });
+/// ```
 #[derive(Clone)]
 #[must_use = "an endpoint answers nothing before a route has it"]
 pub struct Endpoint {
@@ -118,31 +132,107 @@ pub fn get<H: Handler<Args> + Clone + Send + Sync, Args: 'static>(handler: H) ->
 }
 
 /// Takes POST.
+///
+/// ```
+/// use stagedoor::{App, post};
+///
+/// let app = App::new().route("/echo", post(async |body: String| body));
+/// # stagedoor::testing::run(async {
+/// # let server = stagedoor::testing::Server::new(app.factory(&stagedoor::Metrics::new("test")).unwrap());
+/// # let client = server.client().await;
+/// client.post("/echo", "hello").await.assert_text("hello");
+/// # });
+/// ```
 pub fn post<H: Handler<Args> + Clone + Send + Sync, Args: 'static>(handler: H) -> Endpoint {
     on(Method::POST, handler)
 }
 
 /// Takes PUT.
+///
+/// ```
+/// use stagedoor::{App, Path, put};
+///
+/// async fn keep(Path(name): Path<String>, body: bytes::Bytes) -> String {
+///     format!("{name}: {} octets\n", body.len())
+/// }
+///
+/// let app = App::new().route("/files/{name}", put(keep));
+/// # stagedoor::testing::run(async {
+/// # let server = stagedoor::testing::Server::new(app.factory(&stagedoor::Metrics::new("test")).unwrap());
+/// # let client = server.client().await;
+/// let asked = http::Request::put("/files/list").body("tea").unwrap();
+/// client.request(asked).await.assert_text("list: 3 octets\n");
+/// # });
+/// ```
 pub fn put<H: Handler<Args> + Clone + Send + Sync, Args: 'static>(handler: H) -> Endpoint {
     on(Method::PUT, handler)
 }
 
 /// Takes PATCH.
+///
+/// ```
+/// use stagedoor::{App, Path, patch};
+///
+/// let rename = async |Path(id): Path<u64>, name: String| format!("{id} is called {name}\n");
+/// let app = App::new().route("/users/{id}", patch(rename));
+/// # stagedoor::testing::run(async {
+/// # let server = stagedoor::testing::Server::new(app.factory(&stagedoor::Metrics::new("test")).unwrap());
+/// # let client = server.client().await;
+/// let asked = http::Request::patch("/users/7").body("Ada").unwrap();
+/// client.request(asked).await.assert_text("7 is called Ada\n");
+/// # });
+/// ```
 pub fn patch<H: Handler<Args> + Clone + Send + Sync, Args: 'static>(handler: H) -> Endpoint {
     on(Method::PATCH, handler)
 }
 
 /// Takes DELETE.
+///
+/// ```
+/// use stagedoor::{App, Path, StatusCode, delete};
+///
+/// let app = App::new().route("/users/{id}", delete(async |Path(_): Path<u64>| StatusCode::NO_CONTENT));
+/// # stagedoor::testing::run(async {
+/// # let server = stagedoor::testing::Server::new(app.factory(&stagedoor::Metrics::new("test")).unwrap());
+/// # let client = server.client().await;
+/// let asked = http::Request::delete("/users/7").body("").unwrap();
+/// client.request(asked).await.assert_status(204);
+/// # });
+/// ```
 pub fn delete<H: Handler<Args> + Clone + Send + Sync, Args: 'static>(handler: H) -> Endpoint {
     on(Method::DELETE, handler)
 }
 
 /// Takes one method.
+///
+/// ```
+/// use stagedoor::{App, on};
+///
+/// let app = App::new().route("/", on(http::Method::OPTIONS, async || ([("allow", "OPTIONS")], "")));
+/// # stagedoor::testing::run(async {
+/// # let server = stagedoor::testing::Server::new(app.factory(&stagedoor::Metrics::new("test")).unwrap());
+/// # let client = server.client().await;
+/// let asked = http::Request::options("/").body("").unwrap();
+/// client.request(asked).await.assert_status(200).assert_header("allow", "OPTIONS");
+/// # });
+/// ```
 pub fn on<H: Handler<Args> + Clone + Send + Sync, Args: 'static>(method: Method, handler: H) -> Endpoint {
     Endpoint { methods: Vec::new(), any: None }.with(method, handler)
 }
 
 /// Takes every method.
+///
+/// ```
+/// use stagedoor::{App, any};
+///
+/// let app = App::new().route("/", any(async |method: http::Method| method.to_string()));
+/// # stagedoor::testing::run(async {
+/// # let server = stagedoor::testing::Server::new(app.factory(&stagedoor::Metrics::new("test")).unwrap());
+/// # let client = server.client().await;
+/// client.get("/").await.assert_text("GET");
+/// client.post("/", "").await.assert_text("POST");
+/// # });
+/// ```
 pub fn any<H: Handler<Args> + Clone + Send + Sync, Args: 'static>(handler: H) -> Endpoint {
     Endpoint { methods: vec![], any: None }.any(handler)
 }

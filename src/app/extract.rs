@@ -20,6 +20,28 @@ use crate::facade::{HttpRequest, to_http};
 use crate::send_body::SendBody;
 
 /// What can be read from the head of a request.
+///
+/// ```
+/// use stagedoor::{App, Call, FromHead, Rejection, get};
+///
+/// struct Key(String);
+///
+/// impl FromHead for Key {
+///     type Rejection = Rejection;
+///
+///     fn from_head(call: &Call) -> Result<Self, Rejection> {
+///         let key = call.request.head.fields().get_str("x-key");
+///         key.map(|key| Self(key.to_owned())).ok_or_else(|| Rejection::bad_request("x-key is missing"))
+///     }
+/// }
+///
+/// let app = App::new().route("/", get(async |Key(key): Key| format!("{key} may come in\n")));
+/// # stagedoor::testing::run(async {
+/// # let server = stagedoor::testing::Server::new(app.factory(&stagedoor::Metrics::new("test")).unwrap());
+/// # let client = server.client().await;
+/// client.get("/").await.assert_status(400).assert_text("x-key is missing\n");
+/// # });
+/// ```
 pub trait FromHead: Sized {
     /// The answer where it cannot.
     type Rejection: IntoResponse;
@@ -31,6 +53,28 @@ pub trait FromHead: Sized {
 }
 
 /// What a request can become, body and all. `M` keeps the two kinds of extractors apart and is never named.
+///
+/// ```
+/// use stagedoor::{App, Call, FromRequest, Response, post};
+///
+/// struct Lines(Vec<String>);
+///
+/// impl FromRequest for Lines {
+///     type Rejection = Response;
+///
+///     async fn from_request(call: Call) -> Result<Self, Response> {
+///         let text = String::from_request(call).await?;
+///         Ok(Self(text.lines().map(str::to_owned).collect()))
+///     }
+/// }
+///
+/// let app = App::new().route("/", post(async |Lines(lines): Lines| format!("{} lines\n", lines.len())));
+/// # stagedoor::testing::run(async {
+/// # let server = stagedoor::testing::Server::new(app.factory(&stagedoor::Metrics::new("test")).unwrap());
+/// # let client = server.client().await;
+/// client.post("/", "one\ntwo\n").await.assert_text("2 lines\n");
+/// # });
+/// ```
 pub trait FromRequest<M = ViaRequest>: Sized {
     /// The answer where it cannot.
     type Rejection: IntoResponse;
@@ -58,6 +102,14 @@ impl<T: FromHead> FromRequest<ViaHead> for T {
 }
 
 /// Why a handler was not called: a status, and a sentence for the client.
+///
+/// ```
+/// use stagedoor::{IntoResponse as _, Rejection, StatusCode};
+///
+/// let refused = Rejection { status: StatusCode::FORBIDDEN, words: "not before nine".to_owned() };
+/// assert_eq!(refused.into_response().status, 403);
+/// assert_eq!(Rejection::bad_request("x-key is missing").into_response().status, 400);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rejection {
     /// Of the answer.
@@ -86,6 +138,27 @@ impl IntoResponse for Rejection {
 }
 
 /// A body that is larger than [`App::body_limit`](super::App::body_limit), or broke on its way.
+///
+/// ```
+/// use bytes::Bytes;
+/// use stagedoor::{App, BodyTooLarge, Call, FromRequest as _, IntoResponse as _, Response, post};
+///
+/// async fn length(call: Call) -> Response {
+///     let read: Result<Bytes, BodyTooLarge> = Bytes::from_request(call).await;
+///     match read {
+///         Ok(body) => format!("{} octets\n", body.len()).into_response(),
+///         Err(error) => error.into_response(),
+///     }
+/// }
+///
+/// let app = App::new().route("/", post(length)).body_limit(4);
+/// # stagedoor::testing::run(async {
+/// # let server = stagedoor::testing::Server::new(app.factory(&stagedoor::Metrics::new("test")).unwrap());
+/// # let client = server.client().await;
+/// client.post("/", "four").await.assert_status(200);
+/// client.post("/", "fives").await.assert_status(413);
+/// # });
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct BodyTooLarge(BodyError);
@@ -101,6 +174,22 @@ impl IntoResponse for BodyTooLarge {
 }
 
 /// Parameters of the route's pattern, decoded: `Path(id): Path<u64>`, `Path((user, tag)): Path<(u64, String)>`.
+///
+/// ```
+/// use stagedoor::{App, Path, get};
+///
+/// async fn tagged(Path((user, tag)): Path<(u64, String)>) -> String {
+///     format!("{tag} of {user}\n")
+/// }
+///
+/// let app = App::new().route("/{user}/{tag}", get(tagged));
+/// # stagedoor::testing::run(async {
+/// # let server = stagedoor::testing::Server::new(app.factory(&stagedoor::Metrics::new("test")).unwrap());
+/// # let client = server.client().await;
+/// client.get("/7/red").await.assert_text("red of 7\n");
+/// client.get("/me/red").await.assert_status(400);
+/// # });
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Path<T>(pub T);
 
@@ -117,6 +206,25 @@ impl<T: FromParams> FromHead for Path<T> {
 
 /// A value of the application, see [`App::state`](super::App::state): a clone. Without it the answer is 500, and the log
 /// names the type.
+///
+/// ```
+/// use std::sync::Arc;
+/// use std::sync::atomic::{AtomicU64, Ordering};
+///
+/// use stagedoor::{App, State, get};
+///
+/// async fn visit(State(visits): State<Arc<AtomicU64>>) -> String {
+///     format!("visitor {}\n", visits.fetch_add(1, Ordering::Relaxed) + 1)
+/// }
+///
+/// let app = App::new().route("/", get(visit)).state(Arc::new(AtomicU64::new(0)));
+/// # stagedoor::testing::run(async {
+/// # let server = stagedoor::testing::Server::new(app.factory(&stagedoor::Metrics::new("test")).unwrap());
+/// # let client = server.client().await;
+/// client.get("/").await.assert_text("visitor 1\n");
+/// client.get("/").await.assert_text("visitor 2\n");
+/// # });
+/// ```
 #[derive(Clone, Debug)]
 pub struct State<T>(pub T);
 
@@ -230,6 +338,23 @@ mod json {
     use super::*;
 
     /// The query of the target, read by the names of a type's fields.
+    ///
+    /// ```
+    /// use stagedoor::{App, Query, get};
+    ///
+    /// #[derive(serde::Deserialize)]
+    /// struct Wanted {
+    ///     page: u32,
+    /// }
+    ///
+    /// let app = App::new().route("/", get(async |Query(wanted): Query<Wanted>| format!("{}\n", wanted.page)));
+    /// # stagedoor::testing::run(async {
+    /// # let server = stagedoor::testing::Server::new(app.factory(&stagedoor::Metrics::new("test")).unwrap());
+    /// # let client = server.client().await;
+    /// client.get("/?page=2").await.assert_text("2\n");
+    /// client.get("/?page=two").await.assert_status(400);
+    /// # });
+    /// ```
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct Query<T>(pub T);
 
@@ -246,6 +371,22 @@ mod json {
     }
 
     /// A body in JSON, either way: an argument is read from one (`content-type` has to say so), a result is written as one.
+    ///
+    /// ```
+    /// use stagedoor::{App, Json, post};
+    ///
+    /// async fn sum(Json(numbers): Json<Vec<u32>>) -> Json<u32> {
+    ///     Json(numbers.iter().sum())
+    /// }
+    ///
+    /// let app = App::new().route("/sum", post(sum));
+    /// # stagedoor::testing::run(async {
+    /// # let server = stagedoor::testing::Server::new(app.factory(&stagedoor::Metrics::new("test")).unwrap());
+    /// # let client = server.client().await;
+    /// let asked = http::Request::post("/sum").header("content-type", "application/json").body("[1, 2, 3]");
+    /// client.request(asked.unwrap()).await.assert_header("content-type", "application/json").assert_text("6");
+    /// # });
+    /// ```
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct Json<T>(pub T);
 

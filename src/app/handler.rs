@@ -12,6 +12,23 @@ use super::extract::{FromHead, FromRequest};
 use super::{Answers, Call};
 
 /// An `async fn` of up to eight extractors that returns what is a response ([`IntoResponse`]). Its future may be `!Send`.
+///
+/// ```
+/// use stagedoor::{App, Handler, Path, get};
+///
+/// /// One handler at two places.
+/// fn twice<H: Handler<Args> + Clone + Send + Sync, Args: 'static>(handler: H) -> App {
+///     App::new().route("/a/{n}", get(handler.clone())).route("/b/{n}", get(handler))
+/// }
+///
+/// let app = twice(async |Path(n): Path<u32>| format!("{n}\n"));
+/// # stagedoor::testing::run(async {
+/// # let server = stagedoor::testing::Server::new(app.factory(&stagedoor::Metrics::new("test")).unwrap());
+/// # let client = server.client().await;
+/// client.get("/a/3").await.assert_text("3\n");
+/// client.get("/b/4").await.assert_text("4\n");
+/// # });
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is no handler",
     note = "a handler is an async fn or closure of up to eight extractors (all but the last `FromHead`) that returns `impl IntoResponse`"

@@ -34,6 +34,21 @@ pub use stream::{OnStream, on_stream};
 pub const BODY_LIMIT: usize = 2 << 20;
 
 /// A request on its way to what answers it, for who writes an extractor.
+///
+/// ```
+/// use stagedoor::{App, Call, get};
+///
+/// async fn told(call: Call) -> String {
+///     format!("{} with {}\n", call.request.head.path().unwrap_or("-"), call.params)
+/// }
+///
+/// let app = App::new().route("/users/{id}", get(told));
+/// # stagedoor::testing::run(async {
+/// # let server = stagedoor::testing::Server::new(app.factory(&stagedoor::Metrics::new("test")).unwrap());
+/// # let client = server.client().await;
+/// client.get("/users/7").await.assert_text("/users/7 with id=7\n");
+/// # });
+/// ```
 pub struct Call {
     /// The request.
     pub request: Request,
@@ -44,6 +59,22 @@ pub struct Call {
 }
 
 /// What the handlers of an [`App`] share.
+///
+/// ```
+/// use stagedoor::{App, Call, get};
+///
+/// async fn told(call: Call) -> String {
+///     let motto: Option<&'static str> = call.shared.state();
+///     format!("{}, {} octets\n", motto.unwrap_or("-"), call.shared.body_limit())
+/// }
+///
+/// let app = App::new().route("/", get(told)).state("short").body_limit(512);
+/// # stagedoor::testing::run(async {
+/// # let server = stagedoor::testing::Server::new(app.factory(&stagedoor::Metrics::new("test")).unwrap());
+/// # let client = server.client().await;
+/// client.get("/").await.assert_text("short, 512 octets\n");
+/// # });
+/// ```
 #[derive(Default)]
 pub struct Shared {
     pub(crate) states: Extensions,
@@ -88,6 +119,16 @@ pub struct App {
 }
 
 /// A route that cannot be.
+///
+/// ```
+/// use stagedoor::{App, Metrics, RouteError, get};
+///
+/// let app = App::new().route("users", get(async || "nobody\n"));
+/// match app.factory(&Metrics::new("test")) {
+///     Err(RouteError::Pattern { pattern, .. }) => assert_eq!(pattern, "users"),
+///     _ => unreachable!("it does not begin with a slash"),
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RouteError {
@@ -116,6 +157,18 @@ impl App {
     }
 
     /// Answers `prefix` and everything below it with `endpoint`. The path it sees is the whole one.
+    ///
+    /// ```
+    /// use stagedoor::{App, get};
+    ///
+    /// let app = App::new().mount("/api", get(async |uri: http::Uri| uri.path().to_owned()));
+    /// # stagedoor::testing::run(async {
+    /// # let server = stagedoor::testing::Server::new(app.factory(&stagedoor::Metrics::new("test")).unwrap());
+    /// # let client = server.client().await;
+    /// client.get("/api").await.assert_text("/api");
+    /// client.get("/api/v1/users").await.assert_text("/api/v1/users");
+    /// # });
+    /// ```
     pub fn mount(self, prefix: &str, endpoint: Endpoint) -> Self {
         let prefix = prefix.trim_end_matches('/');
         let below = format!("{prefix}/{{*rest}}");
@@ -143,6 +196,16 @@ impl App {
     }
 
     /// What a listener of [`ServerBuilder`](crate::ServerBuilder) serves; its routes are counted in `metrics`.
+    ///
+    /// ```
+    /// use stagedoor::{App, Metrics, get, testing};
+    ///
+    /// let app = App::new().route("/", get(async || "hello\n"));
+    /// testing::run(async {
+    ///     let server = testing::Server::new(app.factory(&Metrics::new("test")).expect("routes that can be"));
+    ///     server.client().await.get("/").await.assert_text("hello\n");
+    /// });
+    /// ```
     /// # Errors
     /// The first route that cannot be.
     pub fn factory(&self, metrics: &Metrics) -> Result<ServiceFactory, RouteError> {

@@ -5,6 +5,21 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// What the pattern of a route took from the path, decoded, in the order of the pattern.
+///
+/// ```
+/// use stagedoor::{App, Params, get};
+///
+/// async fn one(params: Params) -> String {
+///     params.get("id").unwrap_or("-").to_owned()
+/// }
+///
+/// let app = App::new().route("/users/{id}", get(one));
+/// # stagedoor::testing::run(async {
+/// # let server = stagedoor::testing::Server::new(app.factory(&stagedoor::Metrics::new("test")).unwrap());
+/// # let client = server.client().await;
+/// client.get("/users/7%2F8").await.assert_text("7/8");
+/// # });
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Params(Vec<(String, String)>);
 
@@ -37,6 +52,15 @@ impl Params {
 }
 
 /// A path that a pattern takes and a handler cannot: answered 400.
+///
+/// ```
+/// use stagedoor::{FromParam, Unfit};
+///
+/// match u8::from_param("age", "300") {
+///     Err(Unfit::Value { name, value, .. }) => assert_eq!((&*name, &*value), ("age", "300")),
+///     other => panic!("{other:?}"),
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Unfit {
@@ -57,6 +81,33 @@ pub enum Unfit {
 
 /// What [`Path`](super::Path) can hold: text, numbers, addresses and booleans, tuples of them for patterns with several
 /// parameters, a map of all, or a type of yours.
+///
+/// ```
+/// use stagedoor::{App, FromParams, Params, Path, Unfit, get};
+///
+/// struct Item {
+///     user: u64,
+///     tag: String,
+/// }
+///
+/// impl FromParams for Item {
+///     fn from_params(params: &Params) -> Result<Self, Unfit> {
+///         let (user, tag) = FromParams::from_params(params)?;
+///         Ok(Self { user, tag })
+///     }
+/// }
+///
+/// async fn told(Path(item): Path<Item>) -> String {
+///     format!("{} of {}\n", item.tag, item.user)
+/// }
+///
+/// let app = App::new().route("/{user}/{tag}", get(told));
+/// # stagedoor::testing::run(async {
+/// # let server = stagedoor::testing::Server::new(app.factory(&stagedoor::Metrics::new("test")).unwrap());
+/// # let client = server.client().await;
+/// client.get("/7/red").await.assert_text("red of 7\n");
+/// # });
+/// ```
 pub trait FromParams: Sized {
     /// Reads the parameters.
     /// # Errors
@@ -65,6 +116,24 @@ pub trait FromParams: Sized {
 }
 
 /// What one parameter of a pattern can be read as.
+///
+/// ```
+/// use stagedoor::{FromParam, Unfit};
+///
+/// #[derive(Debug)]
+/// struct Even(u32);
+///
+/// impl FromParam for Even {
+///     fn from_param(name: &str, value: &str) -> Result<Self, Unfit> {
+///         let number = u32::from_param(name, value)?;
+///         let unfit = || Unfit::Value { name: name.into(), value: value.into(), wanted: "even number" };
+///         (number % 2 == 0).then_some(Self(number)).ok_or_else(unfit)
+///     }
+/// }
+///
+/// assert_eq!(Even::from_param("n", "4").unwrap().0, 4);
+/// assert_eq!(Even::from_param("n", "3").unwrap_err().to_string(), "n: \"3\" is no even number");
+/// ```
 pub trait FromParam: Sized {
     /// Reads the value of the parameter `name`.
     /// # Errors

@@ -12,6 +12,13 @@ use stagedoor_actors::{Body, IntoResponse, Response};
 use std::convert::Infallible;
 
 /// Text as HTML.
+///
+/// ```
+/// use stagedoor::{Html, IntoResponse as _};
+///
+/// let page = Html("<h1>hello</h1>").into_response();
+/// assert_eq!(page.fields.get_str("content-type"), Some("text/html; charset=utf-8"));
+/// ```
 #[derive(Clone, Debug)]
 pub struct Html<T>(pub T);
 
@@ -39,6 +46,21 @@ impl<T: Into<String>> IntoResponse for Html<T> {
 pub struct Sse<S>(pub S);
 
 /// One server-sent event.
+///
+/// ```
+/// use stagedoor::{App, Sse, SseEvent, get};
+///
+/// async fn ticks() -> Sse<impl futures_util::Stream<Item = SseEvent>> {
+///     Sse(futures_util::stream::iter([SseEvent::data("one\ntwo").event("tick").id("7")]))
+/// }
+///
+/// let app = App::new().route("/ticks", get(ticks));
+/// # stagedoor::testing::run(async {
+/// # let server = stagedoor::testing::Server::new(app.factory(&stagedoor::Metrics::new("test")).unwrap());
+/// # let client = server.client().await;
+/// client.get("/ticks").await.assert_text("data: one\ndata: two\nevent: tick\nid: 7\n\n");
+/// # });
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SseEvent {
     text: String,

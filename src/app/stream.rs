@@ -14,6 +14,31 @@ use super::{Answers, Call, Endpoint, Params};
 /// A future that ends without an answer is answered 500, one that ends within its answer has its stream reset with
 /// INTERNAL_ERROR; one whose stream ends first is dropped. A closure
 /// `Fn(ServerStream, Params) -> impl Future<Output = ()>` is one, too.
+///
+/// ```
+/// use stagedoor::{App, OnStream, Params, ServerStream, on_stream};
+///
+/// #[derive(Clone)]
+/// struct Echo;
+///
+/// impl OnStream for Echo {
+///     async fn on_stream(&self, mut stream: ServerStream, _: Params) {
+///         while let Some(Ok(octets)) = stream.body().chunk().await {
+///             if stream.write(octets).await.is_err() {
+///                 return; // the client went
+///             }
+///         }
+///         stream.finish().ok();
+///     }
+/// }
+///
+/// let app = App::new().route("/echo", on_stream(Echo));
+/// # stagedoor::testing::run(async {
+/// # let server = stagedoor::testing::Server::new(app.factory(&stagedoor::Metrics::new("test")).unwrap());
+/// # let client = server.client().await;
+/// client.post("/echo", "and back").await.assert_text("and back");
+/// # });
+/// ```
 pub trait OnStream: 'static {
     /// A stream began. `params` are those of the route's pattern.
     fn on_stream(&self, stream: ServerStream, params: Params) -> impl Future<Output = ()>;

@@ -211,6 +211,14 @@ impl fmt::Display for Diagnostic {
 }
 
 /// Why there is no configuration: all errors of one run, and what was said beside them.
+///
+/// ```
+/// use stagedoor::config::{Defaults, Severity, parse};
+///
+/// let faults = parse("test", "[server]\nworkers = \"two\"\n".to_owned(), &Defaults::default()).unwrap_err();
+/// assert!(faults.errors() > 0 && faults.0.iter().any(|one| one.severity == Severity::Error));
+/// eprint!("{}", faults.render(false));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Faults(pub Vec<Diagnostic>);
 

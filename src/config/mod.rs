@@ -54,6 +54,14 @@ impl Default for Defaults {
 }
 
 /// A configuration, and what is known beside it.
+///
+/// ```
+/// use stagedoor::config::{Defaults, Loaded, parse};
+///
+/// let text = "[[listener]]\nname = \"web\"\nbind = \"127.0.0.1:8080\"\n[[route]]\nname = \"all\"\ndemo = {}\n";
+/// let loaded: Loaded = parse("test", text.to_owned(), &Defaults::default()).unwrap();
+/// assert!(loaded.show().contains("127.0.0.1:8080"));
+/// ```
 #[derive(Clone, Debug)]
 pub struct Loaded {
     /// What was meant.
@@ -76,6 +84,17 @@ impl Loaded {
 }
 
 /// Reads `path` and the variables of `env` that begin with `STAGEDOOR__`.
+///
+/// ```no_run
+/// use std::path::Path;
+///
+/// use stagedoor::config::{Defaults, load};
+///
+/// match load(Path::new("stagedoor.toml"), std::env::vars(), &Defaults::default()) {
+///     Ok(loaded) => print!("{}", loaded.show()),
+///     Err(faults) => eprint!("{}", faults.render(true)),
+/// }
+/// ```
 /// # Errors
 /// All that is wrong with it.
 pub fn load(
@@ -98,6 +117,11 @@ pub fn load(
 }
 
 /// The schema of the file (JSON Schema 2020-12), with every key and what it means.
+///
+/// ```
+/// let schema = stagedoor::config::schema();
+/// assert!(schema["properties"]["listener"].is_object());
+/// ```
 #[must_use]
 pub fn schema() -> serde_json::Value {
     schemars::schema_for!(file::File).to_value()
@@ -132,6 +156,13 @@ fn text_of(path: &Path) -> Result<String, (String, String)> {
 }
 
 /// Reads a text that no file holds; `name` is what errors call it.
+///
+/// ```
+/// use stagedoor::config::{Defaults, parse};
+///
+/// let faults = parse("test", "[server]\nworkrs = 2\n".to_owned(), &Defaults::default()).unwrap_err();
+/// assert!(faults.render(false).contains("workers"), "it says what was meant");
+/// ```
 /// # Errors
 /// As [`load`].
 pub fn parse(name: &str, text: String, defaults: &Defaults) -> Result<Loaded, Faults> {

@@ -6,9 +6,27 @@ use crate::app::RouteError;
 use crate::devca;
 
 /// What [`Server`](crate::Server) answers by default.
+///
+/// ```no_run
+/// async fn serve() -> stagedoor::Result<()> {
+///     stagedoor::Server::new().listen("127.0.0.1:8080").run().await
+/// }
+/// ```
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// A server that does not start, or is not changed: nothing runs, or everything runs as it did.
+///
+/// ```
+/// use stagedoor::{Error, Server, testing};
+///
+/// testing::run(async {
+///     let twice = Server::new().listen("127.0.0.1:8080").listen("127.0.0.1:8080");
+///     match twice.start().await.err() {
+///         Some(Error::SameAddress(address)) => assert_eq!(address, "127.0.0.1:8080"),
+///         other => panic!("{other:?}"),
+///     }
+/// });
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

@@ -61,6 +61,16 @@ impl Listen {
     }
 
     /// On a socket that listens already: TCP or Unix, made by you, by systemd, or by a process before this one.
+    ///
+    /// ```no_run
+    /// # fn main() -> std::io::Result<()> {
+    /// use stagedoor::{Listen, Server};
+    ///
+    /// let socket = std::net::TcpListener::bind("127.0.0.1:8080")?;
+    /// let server = Server::new().listen(Listen::inherited("web", socket));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn inherited(name: &str, socket: impl Into<OwnedFd>) -> Self {
         let place = match Inherited::new(name, socket.into()) {
             Ok(inherited) => Place::Bind(Bind::Inherited(inherited)),

@@ -38,6 +38,20 @@ pub use listen::Listen;
 pub use tls::Tls;
 
 /// A server as it is described: where it listens and what it answers. [`Self::run`] or [`Self::start`] brings it up.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use stagedoor::{Server, Timeouts, get};
+///
+/// let server = Server::new()
+///     .listen("127.0.0.1:8080")
+///     .route("/", get(async || "hello\n"))
+///     .timeouts(Timeouts { idle: Duration::from_secs(30), ..Timeouts::default() })
+///     .workers(2);
+/// let told = format!("{server:?}");
+/// assert!(told.contains("127.0.0.1:8080"), "{told}");
+/// ```
 #[must_use = "a server serves nothing before it is started"]
 pub struct Server {
     listeners: Vec<Listen>,
@@ -172,6 +186,16 @@ impl Server {
 
     /// Hears what happens on every session, on the session's own thread and in the middle of its turn;
     /// [`ServerHandle::events`] is for everybody else.
+    ///
+    /// ```
+    /// use stagedoor::{Server, SessionEvent};
+    ///
+    /// let server = Server::new().listen("127.0.0.1:8080").observe(|session, event| {
+    ///     if let SessionEvent::GoAway { code, .. } = event {
+    ///         println!("{} says {code}", session.id);
+    ///     }
+    /// });
+    /// ```
     pub fn observe<F>(mut self, observer: F) -> Self
     where
         F: Fn(&SessionHandle, &SessionEvent) + Clone + Send + Sync + 'static,
@@ -212,6 +236,15 @@ impl Server {
     /// its own is the system. The future is `Send`.
     ///
     /// Dropping every handle stops nothing: who wants it to end keeps one.
+    ///
+    /// ```no_run
+    /// # async fn start() -> stagedoor::Result<()> {
+    /// let server = stagedoor::Server::new().listen("127.0.0.1:0").start().await?;
+    /// println!("it listens on {:?}", server.address("http"));
+    /// server.stop().await;
+    /// # Ok(())
+    /// # }
+    /// ```
     /// # Errors
     /// [`Error`]; nothing runs then.
     pub async fn start(self) -> Result<ServerHandle> {
@@ -306,6 +339,15 @@ fn name(listen: &Listen, names: &mut HashSet<String>) -> Result<String> {
 /// A server is told all anew: [`ServerHandle::reload`]. Listeners are known by their names: those that are new are added,
 /// those that are gone drain (for as long as they allow) and go, of the others everything is as described, routes included,
 /// for sessions that begin from now on. Workers, metrics, observers and [`Server::overload`] stay as they are.
+///
+/// ```no_run
+/// # async fn change(running: stagedoor::ServerHandle) -> stagedoor::Result<()> {
+/// use stagedoor::{Server, get};
+///
+/// running.reload(Server::new().listen("127.0.0.1:8080").route("/new", get(async || "new\n"))).await?;
+/// # Ok(())
+/// # }
+/// ```
 impl Reload for Server {
     type Error = Error;
 

@@ -19,6 +19,13 @@ use crate::devca;
 const RESUMABLE: usize = 4096;
 
 /// TLS of a listener: 1.3 and 1.2, with resumption.
+///
+/// ```
+/// use stagedoor::{Listen, Tls};
+///
+/// let public = Listen::tls("[::]:443", Tls::pem("site.pem", "site.key"));
+/// assert!(format!("{public:?}").contains("Tls::pem(site.pem)"));
+/// ```
 #[derive(Clone)]
 pub struct Tls(Kind);
 

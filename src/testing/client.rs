@@ -20,6 +20,21 @@ use crate::Body;
 const AUTHORITY: &str = "test";
 
 /// A client on one HTTP/2 session. Clones share it; when the last is dropped the session ends with its last stream.
+///
+/// ```
+/// use stagedoor::testing::{Server, run};
+/// use stagedoor::{HttpRequest, handler};
+///
+/// run(async {
+///     let echo = async |request: HttpRequest| request.into_body().collect(100).await;
+///     let server = Server::new(handler(echo));
+///     let client = server.client().await;
+///     let answer = client.post("/", "tea").await;
+///     assert_eq!(answer.body, "tea");
+///     let asked = http::Request::put("/").header("x-key", "7").body("milk").unwrap();
+///     client.request(asked).await.assert_text("milk");
+/// });
+/// ```
 #[derive(Clone, Debug)]
 pub struct Client {
     session: ClientSession,
@@ -90,6 +105,20 @@ impl Client {
     }
 
     /// As [`Self::request`], for tests of requests that come to nothing.
+    ///
+    /// ```
+    /// use stagedoor::client::{Error, StreamError};
+    /// use stagedoor::testing::{ErrorCode, Server, run};
+    /// use stagedoor::{HttpRequest, handler};
+    ///
+    /// run(async {
+    ///     let cancel = async |request: HttpRequest| request.body().handle().reset(ErrorCode::CANCEL);
+    ///     let server = Server::new(handler(cancel));
+    ///     let client = server.client().await;
+    ///     let error = client.try_request(http::Request::get("/").body("").unwrap()).await.unwrap_err();
+    ///     assert!(matches!(error, Error::Stream(StreamError::Reset(ErrorCode::CANCEL))), "{error}");
+    /// });
+    /// ```
     /// # Errors
     /// Why there is no whole answer.
     pub async fn try_request(&self, request: http::Request<impl Into<Body>>) -> Result<Response, Error> {
@@ -99,6 +128,24 @@ impl Client {
 
     /// A request whose body is sent, and whose answer is read, bit by bit: `RequestParts::post("/upload")`, or a path for
     /// a GET. The body of any other method is open until [`ClientStream::finish`].
+    ///
+    /// ```
+    /// use stagedoor::client::RequestParts;
+    /// use stagedoor::testing::{Server, run};
+    /// use stagedoor::{Body, HttpRequest, HttpResponse, handler};
+    ///
+    /// run(async {
+    ///     let echo = async |request: HttpRequest| HttpResponse::new(Body::stream(request.into_body()));
+    ///     let server = Server::new(handler(echo));
+    ///     let client = server.client().await;
+    ///     let mut stream = client.stream(RequestParts::post("/echo"));
+    ///     stream.send_data("one".into()).await.unwrap();
+    ///     assert_eq!(stream.response().await.unwrap().status, 200);
+    ///     assert_eq!(stream.chunk().await.unwrap().unwrap(), "one");
+    ///     stream.finish().await.unwrap();
+    ///     assert!(stream.chunk().await.is_none());
+    /// });
+    /// ```
     /// # Panics
     /// On a request that cannot be made.
     #[track_caller]

@@ -14,6 +14,21 @@ use stagedoor_protocol::{ErrorCode, Fields, Settings, StreamId};
 const MAX_STRING: usize = 1 << 20;
 
 /// A frame that was received.
+///
+/// ```
+/// use stagedoor::testing::{Frame, Server, run};
+/// use stagedoor::{HttpRequest, handler};
+///
+/// run(async {
+///     let server = Server::new(handler(async |_: HttpRequest| "hello"));
+///     let mut peer = server.peer().await;
+///     peer.ping([7; 8]).await;
+///     match peer.expect(|frame| matches!(frame, Frame::Ping { .. })).await {
+///         Frame::Ping { payload, ack } => assert_eq!((payload, ack), ([7; 8], true)),
+///         other => panic!("{other:?}"),
+///     }
+/// });
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Frame {
@@ -71,6 +86,20 @@ pub enum Frame {
 }
 
 /// DATA, without its padding.
+///
+/// ```
+/// # use stagedoor::testing::{Server, run};
+/// # use stagedoor::{HttpRequest, handler};
+/// # run(async {
+/// # let server = Server::new(handler(async |_: HttpRequest| "hello"));
+/// let mut peer = server.peer().await;
+/// let stream = peer.get("/").await;
+/// peer.expect_headers(stream).await;
+/// let body = peer.expect_data(stream).await;
+/// assert_eq!(body.data, "hello");
+/// assert!(body.end_stream);
+/// # });
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Data {
     /// Its stream.
@@ -82,6 +111,19 @@ pub struct Data {
 }
 
 /// HEADERS with what continues them, decoded.
+///
+/// ```
+/// # use stagedoor::testing::{Server, run};
+/// # use stagedoor::{HttpRequest, handler};
+/// # run(async {
+/// # let server = Server::new(handler(async |_: HttpRequest| "hello"));
+/// let mut peer = server.peer().await;
+/// let stream = peer.get("/").await;
+/// let head = peer.expect_headers(stream).await;
+/// assert_eq!((head.status(), head.end_stream), (Some(200), false));
+/// assert_eq!(head.get("content-length"), Some("5"));
+/// # });
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Headers {
     /// Its stream.
@@ -105,6 +147,18 @@ impl Headers {
 }
 
 /// GOAWAY.
+///
+/// ```
+/// # use stagedoor::testing::{ErrorCode, Server, kind, run};
+/// # use stagedoor::{HttpRequest, handler};
+/// # run(async {
+/// # let server = Server::new(handler(async |_: HttpRequest| "hello"));
+/// let mut peer = server.peer().await;
+/// peer.frame(kind::PING, 0, 0, "seven..").await;
+/// let goaway = peer.expect_goaway().await;
+/// assert_eq!((goaway.last.get(), goaway.code), (0, ErrorCode::FRAME_SIZE_ERROR));
+/// # });
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GoAway {
     /// The last stream that is, or may be, looked at.

@@ -10,6 +10,19 @@ use stagedoor_protocol::ResponseHead;
 const SHOWN: usize = 2_000;
 
 /// A whole answer.
+///
+/// ```
+/// use stagedoor::testing::{Server, run};
+/// use stagedoor::{HttpRequest, StatusCode, handler};
+///
+/// run(async {
+///     let server = Server::new(handler(async |_: HttpRequest| (StatusCode::ACCEPTED, "job 1\n")));
+///     let answer = server.client().await.get("/").await;
+///     answer.assert_status(202).assert_header("content-length", "6").assert_text("job 1\n");
+///     assert_eq!(answer.header("content-type"), Some("text/plain; charset=utf-8"));
+///     assert!(answer.trailers.is_none());
+/// });
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Response {
     /// Its status.
@@ -25,6 +38,21 @@ pub struct Response {
 }
 
 /// A head that came before the answer (1xx).
+///
+/// ```
+/// use stagedoor::testing::{Server, run};
+/// use stagedoor::{HttpRequest, handler};
+///
+/// run(async {
+///     let hinted = async |request: HttpRequest| {
+///         request.body().handle().early_hints(["</a.css>; rel=preload"]).map(|()| "hello")
+///     };
+///     let server = Server::new(handler(hinted));
+///     let answer = server.client().await.get("/").await;
+///     assert_eq!(answer.informational[0].status, 103);
+///     assert_eq!(answer.informational[0].headers["link"], "</a.css>; rel=preload");
+/// });
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Informational {
     /// Its status.

@@ -39,6 +39,13 @@ pub(super) fn patience() -> Duration {
 /// Runs a test to its end on the calling thread, so that it can be a plain `#[test] fn`. What it opened is ended when
 /// this returns.
 ///
+/// ```
+/// let answer = stagedoor::testing::run(async {
+///     tokio::task::spawn_local(async { 6 * 7 }).await.unwrap()
+/// });
+/// assert_eq!(answer, 42);
+/// ```
+///
 /// # Panics
 /// As the test does, and after a minute: it hangs. Inside another runtime.
 pub fn run<T>(test: impl Future<Output = T>) -> T {
@@ -87,6 +94,19 @@ fn drive<T>(system: actix_rt::SystemRunner, patience: Patience, test: impl Futur
 
 /// Lets everything run that can run: sessions that have something to read, handlers that were woken. Takes no time
 /// on a paused clock, and does not wait for timers.
+///
+/// ```
+/// use std::{cell::Cell, rc::Rc};
+///
+/// stagedoor::testing::run(async {
+///     let told = Rc::new(Cell::new(false));
+///     let theirs = Rc::clone(&told);
+///     tokio::task::spawn_local(async move { theirs.set(true) });
+///     assert!(!told.get());
+///     stagedoor::testing::settle().await;
+///     assert!(told.get());
+/// });
+/// ```
 pub async fn settle() {
     for _ in 0..TURNS {
         tokio::task::yield_now().await;
@@ -94,6 +114,16 @@ pub async fn settle() {
 }
 
 /// The clock of [`run_paused`]: sessions, handlers and the test read the same.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// stagedoor::testing::run_paused(async |clock| {
+///     let before = clock.now();
+///     clock.advance(Duration::from_secs(60)).await;
+///     assert_eq!(clock.now() - before, Duration::from_secs(60));
+/// });
+/// ```
 pub struct Clock {
     start: Instant,
     /// Belongs to the thread whose clock it is.

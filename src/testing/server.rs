@@ -27,6 +27,25 @@ const PIPE: usize = 64 << 10;
 const WORKER: u16 = 0;
 
 /// What a [`Server`] can serve.
+///
+/// ```
+/// use std::rc::Rc;
+///
+/// use stagedoor::{Reply, Request, Response, Service, testing};
+///
+/// struct Hello;
+///
+/// impl Service for Hello {
+///     fn call(&self, _: Request) -> Reply {
+///         Response::text("hello").into()
+///     }
+/// }
+///
+/// testing::run(async {
+///     let server = testing::Server::new(Rc::new(Hello));
+///     server.client().await.get("/").await.assert_text("hello");
+/// });
+/// ```
 pub trait IntoService {
     /// The service of the thread of the test.
     fn into_service(self) -> Rc<dyn Service>;
@@ -51,6 +70,22 @@ impl<S: Service> IntoService for Rc<S> {
 }
 
 /// An in-memory server. Dropping it cuts its sessions off.
+///
+/// ```
+/// use stagedoor::testing::{Server, run};
+/// use stagedoor::{HttpRequest, handler};
+///
+/// run(async {
+///     let server = Server::new(handler(async |_: HttpRequest| "hello"))
+///         .config(|config| config.limits.header_fields = 16);
+///     let client = server.client().await;
+///     client.get("/").await.assert_text("hello");
+///     assert_eq!(server.open_sessions(), 1);
+///     drop(client);
+///     server.ended().await;
+///     assert_eq!(server.open_sessions(), 0);
+/// });
+/// ```
 pub struct Server {
     service: Rc<dyn Service>,
     config: ListenerConfig,
@@ -108,6 +143,21 @@ impl Server {
 
     /// A connection: write octets as a client would, read the answer. HTTP/2 with prior knowledge and HTTP/1.1 both
     /// work. Each way holds 64 KiB until they are read.
+    ///
+    /// ```
+    /// use stagedoor::testing::{Server, run};
+    /// use stagedoor::{HttpRequest, handler};
+    /// use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    ///
+    /// run(async {
+    ///     let server = Server::new(handler(async |_: HttpRequest| "hello"));
+    ///     let mut io = server.connect();
+    ///     io.write_all(b"GET / HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n").await.unwrap();
+    ///     let mut answer = String::new();
+    ///     io.read_to_string(&mut answer).await.unwrap();
+    ///     assert!(answer.ends_with("\r\n\r\nhello"), "{answer}");
+    /// });
+    /// ```
     pub fn connect(&self) -> DuplexStream {
         self.connect_buffered(PIPE)
     }
@@ -163,6 +213,22 @@ impl Server {
     }
 
     /// [`Self::peer`] with settings: `initial_window_size` of one octet, say.
+    ///
+    /// ```
+    /// use stagedoor::testing::{Server, Settings, run};
+    /// use stagedoor::{HttpRequest, handler};
+    ///
+    /// run(async {
+    ///     let server = Server::new(handler(async |_: HttpRequest| "hello"));
+    ///     let small = Settings { initial_window_size: Some(2), ..Settings::default() };
+    ///     let mut peer = server.peer_with(small).await;
+    ///     let stream = peer.get("/").await;
+    ///     peer.expect_headers(stream).await;
+    ///     assert_eq!(peer.expect_data(stream).await.data, "he");
+    ///     peer.window_update(stream, 3).await;
+    ///     assert_eq!(peer.expect_data(stream).await.data, "llo");
+    /// });
+    /// ```
     ///
     /// # Panics
     /// When HTTP/2 does not come up.

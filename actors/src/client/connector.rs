@@ -27,6 +27,18 @@ const STAGGER: Duration = Duration::from_millis(250);
 type Connecting = Pin<Box<dyn Future<Output = io::Result<Box<dyn Io>>>>>;
 
 /// See the module.
+///
+/// ```
+/// use stagedoor_actors::client::{Connector, Options};
+/// use stagedoor_actors::transport::Io;
+///
+/// let inside = Options::with_connector(Connector::unix("/run/app.sock"));
+/// let proxied = Options::with_connector(Connector::with(async |target| {
+///     println!("{} by way of the proxy", target.authority);
+///     let io = tokio::net::TcpStream::connect("127.0.0.1:3128").await?;
+///     Ok(Box::new(io) as Box<dyn Io>)
+/// }));
+/// ```
 #[derive(Clone)]
 pub struct Connector(Way);
 

@@ -9,6 +9,15 @@ use stagedoor_metrics::CloseReason;
 use stagedoor_protocol::{ErrorCode, StreamId, UserError};
 
 /// A connection that did not come up.
+///
+/// ```
+/// use stagedoor_actors::client::{ConnectError, Scheme, Target};
+///
+/// match Target::parse("ftp://example.org", Scheme::Https) {
+///     Err(ConnectError::UnsupportedScheme(scheme)) => assert_eq!(scheme, "ftp"),
+///     other => panic!("{other:?}"),
+/// }
+/// ```
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
@@ -69,6 +78,32 @@ pub enum ConnectError {
 }
 
 /// Why a session is no more, or will be no more.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # actix_rt::System::new().block_on(async {
+/// # use stagedoor_actors::facade::{HttpRequest, local_handler};
+/// # let service = local_handler(async |_: HttpRequest| "hello");
+/// # let metrics = stagedoor_metrics::Metrics::new("stagedoor");
+/// # let config = stagedoor_actors::ListenerConfig::new("memory", ([127, 0, 0, 1], 0).into());
+/// # let host = stagedoor_actors::Host::new(&metrics, 0, config, service);
+/// # let (ours, theirs) = tokio::io::duplex(64 << 10);
+/// # host.spawn_session(ours, None);
+/// # let over = stagedoor_actors::client::Connector::over(theirs);
+/// # let over = stagedoor_actors::client::Options::with_connector(over);
+/// # let session = stagedoor_actors::client::connect("http://memory", over)?;
+/// use stagedoor_actors::client::SessionEnd;
+/// use stagedoor_protocol::ErrorCode;
+///
+/// session.ready().await?;
+/// match session.close().await {
+///     SessionEnd::Closed { code, .. } => assert_eq!(code, ErrorCode::NO_ERROR),
+///     other => panic!("{other}"),
+/// }
+/// # Ok(())
+/// # })
+/// # }
+/// ```
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SessionEnd {
@@ -98,6 +133,31 @@ impl SessionEnd {
 }
 
 /// A request that was not made: the call itself says so, nothing was sent.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # actix_rt::System::new().block_on(async {
+/// # use stagedoor_actors::facade::{HttpRequest, local_handler};
+/// # let service = local_handler(async |_: HttpRequest| "hello");
+/// # let metrics = stagedoor_metrics::Metrics::new("stagedoor");
+/// # let config = stagedoor_actors::ListenerConfig::new("memory", ([127, 0, 0, 1], 0).into());
+/// # let host = stagedoor_actors::Host::new(&metrics, 0, config, service);
+/// # let (ours, theirs) = tokio::io::duplex(64 << 10);
+/// # host.spawn_session(ours, None);
+/// # let over = stagedoor_actors::client::Connector::over(theirs);
+/// # let over = stagedoor_actors::client::Options::with_connector(over);
+/// # let session = stagedoor_actors::client::connect("http://memory", over)?;
+/// use stagedoor_actors::client::{RequestError, RequestOptions};
+///
+/// session.close().await;
+/// match session.request("/", RequestOptions::default()) {
+///     Err(RequestError::Closing | RequestError::Closed(_)) => println!("another session may take it"),
+///     other => panic!("{other:?}"),
+/// }
+/// # Ok(())
+/// # })
+/// # }
+/// ```
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RequestError {
@@ -150,6 +210,33 @@ impl RequestError {
 }
 
 /// A request that was made and did not come to its good end.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # actix_rt::System::new().block_on(async {
+/// use stagedoor_actors::client::{RequestOptions, StreamError};
+/// use stagedoor_actors::facade::{HttpRequest, local_handler};
+/// use stagedoor_protocol::ErrorCode;
+///
+/// let cancel = async |request: HttpRequest| request.body().handle().reset(ErrorCode::CANCEL);
+/// let service = local_handler(cancel);
+/// # let metrics = stagedoor_metrics::Metrics::new("stagedoor");
+/// # let config = stagedoor_actors::ListenerConfig::new("memory", ([127, 0, 0, 1], 0).into());
+/// # let host = stagedoor_actors::Host::new(&metrics, 0, config, service);
+/// # let (ours, theirs) = tokio::io::duplex(64 << 10);
+/// # host.spawn_session(ours, None);
+/// # let over = stagedoor_actors::client::Connector::over(theirs);
+/// # let over = stagedoor_actors::client::Options::with_connector(over);
+/// # let session = stagedoor_actors::client::connect("http://memory", over)?;
+/// let mut stream = session.request("/", RequestOptions::default())?;
+/// match stream.response().await {
+///     Err(error @ StreamError::Reset(ErrorCode::CANCEL)) => assert!(!error.is_retry_safe()),
+///     other => panic!("{other:?}"),
+/// }
+/// # Ok(())
+/// # })
+/// # }
+/// ```
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StreamError {
@@ -235,6 +322,29 @@ impl StreamError {
 }
 
 /// Octets or trailers that were not taken.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # actix_rt::System::new().block_on(async {
+/// # use stagedoor_actors::facade::{HttpRequest, local_handler};
+/// # let service = local_handler(async |_: HttpRequest| "hello");
+/// # let metrics = stagedoor_metrics::Metrics::new("stagedoor");
+/// # let config = stagedoor_actors::ListenerConfig::new("memory", ([127, 0, 0, 1], 0).into());
+/// # let host = stagedoor_actors::Host::new(&metrics, 0, config, service);
+/// # let (ours, theirs) = tokio::io::duplex(64 << 10);
+/// # host.spawn_session(ours, None);
+/// # let over = stagedoor_actors::client::Connector::over(theirs);
+/// # let over = stagedoor_actors::client::Options::with_connector(over);
+/// # let session = stagedoor_actors::client::connect("http://memory", over)?;
+/// use stagedoor_actors::client::{RequestOptions, SendError};
+///
+/// let mut stream = session.request("/", RequestOptions::default())?;
+/// // A GET has ended with its head.
+/// assert!(matches!(stream.send_data("more".into()).await, Err(SendError::Ended)));
+/// # Ok(())
+/// # })
+/// # }
+/// ```
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SendError {
@@ -261,6 +371,18 @@ pub enum SendError {
 }
 
 /// Either of the two a whole exchange can fail with.
+///
+/// ```
+/// use stagedoor_actors::client::{ClientSession, Error};
+///
+/// async fn is_there(session: &ClientSession) -> Result<bool, Error> {
+///     match session.send(http::Request::new("")).await {
+///         Ok(answer) => Ok(answer.status() != 404),
+///         Err(Error::Stream(_)) => Ok(false),
+///         Err(error) => Err(error),
+///     }
+/// }
+/// ```
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

@@ -5,6 +5,25 @@
 use std::rc::Rc;
 
 /// Whoever wants to know how many requests wait.
+///
+/// ```
+/// use std::cell::Cell;
+///
+/// use stagedoor_actors::client::Line;
+///
+/// #[derive(Default)]
+/// struct Waiting(Cell<usize>);
+///
+/// impl Line for Waiting {
+///     fn joined(&self) {
+///         self.0.set(self.0.get() + 1);
+///     }
+///
+///     fn left(&self) {
+///         self.0.set(self.0.get() - 1);
+///     }
+/// }
+/// ```
 pub trait Line {
     /// Another one waits.
     fn joined(&self);

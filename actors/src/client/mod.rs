@@ -54,6 +54,28 @@ use wire::Watched;
 /// Connects to `[scheme://]host[:port]` and returns at once; userinfo and path are not looked at. `http` is h2c
 /// with prior knowledge, `https` TLS with ALPN `h2`.
 ///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # actix_rt::System::new().block_on(async {
+/// # let metrics = stagedoor_metrics::Metrics::new("example");
+/// # let config = stagedoor_actors::ListenerConfig::new("memory", ([127, 0, 0, 1], 0).into());
+/// # use stagedoor_actors::facade::{HttpRequest, local_handler};
+/// # let hello = local_handler(async |_: HttpRequest| "hello");
+/// # let host = stagedoor_actors::Host::new(&metrics, 0, config, hello);
+/// # let (ours, theirs) = tokio::io::duplex(64 << 10);
+/// # host.spawn_session(ours, None);
+/// use stagedoor_actors::client::{Connector, Options, connect};
+///
+/// // Over TCP it is `Options::default()`.
+/// let session = connect("http://example.org", Options::with_connector(Connector::over(theirs)))?;
+/// let mut answer = session.send(http::Request::get("/").body(())?).await?;
+/// assert_eq!(answer.body_mut().collect_up_to(100).await?, "hello");
+/// session.close().await;
+/// # Ok(())
+/// # })
+/// # }
+/// ```
+///
 /// # Errors
 /// [`ConnectError::InvalidAuthority`] and [`ConnectError::UnsupportedScheme`]. What goes wrong later is told by
 /// [`ClientSession::ready`] and by the requests.

@@ -17,6 +17,16 @@ use crate::body::Body;
 use crate::config::{Http2Options, Limits, ListenerConfig, ProxyProtocol, StreamTimeouts, Timeouts, Windows};
 
 /// A session of a client.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use stagedoor_actors::client::{Options, Scheme};
+///
+/// let connect_timeout = Duration::from_secs(2);
+/// let options = Options { scheme: Scheme::Http, connect_timeout, accept_push: true, ..Options::default() };
+/// assert_eq!(options.initial_max_streams, 100);
+/// ```
 #[derive(Clone)]
 pub struct Options {
     /// Where the authority names no scheme; `https`.
@@ -117,6 +127,33 @@ impl std::fmt::Debug for Options {
 }
 
 /// A request, beside its head.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # actix_rt::System::new().block_on(async {
+/// # use stagedoor_actors::facade::{HttpRequest, local_handler};
+/// # let service = local_handler(async |_: HttpRequest| "hello");
+/// # let metrics = stagedoor_metrics::Metrics::new("stagedoor");
+/// # let config = stagedoor_actors::ListenerConfig::new("memory", ([127, 0, 0, 1], 0).into());
+/// # let host = stagedoor_actors::Host::new(&metrics, 0, config, service);
+/// # let (ours, theirs) = tokio::io::duplex(64 << 10);
+/// # host.spawn_session(ours, None);
+/// # let over = stagedoor_actors::client::Connector::over(theirs);
+/// # let over = stagedoor_actors::client::Options::with_connector(over);
+/// # let session = stagedoor_actors::client::connect("http://memory", over)?;
+/// use std::time::Duration;
+///
+/// use stagedoor_actors::Body;
+/// use stagedoor_actors::client::{RequestOptions, RequestParts};
+///
+/// let response_timeout = Some(Duration::from_secs(5));
+/// let options = RequestOptions { response_timeout, ..RequestOptions::with_body(Body::from("tea")) };
+/// let mut stream = session.request(RequestParts::post("/"), options)?;
+/// assert_eq!(stream.response().await?.status, 200);
+/// # Ok(())
+/// # })
+/// # }
+/// ```
 #[derive(Default)]
 pub struct RequestOptions {
     /// The body, sent by the session; `None` leaves sending to the [`ClientStream`](super::ClientStream), or is

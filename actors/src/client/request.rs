@@ -7,6 +7,15 @@ use super::target::Target;
 use crate::convert;
 
 /// Method, target and fields. `Default` is `GET /`.
+///
+/// ```
+/// use stagedoor_actors::client::RequestParts;
+///
+/// let upload = RequestParts::post("/files").with_field("content-type", "text/plain");
+/// assert_eq!((&*upload.method, upload.path.as_deref()), ("POST", Some("/files")));
+/// let socket = RequestParts::extended_connect("websocket", "/chat");
+/// assert_eq!(socket.protocol.as_deref(), Some("websocket"));
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct RequestParts {
     /// `GET` where empty.

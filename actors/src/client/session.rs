@@ -34,6 +34,31 @@ impl Drop for Held {
 
 /// A session of ours. Clones share it; it belongs to one arbiter. When the last handle is dropped the session ends with
 /// its last stream.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # actix_rt::System::new().block_on(async {
+/// # use stagedoor_actors::facade::{HttpRequest, local_handler};
+/// # let service = local_handler(async |_: HttpRequest| "hello");
+/// # let metrics = stagedoor_metrics::Metrics::new("stagedoor");
+/// # let config = stagedoor_actors::ListenerConfig::new("memory", ([127, 0, 0, 1], 0).into());
+/// # let host = stagedoor_actors::Host::new(&metrics, 0, config, service);
+/// # let (ours, theirs) = tokio::io::duplex(64 << 10);
+/// # host.spawn_session(ours, None);
+/// # let over = stagedoor_actors::client::Connector::over(theirs);
+/// # let over = stagedoor_actors::client::Options::with_connector(over);
+/// # let session = stagedoor_actors::client::connect("http://memory", over)?;
+/// session.ready().await?;
+/// assert!(session.takes_requests());
+/// let answer = session.send(http::Request::get("/").body(())?).await?;
+/// assert_eq!(answer.status(), 200);
+/// let end = session.close().await;
+/// assert!(!session.takes_requests());
+/// println!("{end}");
+/// # Ok(())
+/// # })
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct ClientSession {
     held: Rc<Held>,
@@ -166,6 +191,40 @@ impl ClientSession {
     /// Makes a request of a head that is whole already, for who passes on what others sent: nothing is left out or added,
     /// and what is wrong with it is told by the stream ([`StreamError::Misused`]). The head is shared, so that the
     /// request can be made again elsewhere. `line` is told for how long the request waits.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # actix_rt::System::new().block_on(async {
+    /// # use stagedoor_actors::facade::{HttpRequest, local_handler};
+    /// # let service = local_handler(async |_: HttpRequest| "hello");
+    /// # let metrics = stagedoor_metrics::Metrics::new("stagedoor");
+    /// # let config = stagedoor_actors::ListenerConfig::new("memory", ([127, 0, 0, 1], 0).into());
+    /// # let host = stagedoor_actors::Host::new(&metrics, 0, config, service);
+    /// # let (ours, theirs) = tokio::io::duplex(64 << 10);
+    /// # host.spawn_session(ours, None);
+    /// # let over = stagedoor_actors::client::Connector::over(theirs);
+    /// # let over = stagedoor_actors::client::Options::with_connector(over);
+    /// # let session = stagedoor_actors::client::connect("http://memory", over)?;
+    /// use std::rc::Rc;
+    ///
+    /// use stagedoor_actors::Body;
+    /// use stagedoor_actors::client::Line;
+    /// use stagedoor_protocol::RequestHead;
+    ///
+    /// struct Nobody;
+    ///
+    /// impl Line for Nobody {
+    ///     fn joined(&self) {}
+    ///     fn left(&self) {}
+    /// }
+    ///
+    /// let head = Rc::new(RequestHead::new("GET", "http", "example.org", "/"));
+    /// let mut stream = session.pass_on(head, Body::Empty, None, Rc::new(Nobody))?;
+    /// assert_eq!(stream.response().await?.status, 200);
+    /// # Ok(())
+    /// # })
+    /// # }
+    /// ```
     /// # Errors
     /// [`RequestError`]: nothing was sent.
     pub fn pass_on(

@@ -34,6 +34,35 @@ impl Drop for Guard {
 }
 
 /// What a stream brings, in order. [`Event::Closed`] is the last.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # actix_rt::System::new().block_on(async {
+/// # use stagedoor_actors::facade::{HttpRequest, local_handler};
+/// # let service = local_handler(async |_: HttpRequest| "hello");
+/// # let metrics = stagedoor_metrics::Metrics::new("stagedoor");
+/// # let config = stagedoor_actors::ListenerConfig::new("memory", ([127, 0, 0, 1], 0).into());
+/// # let host = stagedoor_actors::Host::new(&metrics, 0, config, service);
+/// # let (ours, theirs) = tokio::io::duplex(64 << 10);
+/// # host.spawn_session(ours, None);
+/// # let over = stagedoor_actors::client::Connector::over(theirs);
+/// # let over = stagedoor_actors::client::Options::with_connector(over);
+/// # let session = stagedoor_actors::client::connect("http://memory", over)?;
+/// use stagedoor_actors::client::{Event, RequestOptions};
+///
+/// let mut stream = session.request("/", RequestOptions::default())?;
+/// while let Some(event) = stream.next_event().await {
+///     match event {
+///         Event::Informational(head) => println!("{} comes first", head.status),
+///         Event::Response(head) => assert_eq!(head.status, 200),
+///         Event::Closed(end) => end?,
+///         other => println!("{other:?}"),
+///     }
+/// }
+/// # Ok(())
+/// # })
+/// # }
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Event {
@@ -52,6 +81,30 @@ pub enum Event {
 }
 
 /// How far a stream has come.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # actix_rt::System::new().block_on(async {
+/// # use stagedoor_actors::facade::{HttpRequest, local_handler};
+/// # let service = local_handler(async |_: HttpRequest| "hello");
+/// # let metrics = stagedoor_metrics::Metrics::new("stagedoor");
+/// # let config = stagedoor_actors::ListenerConfig::new("memory", ([127, 0, 0, 1], 0).into());
+/// # let host = stagedoor_actors::Host::new(&metrics, 0, config, service);
+/// # let (ours, theirs) = tokio::io::duplex(64 << 10);
+/// # host.spawn_session(ours, None);
+/// # let over = stagedoor_actors::client::Connector::over(theirs);
+/// # let over = stagedoor_actors::client::Options::with_connector(over);
+/// # let session = stagedoor_actors::client::connect("http://memory", over)?;
+/// use stagedoor_actors::client::{RequestOptions, StreamState};
+///
+/// let stream = session.request("/", RequestOptions::default())?;
+/// assert_eq!((stream.state(), stream.id()), (StreamState::Pending, None));
+/// stream.closed().await?;
+/// assert_eq!(stream.state(), StreamState::Closed);
+/// # Ok(())
+/// # })
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StreamState {
     /// It waits for the connection or for the peer's concurrency limit; it has no identifier.
@@ -63,6 +116,34 @@ pub enum StreamState {
 }
 
 /// A request under way. Dropping it before its end cancels it.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # actix_rt::System::new().block_on(async {
+/// use stagedoor_actors::Body;
+/// use stagedoor_actors::client::{RequestOptions, RequestParts};
+/// use stagedoor_actors::facade::{HttpRequest, HttpResponse, local_handler};
+///
+/// let echo = async |request: HttpRequest| HttpResponse::new(Body::stream(request.into_body()));
+/// let service = local_handler(echo);
+/// # let metrics = stagedoor_metrics::Metrics::new("stagedoor");
+/// # let config = stagedoor_actors::ListenerConfig::new("memory", ([127, 0, 0, 1], 0).into());
+/// # let host = stagedoor_actors::Host::new(&metrics, 0, config, service);
+/// # let (ours, theirs) = tokio::io::duplex(64 << 10);
+/// # host.spawn_session(ours, None);
+/// # let over = stagedoor_actors::client::Connector::over(theirs);
+/// # let over = stagedoor_actors::client::Options::with_connector(over);
+/// # let session = stagedoor_actors::client::connect("http://memory", over)?;
+/// let mut stream = session.request(RequestParts::post("/"), RequestOptions::default())?;
+/// stream.send_data("one".into()).await?;
+/// assert_eq!(stream.response().await?.status, 200);
+/// assert_eq!(stream.chunk().await.transpose()?.as_deref(), Some(&b"one"[..]));
+/// stream.finish_with("two".into()).await?;
+/// assert_eq!(stream.chunk().await.transpose()?.as_deref(), Some(&b"two"[..]));
+/// # Ok(())
+/// # })
+/// # }
+/// ```
 pub struct ClientStream {
     guard: Guard,
 }
@@ -274,6 +355,17 @@ impl std::fmt::Debug for ClientStream {
 }
 
 /// A response the server sends without having been asked. Dropping it cancels it.
+///
+/// ```
+/// use stagedoor_actors::client::{Event, PushedStream, StreamError};
+///
+/// async fn take(event: Event) -> Result<(), StreamError> {
+///     if let Event::Push(PushedStream { head, mut stream }) = event {
+///         println!("{} is pushed: {}", head.path().unwrap_or("-"), stream.response().await?.status);
+///     }
+///     Ok(())
+/// }
+/// ```
 #[derive(Debug)]
 pub struct PushedStream {
     /// The request it answers.
@@ -283,6 +375,32 @@ pub struct PushedStream {
 }
 
 /// The body of a response. Octets given out are credited to the peer's windows; dropping it unread cancels the stream.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # actix_rt::System::new().block_on(async {
+/// # use stagedoor_actors::facade::{HttpRequest, local_handler};
+/// # let service = local_handler(async |_: HttpRequest| "hello");
+/// # let metrics = stagedoor_metrics::Metrics::new("stagedoor");
+/// # let config = stagedoor_actors::ListenerConfig::new("memory", ([127, 0, 0, 1], 0).into());
+/// # let host = stagedoor_actors::Host::new(&metrics, 0, config, service);
+/// # let (ours, theirs) = tokio::io::duplex(64 << 10);
+/// # host.spawn_session(ours, None);
+/// # let over = stagedoor_actors::client::Connector::over(theirs);
+/// # let over = stagedoor_actors::client::Options::with_connector(over);
+/// # let session = stagedoor_actors::client::connect("http://memory", over)?;
+/// let answer = session.send(http::Request::get("/").body(())?).await?;
+/// let mut body = answer.into_body();
+/// assert_eq!(body.content_length(), Some(5));
+/// let mut octets = 0;
+/// while let Some(chunk) = body.chunk().await {
+///     octets += chunk?.len();
+/// }
+/// assert_eq!((octets, body.trailers()), (5, None));
+/// # Ok(())
+/// # })
+/// # }
+/// ```
 pub struct ResponseBody {
     guard: Guard,
     content_length: Option<u64>,
@@ -329,6 +447,29 @@ impl ResponseBody {
 }
 
 /// A body that was not collected.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # actix_rt::System::new().block_on(async {
+/// # use stagedoor_actors::facade::{HttpRequest, local_handler};
+/// # let service = local_handler(async |_: HttpRequest| "hello");
+/// # let metrics = stagedoor_metrics::Metrics::new("stagedoor");
+/// # let config = stagedoor_actors::ListenerConfig::new("memory", ([127, 0, 0, 1], 0).into());
+/// # let host = stagedoor_actors::Host::new(&metrics, 0, config, service);
+/// # let (ours, theirs) = tokio::io::duplex(64 << 10);
+/// # host.spawn_session(ours, None);
+/// # let over = stagedoor_actors::client::Connector::over(theirs);
+/// # let over = stagedoor_actors::client::Options::with_connector(over);
+/// # let session = stagedoor_actors::client::connect("http://memory", over)?;
+/// use stagedoor_actors::client::CollectError;
+///
+/// let mut answer = session.send(http::Request::get("/").body(())?).await?;
+/// let error = answer.body_mut().collect_up_to(4).await.unwrap_err();
+/// assert!(matches!(error, CollectError::TooLong(4)), "{error}");
+/// # Ok(())
+/// # })
+/// # }
+/// ```
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum CollectError {
     /// It is not whole.

@@ -10,6 +10,15 @@ use http::Uri;
 use super::error::ConnectError;
 
 /// `http` is h2c with prior knowledge (RFC 9113 §3.3), `https` TLS with ALPN `h2`.
+///
+/// ```
+/// use stagedoor_actors::client::{Scheme, Target};
+///
+/// let target = Target::parse("example.org", Scheme::Http)?;
+/// assert_eq!((target.scheme.as_str(), target.port), ("http", 80));
+/// assert_eq!(Target::parse("example.org", Scheme::Https)?.port, 443);
+/// # Ok::<(), stagedoor_actors::client::ConnectError>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Scheme {
     /// Cleartext, port 80.
@@ -37,6 +46,15 @@ impl Scheme {
 }
 
 /// Where a session connects to.
+///
+/// ```
+/// use stagedoor_actors::client::{Scheme, Target};
+///
+/// let target = Target::parse("http://[::1]:8080/ignored", Scheme::Https)?;
+/// assert_eq!((&*target.host, target.port), ("::1", 8080));
+/// assert_eq!(target.origin(), "http://[::1]:8080");
+/// # Ok::<(), stagedoor_actors::client::ConnectError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
     /// How.

@@ -16,6 +16,13 @@ use crate::crypto::provider;
 use crate::transport::{Below, Raw};
 
 /// Whom a client trusts.
+///
+/// ```
+/// use stagedoor_actors::client::{Options, Tls};
+///
+/// let tls = Tls::only_ca_file("ca.pem").with_server_name("inside.example.org");
+/// let options = Options { tls, ..Options::default() };
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Tls {
     trust: Trust,
@@ -130,6 +137,11 @@ fn trusted(trust: &Trust) -> io::Result<ClientConfig> {
 }
 
 /// The certificates the system trusts, read once from disk: the first call blocks. Empty where it has none.
+///
+/// ```
+/// let roots = stagedoor_actors::client::system_roots();
+/// println!("the system trusts {} authorities", roots.len());
+/// ```
 pub fn system_roots() -> RootCertStore {
     static NATIVE: OnceLock<RootCertStore> = OnceLock::new();
     let read = || {

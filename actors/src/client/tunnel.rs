@@ -51,6 +51,20 @@ impl ClientStream {
 
 /// See the module. Writing to one whose peer has gone is `BrokenPipe`, reading `ConnectionReset`; the inner error is a
 /// [`StreamError`] or a [`SendError`].
+///
+/// ```no_run
+/// use stagedoor_actors::client::{ClientSession, RequestParts};
+/// use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+///
+/// async fn ask(proxy: &ClientSession) -> Result<String, Box<dyn std::error::Error>> {
+///     let mut tunnel = proxy.connect_tunnel(RequestParts::connect("example.org:79")).await?;
+///     tunnel.write_all(b"who\r\n").await?;
+///     tunnel.shutdown().await?;
+///     let mut answer = String::new();
+///     tunnel.read_to_string(&mut answer).await?;
+///     Ok(answer)
+/// }
+/// ```
 pub struct Tunnel {
     stream: ClientStream,
     head: ResponseHead,

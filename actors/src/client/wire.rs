@@ -18,6 +18,27 @@ use crate::transport::Transport;
 
 /// Hears the octets of a session: frames, and the client's preface before them (RFC 9113 §3.4). It is called inside
 /// the session's turn, so it does not block for long. One that panics is logged and hears nothing more.
+///
+/// ```
+/// use std::{cell::Cell, rc::Rc};
+///
+/// use stagedoor_actors::client::{Options, WireObserver};
+///
+/// #[derive(Default)]
+/// struct Octets(Cell<usize>);
+///
+/// impl WireObserver for Octets {
+///     fn sent(&self, octets: &[u8]) {
+///         self.0.set(self.0.get() + octets.len());
+///     }
+///
+///     fn received(&self, octets: &[u8]) {
+///         self.0.set(self.0.get() + octets.len());
+///     }
+/// }
+///
+/// let options = Options { wire: Some(Rc::new(Octets::default())), ..Options::default() };
+/// ```
 pub trait WireObserver {
     /// Octets that were handed to the transport.
     fn sent(&self, octets: &[u8]);

@@ -13,6 +13,15 @@ const CUSTOM: usize = 10;
 const MOST: u64 = 0x7fff_ffff;
 
 /// A listener was told what cannot be.
+///
+/// ```
+/// use stagedoor_actors::ListenerConfig;
+///
+/// let mut config = ListenerConfig::new("public", ([127, 0, 0, 1], 8080).into());
+/// config.limits.header_fields = 1;
+/// let error = config.check().unwrap_err();
+/// assert_eq!((&*error.listener, error.option), ("public", "limits.header_fields"));
+/// ```
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[error("listener {listener:?}: {option} {problem}")]
 pub struct ConfigError {
@@ -25,6 +34,17 @@ pub struct ConfigError {
 }
 
 /// What is wrong with an option.
+///
+/// ```
+/// use stagedoor_actors::{ListenerConfig, Problem};
+///
+/// let mut config = ListenerConfig::new("public", ([127, 0, 0, 1], 8080).into());
+/// config.limits.header_fields = 1;
+/// match config.check().unwrap_err().problem {
+///     Problem::OutOfRange { value, least, .. } => assert_eq!((value, least), (1, 4)),
+///     other => panic!("{other}"),
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Problem {

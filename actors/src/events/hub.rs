@@ -24,6 +24,16 @@ const MOST: usize = 1 << 20;
 
 /// Where the events of one server come together. Clones are the same one. Who describes a server before it is built makes
 /// one, reads from it, and gives it to [`ServerBuilder::hub`](crate::ServerBuilder::hub).
+///
+/// ```
+/// use stagedoor_actors::ServerBuilder;
+/// use stagedoor_actors::events::Hub;
+/// use stagedoor_metrics::Metrics;
+///
+/// let hub = Hub::default();
+/// let events = hub.subscribe(64);
+/// let builder = ServerBuilder::new(Metrics::new("example"), 1).hub(hub);
+/// ```
 #[derive(Clone, Default)]
 pub struct Hub(Arc<Inner>);
 

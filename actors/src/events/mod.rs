@@ -177,6 +177,20 @@ impl actix::Message for Event {
 }
 
 /// A step of a drain, in this order.
+///
+/// ```
+/// use stagedoor_actors::DrainStep;
+///
+/// fn line(step: DrainStep) -> Option<String> {
+///     match step {
+///         DrainStep::Progress(progress) => Some(format!("{} sessions left", progress.sessions)),
+///         DrainStep::Done => Some("drained".to_owned()),
+///         _ => None,
+///     }
+/// }
+/// assert_eq!(line(DrainStep::Done).as_deref(), Some("drained"));
+/// assert_eq!(line(DrainStep::StoppedAccepting), None);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DrainStep {
@@ -205,6 +219,16 @@ pub enum DrainStep {
 }
 
 /// A limit that was met.
+///
+/// ```
+/// use stagedoor_actors::{Limit, LimitKind};
+///
+/// assert_eq!(LimitKind::AddressSessions.name(), "sessions_per_address");
+/// match LimitKind::Protective(Limit::Pings) {
+///     LimitKind::Protective(limit) => println!("against {}", limit.against()),
+///     other => println!("{}", other.name()),
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum LimitKind {
@@ -241,6 +265,17 @@ impl LimitKind {
 }
 
 /// Where a panic was caught.
+///
+/// ```
+/// use stagedoor_actors::PanicPlace;
+///
+/// /// Whether whoever wrote the handler should hear of it.
+/// fn is_of_a_handler(place: PanicPlace) -> bool {
+///     matches!(place, PanicPlace::Handler | PanicPlace::Body | PanicPlace::Tunnel)
+/// }
+/// assert!(is_of_a_handler(PanicPlace::Handler));
+/// assert_eq!(PanicPlace::Session.label(), "session");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum PanicPlace {

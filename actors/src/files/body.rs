@@ -55,6 +55,18 @@ impl AsFd for Handle {
 }
 
 /// Why the body of a file ended before its end.
+///
+/// ```
+/// use stagedoor_actors::files::FileBodyError;
+///
+/// fn line(error: &FileBodyError) -> String {
+///     match error {
+///         FileBodyError::Shrank { missing } => format!("{missing} octets are gone"),
+///         other => other.to_string(),
+///     }
+/// }
+/// assert_eq!(line(&FileBodyError::Shrank { missing: 3 }), "3 octets are gone");
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FileBodyError {

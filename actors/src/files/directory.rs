@@ -38,6 +38,34 @@ const METHODS: &str = "GET, HEAD, OPTIONS";
 const ROOT_AGE: Duration = Duration::from_secs(1);
 
 /// What is served, and how. Cloned for every worker.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # actix_rt::System::new().block_on(async {
+/// use stagedoor_actors::files::Directory;
+/// use stagedoor_metrics::RouteId;
+///
+/// # let root = tempfile::tempdir()?;
+/// # let root = root.path();
+/// std::fs::write(root.join("list.txt"), "tea\n")?;
+/// let directory = Directory::open(root)?.mount("/static").cache_control("max-age=60");
+/// let factory = directory.factory(RouteId::UNMATCHED, "static");
+/// # let service = factory();
+/// # let metrics = stagedoor_metrics::Metrics::new("stagedoor");
+/// # let config = stagedoor_actors::ListenerConfig::new("memory", ([127, 0, 0, 1], 0).into());
+/// # let host = stagedoor_actors::Host::new(&metrics, 0, config, service);
+/// # let (ours, theirs) = tokio::io::duplex(64 << 10);
+/// # host.spawn_session(ours, None);
+/// # let over = stagedoor_actors::client::Connector::over(theirs);
+/// # let over = stagedoor_actors::client::Options::with_connector(over);
+/// # let session = stagedoor_actors::client::connect("http://memory", over)?;
+/// let mut answer = session.send(http::Request::get("/static/list.txt").body(())?).await?;
+/// assert_eq!(answer.headers()["cache-control"], "max-age=60");
+/// assert_eq!(answer.body_mut().collect_up_to(100).await?, "tea\n");
+/// # Ok(())
+/// # })
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Directory {
     root: PathBuf,
@@ -268,6 +296,26 @@ impl Kind {
 }
 
 /// Serves a [`Directory`]. One per worker.
+///
+/// ```
+/// use stagedoor_actors::files::{Directory, Files};
+/// use stagedoor_actors::{Reply, Request, Response, Service};
+///
+/// /// Files, to be read and nothing else.
+/// struct Site(Files);
+///
+/// impl Service for Site {
+///     fn call(&self, request: Request) -> Reply {
+///         match request.head.method() {
+///             "GET" | "HEAD" => self.0.answer(&request.head),
+///             _ => Response::new(405).into(),
+///         }
+///     }
+/// }
+///
+/// let site = Site(Files::new(Directory::open(".")?));
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Files {
     directory: Arc<Directory>,

@@ -4,6 +4,13 @@
 use stagedoor_protocol::Fields;
 
 /// A content coding.
+///
+/// ```
+/// use stagedoor_actors::files::Encoding;
+///
+/// assert_eq!((Encoding::Brotli.name(), Encoding::Brotli.suffix()), ("br", ".br"));
+/// assert_eq!(Encoding::ALL.map(Encoding::name), ["br", "zstd", "gzip"]);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Encoding {
     /// `.br`
@@ -39,6 +46,14 @@ impl Encoding {
 
 /// The codings of `offered` that a client takes and likes at least as much as none, best first. A client that
 /// takes not even the plain file gets it all the same.
+///
+/// ```
+/// use stagedoor_actors::files::{Encoding, accepted};
+/// use stagedoor_protocol::Fields;
+///
+/// let fields = Fields::from_iter([("accept-encoding", "gzip;q=0.5, br")]);
+/// assert_eq!(accepted(&fields, &Encoding::ALL), [Encoding::Brotli, Encoding::Gzip]);
+/// ```
 pub fn accepted(fields: &Fields, offered: &[Encoding]) -> Vec<Encoding> {
     if !fields.contains("accept-encoding") {
         return Vec::new();

@@ -25,6 +25,13 @@ pub(super) enum How {
 }
 
 /// What to do about symbolic links below a root directory.
+///
+/// ```
+/// use stagedoor_actors::files::{Directory, Symlinks};
+///
+/// let directory = Directory::open(".")?.symlinks(Symlinks::Refused);
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Symlinks {
     /// Followed while they stay below the root; an absolute one never does.

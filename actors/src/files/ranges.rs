@@ -8,6 +8,14 @@ use std::ops::Range;
 use stagedoor_protocol::RequestHead;
 
 /// What a client wants of a representation.
+///
+/// ```
+/// use stagedoor_actors::files::Asked;
+///
+/// assert_eq!(Asked::parse(b"bytes=0-4", 10), Asked::Part(0..5));
+/// assert_eq!(Asked::parse(b"bytes=-3", 10), Asked::Part(7..10));
+/// assert_eq!(Asked::parse(b"bytes=10-", 10), Asked::Nothing);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Asked {
     /// All of it.

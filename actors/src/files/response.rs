@@ -25,6 +25,19 @@ use crate::body::Body;
 use crate::service::{Reply, Response};
 
 /// Where a file comes from, and so who closes it.
+///
+/// ```
+/// use std::path::Path;
+///
+/// use stagedoor_actors::files::{FileResponse, FileSource};
+///
+/// assert!(matches!(FileSource::from(Path::new("list.txt")), FileSource::Path(_)));
+/// # let file = tempfile::tempfile()?;
+/// let shared = std::sync::Arc::new(file);
+/// // Many answers of one open file:
+/// let answers = [(); 2].map(|()| FileResponse::new(shared.clone()));
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug)]
 pub enum FileSource {
     /// Opened for the response and closed after it.
@@ -60,6 +73,16 @@ impl From<Arc<File>> for FileSource {
 }
 
 /// Octets of a file to send. The default is all of them.
+///
+/// ```
+/// use stagedoor_actors::files::{FileRange, FileResponse, Verdict};
+///
+/// // The first 1024 octets, whatever was asked for.
+/// let answer = FileResponse::path("/srv/log").stat_check(|_, _, range| {
+///     *range = FileRange { offset: 0, length: Some(1024) };
+///     Verdict::Send
+/// });
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FileRange {
     /// The first octet, counted from 0. Behind the end of the file it is a [`FileError::PastEnd`].
@@ -75,6 +98,16 @@ impl FileRange {
 }
 
 /// What a stat check decides.
+///
+/// ```
+/// use stagedoor_actors::Response;
+/// use stagedoor_actors::files::{FileResponse, Verdict};
+///
+/// let answer = FileResponse::path("/srv/log").stat_check(|metadata, _, _| match metadata.len() {
+///     0 => Verdict::Decline(Response::new(204)),
+///     _ => Verdict::Send,
+/// });
+/// ```
 pub enum Verdict {
     /// The file goes, as head and range now stand.
     Send,
@@ -83,6 +116,16 @@ pub enum Verdict {
 }
 
 /// Why a file cannot be the response. The head has not been sent.
+///
+/// ```
+/// use stagedoor_actors::files::FileError;
+///
+/// let error = std::fs::File::open("/no/such/file").unwrap_err();
+/// match FileError::from(error) {
+///     FileError::NotFound => assert_eq!(FileError::NotFound.status(), 404),
+///     other => panic!("{other}"),
+/// }
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FileError {

@@ -33,6 +33,26 @@ pub(crate) use socket::{Arrival, Bound};
 pub(crate) use supervisor::{Begin, Rebind, Resume, Retire, StopAccepting, Supervisor};
 
 /// Fact: a session is over. Its Listener hears it, or whom [`crate::Host::tell_ends_to`] named.
+///
+/// ```
+/// use actix::prelude::*;
+/// use stagedoor_actors::SessionEnded;
+///
+/// /// Hears of the sessions of a `Host`, by `Host::tell_ends_to`.
+/// struct Doorman;
+///
+/// impl Actor for Doorman {
+///     type Context = Context<Self>;
+/// }
+///
+/// impl Handler<SessionEnded> for Doorman {
+///     type Result = ();
+///
+///     fn handle(&mut self, SessionEnded { id, reason, .. }: SessionEnded, _: &mut Self::Context) {
+///         println!("{id} went: {reason}");
+///     }
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionEnded {
     /// Which.

@@ -11,6 +11,16 @@ use rustix::net::{SocketType, sockopt};
 use socket2::SockRef;
 
 /// One socket of a listener: made by us, or handed over to us.
+///
+/// ```
+/// use std::net::SocketAddr;
+///
+/// use stagedoor_actors::Bind;
+///
+/// let tcp = Bind::from(SocketAddr::from(([127, 0, 0, 1], 80)));
+/// assert_eq!(tcp.to_string(), "127.0.0.1:80");
+/// assert_eq!(Bind::Unix("/run/app.sock".into()).to_string(), "unix:/run/app.sock");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Bind {
     /// A TCP address; port 0 takes a free one. `[::]` takes IPv4 too, unless the listener binds that port for IPv4 as well.
@@ -41,6 +51,15 @@ impl fmt::Display for Bind {
 /// A listening socket, TCP or Unix, that somebody else made: systemd, or the process before this one. It stays open as
 /// long as a copy of this lives, so that a listener may stop and begin again; what waits in its queue is lost only when
 /// the last process that holds it closes it.
+///
+/// ```
+/// use stagedoor_actors::Inherited;
+///
+/// // A pipe does not listen.
+/// let (reader, _writer) = std::io::pipe()?;
+/// assert!(Inherited::new("web", reader.into()).is_err());
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Inherited {
     name: Arc<str>,
@@ -102,6 +121,13 @@ impl PartialEq for Inherited {
 impl Eq for Inherited {}
 
 /// Where a listener is reached.
+///
+/// ```
+/// use stagedoor_actors::Address;
+///
+/// let inside = Address::Unix("/run/app.sock".into());
+/// assert_eq!((inside.to_string(), inside.tcp()), ("unix:/run/app.sock".to_owned(), None));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Address {
     /// Over TCP.

@@ -15,6 +15,19 @@ use crate::listener::{Bind, Bound, PostId};
 use crate::service::ServiceFactory;
 
 /// What is to change; see [`ServerHandle::prepare`].
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use stagedoor_actors::{Changes, ListenerConfig, ReconfigureError, ServerHandle, facade};
+///
+/// async fn change(server: &ServerHandle) -> Result<usize, ReconfigureError> {
+///     let config = ListenerConfig::new("new", ([127, 0, 0, 1], 8081).into());
+///     let hello = facade::handler(async |_: facade::HttpRequest| "hello");
+///     let changes = Changes::new().add(config, hello, false).remove("old", Duration::from_secs(10));
+///     server.reload(changes).await
+/// }
+/// ```
 #[derive(Default)]
 pub struct Changes {
     added: Vec<(ListenerConfig, ServiceFactory, bool)>,
@@ -60,6 +73,19 @@ impl Changes {
 
 /// Changes that can be made: every configuration is sound, every socket listens. Dropping it gives them up, and with them
 /// whoever connected to a new socket meanwhile. No other change begins while it lives.
+///
+/// ```
+/// use stagedoor_actors::{Changes, ReconfigureError, ServerHandle};
+///
+/// /// Changes two servers, or none.
+/// async fn both(one: (&ServerHandle, Changes), two: (&ServerHandle, Changes)) -> Result<(), ReconfigureError> {
+///     let first = one.0.prepare(one.1).await?;
+///     let second = two.0.prepare(two.1).await?;
+///     first.commit().await;
+///     second.commit().await;
+///     Ok(())
+/// }
+/// ```
 #[must_use = "nothing changes before it is committed"]
 pub struct Prepared {
     server: ServerHandle,
@@ -78,6 +104,22 @@ struct Changed {
 }
 
 /// What a running server can be told by [`ServerHandle::reload`].
+///
+/// ```
+/// use stagedoor_actors::{Changes, ReconfigureError, Reload, ServerHandle};
+///
+/// /// Takes every listener away but one.
+/// struct Only(&'static str);
+///
+/// impl Reload for Only {
+///     type Error = ReconfigureError;
+///
+///     fn changes(self, running: &ServerHandle) -> Result<Changes, ReconfigureError> {
+///         let others = running.addresses().into_iter().map(|(name, _)| name).filter(|name| name != self.0);
+///         Ok(others.fold(Changes::new(), |changes, name| changes.remove(&name, std::time::Duration::ZERO)))
+///     }
+/// }
+/// ```
 pub trait Reload {
     /// Why it cannot.
     type Error: From<ReconfigureError>;

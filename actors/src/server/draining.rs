@@ -25,6 +25,19 @@ const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 const LAST_MOMENTS: Duration = Duration::from_secs(1);
 
 /// How a drain is going.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use stagedoor_actors::{DrainProgress, ServerHandle};
+///
+/// async fn drain(server: &ServerHandle) {
+///     let told = |DrainProgress { sessions, streams, left }| {
+///         println!("{sessions} sessions and {streams} streams, {left:?} to go");
+///     };
+///     server.drain_with(Duration::from_secs(5), Duration::from_secs(30), told).await;
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DrainProgress {
     /// Sessions left.

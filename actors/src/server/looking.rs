@@ -21,6 +21,19 @@ use crate::worker::{Sessions, TapSessions, Undrain};
 const PATIENCE: Duration = Duration::from_millis(1500);
 
 /// A session's frames cannot be watched.
+///
+/// ```
+/// use stagedoor_actors::{NoTap, ServerHandle};
+///
+/// async fn frames(server: &ServerHandle, id: &str) -> Result<(), NoTap> {
+///     match server.tap(id).await {
+///         Ok(mut frames) => while frames.recv().await.is_some() {},
+///         Err(NoTap::Busy) => println!("try again"),
+///         Err(error) => return Err(error),
+///     }
+///     Ok(())
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoTap {
     /// There is no such session (any more).

@@ -22,6 +22,21 @@ use super::handle::SessionHandle;
 use super::waits::WaitTimes;
 
 /// Something that happened on a session.
+///
+/// ```
+/// use stagedoor_actors::SessionEvent;
+///
+/// fn line(event: &SessionEvent) -> Option<String> {
+///     match event {
+///         SessionEvent::GoAway { code, last, .. } => Some(format!("GOAWAY {code} behind stream {last}")),
+///         SessionEvent::StreamAnswered { id, status } => Some(format!("{id}: {status}")),
+///         SessionEvent::Closed { reason, .. } => Some(format!("it is over: {reason}")),
+///         _ => None,
+///     }
+/// }
+/// # let answered = SessionEvent::StreamAnswered { id: 1.into(), status: 200 };
+/// # assert_eq!(line(&answered).as_deref(), Some("1: 200"));
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum SessionEvent {
@@ -144,6 +159,19 @@ pub enum SessionEvent {
 }
 
 /// When a stream got under way, each from its opening; `None` for what never came.
+///
+/// ```
+/// use stagedoor_actors::SessionEvent;
+///
+/// /// How long a handler took to say something.
+/// fn to_head(event: &SessionEvent) -> Option<std::time::Duration> {
+///     match event {
+///         SessionEvent::StreamClosed { times, .. } => times.head,
+///         _ => None,
+///     }
+/// }
+/// # assert_eq!(to_head(&SessionEvent::Opened), None);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StreamTimes {
@@ -156,6 +184,16 @@ pub struct StreamTimes {
 }
 
 /// What a session did in its life.
+///
+/// ```
+/// use stagedoor_actors::SessionStatistics;
+///
+/// fn line(did: &SessionStatistics) -> String {
+///     format!("{} streams, {} at once, {} octets out", did.streams, did.streams_peak, did.bytes_out)
+/// }
+/// let did = SessionStatistics { streams: 7, streams_peak: 2, bytes_out: 999, ..SessionStatistics::default() };
+/// assert_eq!(line(&did), "7 streams, 2 at once, 999 octets out");
+/// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SessionStatistics {
     /// From the accepted connection to the closed socket.
@@ -184,6 +222,27 @@ pub struct SessionStatistics {
 /// A closure `Fn(&SessionHandle, &SessionEvent)` is one. A panic of it is logged; the session goes on.
 /// Connections that fail before it is known what they speak (TLS, first octets) are told with
 /// [`SessionEvent::Error`] and [`SessionEvent::Closed`], without [`SessionEvent::Opened`].
+///
+/// ```
+/// use std::cell::Cell;
+///
+/// use stagedoor_actors::{Host, Observer, SessionEvent, SessionHandle};
+///
+/// #[derive(Default)]
+/// struct Answers(Cell<u64>);
+///
+/// impl Observer for Answers {
+///     fn observe(&self, _: &SessionHandle, event: &SessionEvent) {
+///         if let SessionEvent::StreamAnswered { .. } = event {
+///             self.0.set(self.0.get() + 1);
+///         }
+///     }
+/// }
+///
+/// fn count_on(host: &Host) {
+///     host.observe(Answers::default());
+/// }
+/// ```
 pub trait Observer: 'static {
     /// Something happened on `session`. Orders given through it are heard in the same turn.
     fn observe(&self, session: &SessionHandle, event: &SessionEvent);
@@ -196,6 +255,16 @@ impl<F: Fn(&SessionHandle, &SessionEvent) + 'static> Observer for F {
 }
 
 /// Makes a worker's own [`Observer`].
+///
+/// ```
+/// use std::{rc::Rc, sync::Arc};
+///
+/// use stagedoor_actors::{Observer, ObserverFactory, SessionEvent, SessionHandle};
+///
+/// let factory: ObserverFactory = Arc::new(|| -> Rc<dyn Observer> {
+///     Rc::new(|session: &SessionHandle, _: &SessionEvent| println!("{}", session.id))
+/// });
+/// ```
 pub type ObserverFactory = Arc<dyn Fn() -> Rc<dyn Observer> + Send + Sync>;
 
 /// Where the events of one subscriber wait.
@@ -246,6 +315,34 @@ impl Ear {
 /// [`SessionEvent::Closed`]. Dropping it ends the subscription.
 ///
 /// Bounded: what is not read makes room for what is new, and [`SessionEvent::Lagged`] says how many are lost.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # actix_rt::System::new().block_on(async {
+/// # use stagedoor_actors::facade::{HttpRequest, local_handler};
+/// # let service = local_handler(async |_: HttpRequest| "hello");
+/// # let metrics = stagedoor_metrics::Metrics::new("stagedoor");
+/// # let config = stagedoor_actors::ListenerConfig::new("memory", ([127, 0, 0, 1], 0).into());
+/// # let host = stagedoor_actors::Host::new(&metrics, 0, config, service);
+/// # let (ours, theirs) = tokio::io::duplex(64 << 10);
+/// # host.spawn_session(ours, None);
+/// # let over = stagedoor_actors::client::Connector::over(theirs);
+/// # let over = stagedoor_actors::client::Options::with_connector(over);
+/// # let session = stagedoor_actors::client::connect("http://memory", over)?;
+/// use stagedoor_actors::SessionEvent;
+///
+/// session.ready().await?;
+/// let mut events = session.handle().ok_or("it is up")?.events();
+/// session.close().await;
+/// let mut last = None;
+/// while let Some(event) = events.next().await {
+///     last = Some(event);
+/// }
+/// assert!(matches!(last, Some(SessionEvent::Closed { .. })));
+/// # Ok(())
+/// # })
+/// # }
+/// ```
 pub struct EventStream(pub(super) Rc<Ear>);
 
 impl EventStream {

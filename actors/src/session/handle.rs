@@ -35,6 +35,28 @@ const EVENTS: usize = 256;
 pub const MAX_OPAQUE: usize = 1024;
 
 /// What a session is, for its streams and for people who look. Never changes.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # actix_rt::System::new().block_on(async {
+/// # use stagedoor_actors::facade::{HttpRequest, local_handler};
+/// # let service = local_handler(async |_: HttpRequest| "hello");
+/// # let metrics = stagedoor_metrics::Metrics::new("stagedoor");
+/// # let config = stagedoor_actors::ListenerConfig::new("memory", ([127, 0, 0, 1], 0).into());
+/// # let host = stagedoor_actors::Host::new(&metrics, 0, config, service);
+/// # let (ours, theirs) = tokio::io::duplex(64 << 10);
+/// # host.spawn_session(ours, None);
+/// # let over = stagedoor_actors::client::Connector::over(theirs);
+/// # let over = stagedoor_actors::client::Options::with_connector(over);
+/// # let session = stagedoor_actors::client::connect("http://memory", over)?;
+/// session.ready().await?;
+/// let info = session.handle().ok_or("it is up")?.shared_info();
+/// assert_eq!((info.protocol, info.is_http2(), info.is_encrypted()), ("h2c", true, false));
+/// assert_eq!(info.session_id().to_string(), info.id);
+/// # Ok(())
+/// # })
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct SessionInfo {
@@ -81,6 +103,17 @@ impl SessionInfo {
 }
 
 /// What a TLS handshake agreed on.
+///
+/// ```
+/// use stagedoor_actors::SessionInfo;
+///
+/// fn line(info: &SessionInfo) -> String {
+///     match &info.tls {
+///         Some(tls) => format!("{} with {}", tls.version, tls.cipher),
+///         None => "in the clear".to_owned(),
+///     }
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TlsFacts {
@@ -95,6 +128,16 @@ pub struct TlsFacts {
 }
 
 /// A certificate in DER (X.509, RFC 5280). Clones share it; nothing prints it.
+///
+/// ```
+/// use stagedoor_actors::{SessionInfo, TlsFacts};
+///
+/// /// What a client showed, for who reads X.509.
+/// fn shown(info: &SessionInfo) -> Option<&[u8]> {
+///     let TlsFacts { client_certificate, .. } = info.tls.as_ref()?;
+///     client_certificate.as_ref().map(|certificate| certificate.der())
+/// }
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Certificate(Arc<[u8]>);
 
@@ -117,6 +160,15 @@ impl fmt::Debug for Certificate {
 }
 
 /// The peer's GOAWAY (RFC 9113 §6.8), the latest.
+///
+/// ```
+/// use stagedoor_actors::{GoAway, SessionHandle};
+///
+/// fn line(session: &SessionHandle) -> Option<String> {
+///     let GoAway { code, last, opaque } = session.goaway_received()?;
+///     Some(format!("{code} behind stream {last}: {}", String::from_utf8_lossy(&opaque)))
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GoAway {
     /// Why.
@@ -128,6 +180,33 @@ pub struct GoAway {
 }
 
 /// Why an order to a session was not carried out, or a question not answered.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # actix_rt::System::new().block_on(async {
+/// # use stagedoor_actors::facade::{HttpRequest, local_handler};
+/// # let service = local_handler(async |_: HttpRequest| "hello");
+/// # let metrics = stagedoor_metrics::Metrics::new("stagedoor");
+/// # let config = stagedoor_actors::ListenerConfig::new("memory", ([127, 0, 0, 1], 0).into());
+/// # let host = stagedoor_actors::Host::new(&metrics, 0, config, service);
+/// # let (ours, theirs) = tokio::io::duplex(64 << 10);
+/// # host.spawn_session(ours, None);
+/// # let over = stagedoor_actors::client::Connector::over(theirs);
+/// # let over = stagedoor_actors::client::Options::with_connector(over);
+/// # let session = stagedoor_actors::client::connect("http://memory", over)?;
+/// use stagedoor_actors::SessionError;
+///
+/// session.ready().await?;
+/// let handle = session.handle().ok_or("it is up")?;
+/// session.close().await;
+/// match handle.ping(None) {
+///     Err(SessionError::Gone { reason }) => println!("it is over: {reason}"),
+///     other => panic!("{other:?}"),
+/// }
+/// # Ok(())
+/// # })
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SessionError {
@@ -190,6 +269,32 @@ impl From<UserError> for SessionError {
 }
 
 /// SETTINGS of ours are in force.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # actix_rt::System::new().block_on(async {
+/// # use stagedoor_actors::facade::{HttpRequest, local_handler};
+/// # let service = local_handler(async |_: HttpRequest| "hello");
+/// # let metrics = stagedoor_metrics::Metrics::new("stagedoor");
+/// # let config = stagedoor_actors::ListenerConfig::new("memory", ([127, 0, 0, 1], 0).into());
+/// # let host = stagedoor_actors::Host::new(&metrics, 0, config, service);
+/// # let (ours, theirs) = tokio::io::duplex(64 << 10);
+/// # host.spawn_session(ours, None);
+/// # let over = stagedoor_actors::client::Connector::over(theirs);
+/// # let over = stagedoor_actors::client::Options::with_connector(over);
+/// # let session = stagedoor_actors::client::connect("http://memory", over)?;
+/// use stagedoor_protocol::Settings;
+///
+/// session.ready().await?;
+/// let handle = session.handle().ok_or("it is up")?;
+/// let larger = Settings { max_frame_size: Some(32 << 10), ..Settings::default() };
+/// let acknowledged = handle.settings(larger)?.await?;
+/// println!("in force after {:?}", acknowledged.after);
+/// assert_eq!(handle.local_settings()?.max_frame_size, 32 << 10);
+/// # Ok(())
+/// # })
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Acknowledged {
     /// From the frame to its acknowledgement.
@@ -197,6 +302,28 @@ pub struct Acknowledged {
 }
 
 /// A PING was answered.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # actix_rt::System::new().block_on(async {
+/// # use stagedoor_actors::facade::{HttpRequest, local_handler};
+/// # let service = local_handler(async |_: HttpRequest| "hello");
+/// # let metrics = stagedoor_metrics::Metrics::new("stagedoor");
+/// # let config = stagedoor_actors::ListenerConfig::new("memory", ([127, 0, 0, 1], 0).into());
+/// # let host = stagedoor_actors::Host::new(&metrics, 0, config, service);
+/// # let (ours, theirs) = tokio::io::duplex(64 << 10);
+/// # host.spawn_session(ours, None);
+/// # let over = stagedoor_actors::client::Connector::over(theirs);
+/// # let over = stagedoor_actors::client::Options::with_connector(over);
+/// # let session = stagedoor_actors::client::connect("http://memory", over)?;
+/// session.ready().await?;
+/// let pong = session.handle().ok_or("it is up")?.ping(Some(*b"are you?"))?.await?;
+/// assert_eq!(pong.payload, *b"are you?");
+/// println!("a round trip takes {:?}", pong.rtt);
+/// # Ok(())
+/// # })
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pong {
     /// From the frame to its answer.
@@ -206,6 +333,28 @@ pub struct Pong {
 }
 
 /// A session as it stands.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # actix_rt::System::new().block_on(async {
+/// # use stagedoor_actors::facade::{HttpRequest, local_handler};
+/// # let service = local_handler(async |_: HttpRequest| "hello");
+/// # let metrics = stagedoor_metrics::Metrics::new("stagedoor");
+/// # let config = stagedoor_actors::ListenerConfig::new("memory", ([127, 0, 0, 1], 0).into());
+/// # let host = stagedoor_actors::Host::new(&metrics, 0, config, service);
+/// # let (ours, theirs) = tokio::io::duplex(64 << 10);
+/// # host.spawn_session(ours, None);
+/// # let over = stagedoor_actors::client::Connector::over(theirs);
+/// # let over = stagedoor_actors::client::Options::with_connector(over);
+/// # let session = stagedoor_actors::client::connect("http://memory", over)?;
+/// session.send(http::Request::get("/").body(())?).await?;
+/// let snapshot = session.handle().ok_or("it is up")?.state()?.await?;
+/// assert_eq!(snapshot.remote_settings.max_concurrent_streams, 128);
+/// assert_eq!(snapshot.local_settings.max_frame_size, 16_384);
+/// # Ok(())
+/// # })
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SessionSnapshot {
@@ -239,6 +388,16 @@ pub(crate) type Answerer<T> = oneshot::Sender<Result<T, SessionError>>;
 
 /// The answer to a question, later. Fails with [`SessionError::Gone`] when the session ends before it is
 /// answered; dropping it does not take the question back.
+///
+/// ```
+/// use stagedoor_actors::{SessionError, SessionHandle};
+///
+/// async fn round_trip(session: &SessionHandle) -> Result<(), SessionError> {
+///     let asked = session.ping(None)?; // it is on its way
+///     println!("{:?}", asked.await?.rtt);
+///     Ok(())
+/// }
+/// ```
 #[must_use = "the order is given; drop this explicitly when its outcome does not matter"]
 pub struct Answer<T> {
     receiver: oneshot::Receiver<Result<T, SessionError>>,
@@ -271,6 +430,33 @@ fn gone(link: &Link) -> SessionError {
 ///
 /// A [`Service`](crate::Service) that stores handles in itself should drop them on
 /// [`SessionEvent::Closed`](super::SessionEvent::Closed): a handle holds the service it belongs to.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # actix_rt::System::new().block_on(async {
+/// use stagedoor_actors::CloseSession;
+/// use stagedoor_actors::facade::{HttpRequest, local_handler};
+///
+/// let service = local_handler(async |request: HttpRequest| {
+///     let session = request.body().session();
+///     // This exchange is finished, and no other begins.
+///     session.close_with(CloseSession::graceful("one is enough")).map(|()| session.protocol)
+/// });
+/// # let metrics = stagedoor_metrics::Metrics::new("stagedoor");
+/// # let config = stagedoor_actors::ListenerConfig::new("memory", ([127, 0, 0, 1], 0).into());
+/// # let host = stagedoor_actors::Host::new(&metrics, 0, config, service);
+/// # let (ours, theirs) = tokio::io::duplex(64 << 10);
+/// # host.spawn_session(ours, None);
+/// # let over = stagedoor_actors::client::Connector::over(theirs);
+/// # let over = stagedoor_actors::client::Options::with_connector(over);
+/// # let session = stagedoor_actors::client::connect("http://memory", over)?;
+/// let mut answer = session.send(http::Request::get("/").body(())?).await?;
+/// assert_eq!(answer.body_mut().collect_up_to(100).await?, "h2c");
+/// assert!(!session.takes_requests());
+/// # Ok(())
+/// # })
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct SessionHandle(Rc<Link>);
 

@@ -55,6 +55,20 @@ pub fn perform_server_handshake(host: &Rc<Host>, duplex: impl Io) -> ServerHands
 }
 
 /// A session that is about to begin; see [`perform_server_handshake`].
+///
+/// ```
+/// # actix_rt::System::new().block_on(async {
+/// # use stagedoor_actors::facade::{HttpRequest, local_handler};
+/// # use stagedoor_actors::{Host, ListenerConfig, SessionError, perform_server_handshake};
+/// # let metrics = stagedoor_metrics::Metrics::new("stagedoor");
+/// # let config = ListenerConfig::new("memory", ([127, 0, 0, 1], 0).into());
+/// # let host = Host::new(&metrics, 0, config, local_handler(async |_: HttpRequest| "hello"));
+/// # let (ours, _theirs) = tokio::io::duplex(4096);
+/// let handshake = perform_server_handshake(&host, ours).with_peer(([192, 0, 2, 7], 4000).into());
+/// // This host has no certificate.
+/// assert!(matches!(handshake.with_tls(), Err(SessionError::NoTls)));
+/// # });
+/// ```
 #[must_use = "nothing happens until it is started or awaited"]
 pub struct ServerHandshake {
     host: Rc<Host>,
@@ -111,6 +125,16 @@ impl IntoFuture for ServerHandshake {
 
 /// A session that has begun. As a future: its handle, once it is known what it speaks; fails with
 /// [`SessionError::Gone`] when the session ends before. Dropping it leaves the session running.
+///
+/// ```
+/// use stagedoor_actors::{CloseSession, Handshaking};
+///
+/// /// Gives up what is not known yet.
+/// fn give_up(session: Handshaking) {
+///     // A mailbox that is closed has no session behind it any more.
+///     session.session().try_send(CloseSession::graceful("nobody waits for it").now()).ok();
+/// }
+/// ```
 #[derive(Debug)]
 pub struct Handshaking {
     session: Addr<Session>,

@@ -77,6 +77,25 @@ use turning::Turning;
 use upgraded::Upgraded;
 
 /// One connection.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # actix_rt::System::new().block_on(async {
+/// # use stagedoor_actors::facade::{HttpRequest, local_handler};
+/// # use stagedoor_actors::{CloseSession, Host, ListenerConfig};
+/// # let metrics = stagedoor_metrics::Metrics::new("stagedoor");
+/// # let config = ListenerConfig::new("memory", ([127, 0, 0, 1], 0).into());
+/// # let host = Host::new(&metrics, 0, config, local_handler(async |_: HttpRequest| "hello"));
+/// # let (ours, mut theirs) = tokio::io::duplex(4096);
+/// use tokio::io::AsyncReadExt as _;
+///
+/// let session: actix::Addr<stagedoor_actors::Session> = host.spawn_session(ours, None);
+/// session.send(CloseSession::graceful("nobody came").now()).await?;
+/// theirs.read_to_end(&mut Vec::new()).await?;
+/// # Ok(())
+/// # })
+/// # }
+/// ```
 pub struct Session {
     common: Common,
     engine: Engine,
@@ -496,6 +515,17 @@ impl Handler<Tap> for Session {
 }
 
 /// Order: reset one stream of the session (CANCEL where no code is given).
+///
+/// ```
+/// use stagedoor_actors::{ResetStream, ServerHandle};
+/// use stagedoor_protocol::ErrorCode;
+///
+/// /// Ends the first stream of a session; false where there is none.
+/// async fn reset_first(server: &ServerHandle, session: &str) -> bool {
+///     let order = ResetStream { id: 1.into(), code: ErrorCode::CANCEL };
+///     server.reset_stream(session, order).await
+/// }
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct ResetStream {
     /// The stream.

@@ -15,6 +15,18 @@ use stagedoor_protocol::StreamId;
 const LISTED_AFTER: Duration = Duration::from_secs(1);
 
 /// How much went to each cause, in the order of [`WaitOn::ALL`].
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use stagedoor_actors::SessionView;
+/// use stagedoor_metrics::WaitOn;
+///
+/// /// What a session's streams have waited for their handlers.
+/// fn for_handlers(session: &SessionView) -> Duration {
+///     session.waits[WaitOn::Handler as usize]
+/// }
+/// ```
 pub type WaitTimes = [Duration; WaitOn::COUNT];
 
 /// See the module.

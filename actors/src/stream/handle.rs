@@ -21,6 +21,34 @@ use crate::session::SessionHandle;
 use crate::supervise::Contained;
 
 /// A call on a stream that cannot be carried out. Nothing was sent; the stream is as it was.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # actix_rt::System::new().block_on(async {
+/// use stagedoor_actors::StreamMisuse;
+/// use stagedoor_actors::facade::{HttpRequest, local_handler};
+/// use stagedoor_protocol::Fields;
+///
+/// let service = local_handler(async |request: HttpRequest| {
+///     match request.body().handle().informational(200, Fields::new()) {
+///         Err(StreamMisuse::Status(status)) => format!("{status} is final"),
+///         other => format!("{other:?}"),
+///     }
+/// });
+/// # let metrics = stagedoor_metrics::Metrics::new("stagedoor");
+/// # let config = stagedoor_actors::ListenerConfig::new("memory", ([127, 0, 0, 1], 0).into());
+/// # let host = stagedoor_actors::Host::new(&metrics, 0, config, service);
+/// # let (ours, theirs) = tokio::io::duplex(64 << 10);
+/// # host.spawn_session(ours, None);
+/// # let over = stagedoor_actors::client::Connector::over(theirs);
+/// # let over = stagedoor_actors::client::Options::with_connector(over);
+/// # let session = stagedoor_actors::client::connect("http://memory", over)?;
+/// let mut answer = session.send(http::Request::get("/").body(())?).await?;
+/// assert_eq!(answer.body_mut().collect_up_to(100).await?, "200 is final");
+/// # Ok(())
+/// # })
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StreamMisuse {
@@ -74,6 +102,39 @@ pub enum StreamMisuse {
 }
 
 /// How far the answer of a stream has come.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # actix_rt::System::new().block_on(async {
+/// use stagedoor_actors::{Phase, Reply, Request, Response, Service};
+///
+/// struct Asked;
+///
+/// impl Service for Asked {
+///     fn call(&self, request: Request) -> Reply {
+///         let mut stream = request.into_stream();
+///         Reply::driven(async move {
+///             assert_eq!(stream.phase(), Phase::Open);
+///             stream.send(Response::text("hello")).await.ok();
+///             assert_eq!(stream.phase(), Phase::Ended);
+///         })
+///     }
+/// }
+/// # let service = std::rc::Rc::new(Asked);
+/// # let metrics = stagedoor_metrics::Metrics::new("stagedoor");
+/// # let config = stagedoor_actors::ListenerConfig::new("memory", ([127, 0, 0, 1], 0).into());
+/// # let host = stagedoor_actors::Host::new(&metrics, 0, config, service);
+/// # let (ours, theirs) = tokio::io::duplex(64 << 10);
+/// # host.spawn_session(ours, None);
+/// # let over = stagedoor_actors::client::Connector::over(theirs);
+/// # let over = stagedoor_actors::client::Options::with_connector(over);
+/// # let session = stagedoor_actors::client::connect("http://memory", over)?;
+/// # let mut answer = session.send(http::Request::get("/").body(())?).await?;
+/// # assert_eq!(answer.body_mut().collect_up_to(100).await?, "hello");
+/// # Ok(())
+/// # })
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
     /// Nothing final was said.
@@ -87,6 +148,37 @@ pub enum Phase {
 }
 
 /// The end of a stream; told once.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # actix_rt::System::new().block_on(async {
+/// use std::{cell::RefCell, rc::Rc};
+///
+/// use stagedoor_actors::facade::{HttpRequest, local_handler};
+/// use stagedoor_metrics::Outcome;
+///
+/// let kept = Rc::new(RefCell::new(None));
+/// let theirs = Rc::clone(&kept);
+/// let service = local_handler(move |request: HttpRequest| {
+///     theirs.replace(Some(request.body().handle()));
+///     async { "hello" }
+/// });
+/// # let metrics = stagedoor_metrics::Metrics::new("stagedoor");
+/// # let config = stagedoor_actors::ListenerConfig::new("memory", ([127, 0, 0, 1], 0).into());
+/// # let host = stagedoor_actors::Host::new(&metrics, 0, config, service);
+/// # let (ours, theirs) = tokio::io::duplex(64 << 10);
+/// # host.spawn_session(ours, None);
+/// # let over = stagedoor_actors::client::Connector::over(theirs);
+/// # let over = stagedoor_actors::client::Options::with_connector(over);
+/// # let session = stagedoor_actors::client::connect("http://memory", over)?;
+/// session.send(http::Request::get("/").body(())?).await?.body_mut().collect_up_to(100).await?;
+/// let handle = kept.take().ok_or("it was called")?;
+/// let closed = handle.closed().await;
+/// assert_eq!((closed.outcome, closed.complete), (Outcome::Complete, true));
+/// # Ok(())
+/// # })
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Closed {
     /// How it ended, as it is counted.
@@ -136,6 +228,33 @@ impl Watched {
 }
 
 /// See the module. Cheap to clone; stays on its arbiter.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # actix_rt::System::new().block_on(async {
+/// use stagedoor_actors::client::RequestOptions;
+/// use stagedoor_actors::facade::{HttpRequest, local_handler};
+///
+/// let service = local_handler(async |request: HttpRequest| {
+///     let stream = request.body().handle();
+///     stream.early_hints(["</a.css>; rel=preload"])?;
+///     Ok::<_, stagedoor_actors::StreamMisuse>(format!("on stream {}", stream.id()))
+/// });
+/// # let metrics = stagedoor_metrics::Metrics::new("stagedoor");
+/// # let config = stagedoor_actors::ListenerConfig::new("memory", ([127, 0, 0, 1], 0).into());
+/// # let host = stagedoor_actors::Host::new(&metrics, 0, config, service);
+/// # let (ours, theirs) = tokio::io::duplex(64 << 10);
+/// # host.spawn_session(ours, None);
+/// # let over = stagedoor_actors::client::Connector::over(theirs);
+/// # let over = stagedoor_actors::client::Options::with_connector(over);
+/// # let session = stagedoor_actors::client::connect("http://memory", over)?;
+/// let mut stream = session.request("/", RequestOptions::default())?;
+/// assert_eq!(stream.response().await?.status, 200);
+/// assert_eq!(stream.informational().map(|head| head.status), Some(103));
+/// # Ok(())
+/// # })
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct StreamHandle {
     link: Rc<Link>,
@@ -317,6 +436,20 @@ impl StreamHandle {
 }
 
 /// The stream a push was promised on, once the promise is out.
+///
+/// ```
+/// use stagedoor_actors::{Response, StreamHandle, StreamMisuse};
+/// use stagedoor_protocol::RequestHead;
+///
+/// async fn with_style(stream: &StreamHandle) -> Result<(), StreamMisuse> {
+///     if stream.push_allowed() {
+///         let head = RequestHead::new("GET", "https", "example.org", "/a.css");
+///         let promised = stream.push(head, Response::text("body { margin: 0 }"))?;
+///         println!("promised on stream {}", promised.await?);
+///     }
+///     Ok(())
+/// }
+/// ```
 pub struct Pushed(Kept<Result<StreamId, StreamMisuse>>);
 
 impl Future for Pushed {

@@ -23,6 +23,45 @@ use crate::service::{Request, Response};
 use crate::tunnel::Tunnel;
 
 /// See the module. Made by [`Request::into_stream`]; also a [`StreamHandle`].
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # actix_rt::System::new().block_on(async {
+/// use stagedoor_actors::{Reply, Request, Service, StreamMisuse};
+/// use stagedoor_protocol::Fields;
+///
+/// struct Count;
+///
+/// impl Service for Count {
+///     fn call(&self, request: Request) -> Reply {
+///         let mut stream = request.into_stream();
+///         Reply::driven(async move {
+///             let said: Result<(), StreamMisuse> = async {
+///                 stream.respond(200, Fields::from_iter([("content-type", "text/plain")]))?;
+///                 stream.write("1 2 ").await?;
+///                 stream.write("3").await?;
+///                 stream.trailers(Fields::from_iter([("x-sum", "6")]))
+///             }
+///             .await;
+///             said.unwrap_or_else(|error| println!("{error}"));
+///         })
+///     }
+/// }
+/// # let service = std::rc::Rc::new(Count);
+/// # let metrics = stagedoor_metrics::Metrics::new("stagedoor");
+/// # let config = stagedoor_actors::ListenerConfig::new("memory", ([127, 0, 0, 1], 0).into());
+/// # let host = stagedoor_actors::Host::new(&metrics, 0, config, service);
+/// # let (ours, theirs) = tokio::io::duplex(64 << 10);
+/// # host.spawn_session(ours, None);
+/// # let over = stagedoor_actors::client::Connector::over(theirs);
+/// # let over = stagedoor_actors::client::Options::with_connector(over);
+/// # let session = stagedoor_actors::client::connect("http://memory", over)?;
+/// # let mut answer = session.send(http::Request::get("/").body(())?).await?;
+/// # assert_eq!(answer.body_mut().collect_up_to(100).await?, "1 2 3");
+/// # Ok(())
+/// # })
+/// # }
+/// ```
 pub struct ServerStream {
     handle: StreamHandle,
     head: RequestHead,

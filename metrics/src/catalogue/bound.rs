@@ -7,6 +7,13 @@ use super::{Family, Source, Values, families};
 use crate::status;
 
 /// The size of a deployment, as far as metrics grow with it.
+///
+/// ```
+/// use stagedoor_metrics::catalogue::{Deployment, most_series};
+///
+/// let small = Deployment { routes: 2, upstreams: 0, endpoints: 0, ..Deployment::REFERENCE };
+/// assert!(most_series(&small) < most_series(&Deployment::REFERENCE));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Deployment {
     /// Listeners.
@@ -44,6 +51,13 @@ impl Deployment {
 
 /// Series that a scrape of `deployment` can have at most, `_bucket`, `_sum` and `_count` each counted:
 /// every label at all its values at once, which no real one comes near.
+///
+/// ```
+/// use stagedoor_metrics::catalogue::{Deployment, most_series};
+///
+/// let without_tables = Deployment { session_rows: 0, stream_rows: 0, ..Deployment::REFERENCE };
+/// assert!(most_series(&without_tables) < most_series(&Deployment::REFERENCE));
+/// ```
 #[must_use]
 pub fn most_series(deployment: &Deployment) -> u64 {
     families().map(|family| family.most_series(deployment)).sum()

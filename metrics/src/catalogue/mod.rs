@@ -24,6 +24,15 @@ pub use table::*;
 const NAMESPACE: &str = "stagedoor";
 
 /// A metric family.
+///
+/// ```
+/// use stagedoor_metrics::catalogue::{Kind, families};
+///
+/// let counters = families().filter(|family| family.kind == Kind::Counter);
+/// for family in counters.filter(|family| family.unit() == Some("bytes")) {
+///     assert!(family.name_in("app").ends_with("_bytes_total"), "{}", family.name);
+/// }
+/// ```
 #[derive(Debug)]
 pub struct Family {
     /// Full name.
@@ -70,6 +79,16 @@ pub struct LabelSpec {
 }
 
 /// Where the values of a label come from.
+///
+/// ```
+/// use stagedoor_metrics::catalogue::{Values, families};
+///
+/// for label in families().flat_map(|family| family.labels) {
+///     if let Values::Closed(values) = &label.values {
+///         assert!(label.values.contains(values[0]));
+///     }
+/// }
+/// ```
 #[derive(Debug)]
 pub enum Values {
     /// An enum of `labels.rs`.
@@ -83,6 +102,15 @@ pub enum Values {
 }
 
 /// What an open label names; its number of values follows from a [`Deployment`].
+///
+/// ```
+/// use stagedoor_metrics::catalogue::{Source, Values, families};
+///
+/// let of_listeners = families().filter(|family| {
+///     family.labels.iter().any(|label| matches!(label.values, Values::Configured(Source::Listener)))
+/// });
+/// assert!(of_listeners.count() > 10);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
     /// A listener.
@@ -121,6 +149,13 @@ pub struct Section {
 }
 
 /// Every family, in the order they are written.
+///
+/// ```
+/// use stagedoor_metrics::catalogue::families;
+///
+/// let opened = families().find(|family| family.name == "stagedoor_sessions_opened_total");
+/// assert_eq!(opened.map(|family| family.labels[0].name), Some("listener"));
+/// ```
 pub fn families() -> impl Iterator<Item = &'static Family> {
     SECTIONS.iter().flat_map(|section| section.families.iter().copied())
 }

@@ -15,6 +15,14 @@ pub(crate) use shared::Scrapes;
 pub(crate) use text::Text;
 
 /// A format of a scrape.
+///
+/// ```
+/// use stagedoor_metrics::{Format, Metrics};
+///
+/// let page = Metrics::new("app").render(Format::OpenMetrics);
+/// assert!(page.ends_with(b"# EOF\n"));
+/// assert_eq!(Format::Text.content_type(), Metrics::TEXT_CONTENT_TYPE);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// Prometheus text 0.0.4: every scraper reads it.

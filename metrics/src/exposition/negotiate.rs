@@ -7,6 +7,14 @@ use super::Format;
 
 /// The format for a request with this `Accept` header; several are joined by commas first. The higher
 /// weight wins, a tie and no preference at all go to text 0.0.4.
+///
+/// ```
+/// use stagedoor_metrics::{Format, negotiate};
+///
+/// let prometheus = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5";
+/// assert_eq!(negotiate(Some(prometheus)), Format::OpenMetrics);
+/// assert_eq!(negotiate(None), Format::Text);
+/// ```
 #[must_use]
 pub fn negotiate(accept: Option<&str>) -> Format {
     let ranges: Vec<_> = accept.unwrap_or("").split(',').filter_map(Range::parse).collect();

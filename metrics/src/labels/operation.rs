@@ -75,6 +75,13 @@ closed_set! {
 closed_set! {
     /// Why a try at an upstream came to nothing: the error types of RFC 9209 §2.3 that a gateway meets, under the names
     /// that `proxy-status` gives them, and `stall`.
+    ///
+    /// ```
+    /// use stagedoor_metrics::UpstreamFailure;
+    ///
+    /// assert_eq!(UpstreamFailure::from_label("dns_error"), Some(UpstreamFailure::DnsError));
+    /// assert_eq!(UpstreamFailure::from_label("weather"), None);
+    /// ```
     UpstreamFailure {
         /// The name server did not answer in time.
         DnsTimeout = "dns_timeout",

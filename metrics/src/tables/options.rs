@@ -3,6 +3,13 @@
 use std::time::Duration;
 
 /// Options of both tables.
+///
+/// ```
+/// use stagedoor_metrics::{LabelMode, Metrics, TableOptions};
+///
+/// let options = TableOptions { label_mode: LabelMode::Slot, ..TableOptions::default() };
+/// Metrics::new("app").set_tables(options);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TableOptions {
     /// What names a row.
@@ -16,6 +23,16 @@ pub struct TableOptions {
 }
 
 /// Limits of one table.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use stagedoor_metrics::{TableLimits, TableOptions};
+///
+/// let sessions = TableLimits { cap: 32, min_age: Duration::from_secs(60), new_per_minute: 10 };
+/// let options = TableOptions { sessions, ..TableOptions::default() };
+/// assert_eq!(options.streams.cap, 256);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TableLimits {
     /// Rows at most, those that linger included.
@@ -27,6 +44,13 @@ pub struct TableLimits {
 }
 
 /// What names a row of a live table.
+///
+/// ```
+/// use stagedoor_metrics::{LabelMode, TableOptions};
+///
+/// assert_eq!(TableOptions::default().label_mode, LabelMode::Id);
+/// let none = TableOptions { label_mode: LabelMode::Off, ..TableOptions::default() };
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LabelMode {
     /// Its id, which no other row ever has.
