@@ -60,6 +60,21 @@ const RETRY_AFTER: &str = "1";
 ///
 /// It may be kept, and sent on to other actors and threads. Dropping it without an answer is answered 500. When the
 /// stream ends first, [`Self::is_gone`] says so and an answer is refused; nothing else happens.
+///
+/// ```
+/// use stagedoor::actor::{Gone, StreamRequest};
+///
+/// /// Works for as long as somebody waits, on any thread.
+/// async fn work(mut request: StreamRequest) -> Result<(), Gone> {
+///     let count = tokio::select! {
+///         () = request.gone() => return Err(Gone),
+///         count = async { 42 } => count,
+///     };
+///     let path = request.head.path().unwrap_or_default();
+///     let text = format!("{count} for {path}\n");
+///     request.respond_with(http::Response::new(text))
+/// }
+/// ```
 pub struct StreamRequest {
     /// Method, target and fields, in raw order.
     pub head: RequestHead,
@@ -87,6 +102,19 @@ enum Answer {
 type SentBody = http_body_util::combinators::UnsyncBoxBody<Bytes, Box<dyn Error + Send + Sync>>;
 
 /// The stream ended before it was answered: its client went, its deadline passed, or its session is over.
+///
+/// ```
+/// use stagedoor::StatusCode;
+/// use stagedoor::actor::{Gone, RespondError, StreamRequest};
+///
+/// fn answer(request: StreamRequest) -> Result<(), Gone> {
+///     match request.respond((StatusCode::OK, "done\n")) {
+///         Err(RespondError::Gone(gone)) => Err(gone),
+///         // Text can go anywhere.
+///         _ => Ok(()),
+///     }
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the stream ended before it was answered")]
 pub struct Gone;
@@ -219,12 +247,29 @@ impl Answers for Mailbox {
     }
 }
 
-/// Runs a server's sessions on arbiters that are there already.
-pub trait OnArbiters {
+/// Runs a server's sessions on arbiters that are there already. No other type is to have it.
+///
+/// ```no_run
+/// use stagedoor::actor::OnArbiters as _;
+/// use stagedoor::{Server, get};
+///
+/// # async fn serve() -> stagedoor::Result<()> {
+/// let arbiter = actix::Arbiter::new();
+/// let home = get(async || "beside your actors\n");
+/// Server::new().listen("127.0.0.1:8080").route("/", home).on_arbiters([arbiter.handle()]).run().await
+/// # }
+/// ```
+pub trait OnArbiters: sealed::Sealed {
     /// One worker on each of these arbiters, in place of threads of its own. They are left running when the server stops.
     ///
     /// A handler that blocks one of them blocks everything that lives there.
     fn on_arbiters(self, arbiters: impl IntoIterator<Item = ArbiterHandle>) -> Self;
+}
+
+mod sealed {
+    pub trait Sealed {}
+
+    impl Sealed for super::Server {}
 }
 
 impl OnArbiters for Server {

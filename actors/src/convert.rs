@@ -11,6 +11,16 @@ use stagedoor_protocol::hpack::token;
 use stagedoor_protocol::{Field, Fields, RequestHead};
 
 /// Fields as a header map; what the `http` crate cannot hold is left out (it was refused before).
+///
+/// ```
+/// use stagedoor_actors::convert::{to_fields, to_headers};
+/// use stagedoor_protocol::Fields;
+///
+/// let fields = Fields::from_iter([("accept", "text/html"), ("accept", "text/plain"), ("x-own", "1")]);
+/// let headers = to_headers(&fields);
+/// assert_eq!(headers.get_all("accept").iter().count(), 2);
+/// assert_eq!(to_fields(&headers), fields);
+/// ```
 #[must_use]
 pub fn to_headers(fields: &Fields) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(fields.len());
@@ -24,6 +34,17 @@ pub fn to_headers(fields: &Fields) -> HeaderMap {
 
 /// A request's method, target and fields with the types of the `http` crate; `None` where they cannot hold it. Cookie
 /// crumbs are one field (RFC 9113 §8.2.3). `known` is an authority that is likely asked for again; it is kept up to date.
+///
+/// ```
+/// use stagedoor_actors::convert::to_request;
+/// use stagedoor_protocol::RequestHead;
+///
+/// let mut head = RequestHead::new("GET", "https", "example.org", "/a?b");
+/// head.fields_mut().extend([("cookie", "a=1"), ("cookie", "b=2")]);
+/// let request = to_request(head, true, (), &mut None).unwrap();
+/// assert_eq!(request.uri(), "https://example.org/a?b");
+/// assert_eq!(request.headers()["cookie"], "a=1; b=2");
+/// ```
 #[must_use]
 pub fn to_request<B>(
     head: RequestHead,
@@ -59,6 +80,14 @@ pub fn to_request<B>(
 }
 
 /// The target of a request; `None` where it is no URI of the `http` crate.
+///
+/// ```
+/// use stagedoor_actors::convert::to_uri;
+/// use stagedoor_protocol::RequestHead;
+///
+/// let head = RequestHead::new("GET", "https", "example.org", "/a?b");
+/// assert_eq!(to_uri(&head).unwrap(), "https://example.org/a?b");
+/// ```
 #[must_use]
 pub fn to_uri(head: &RequestHead) -> Option<Uri> {
     let shared = |text: &str| Bytes::copy_from_slice(text.as_bytes());
@@ -94,6 +123,18 @@ fn uri_of(scheme: &[u8], authority: Bytes, path: Bytes, known: &mut Option<Autho
 }
 
 /// The name of a field; `None` where it is none.
+///
+/// ```
+/// use stagedoor_actors::convert::{to_name, to_value};
+/// use stagedoor_protocol::Fields;
+///
+/// let mut fields = Fields::new();
+/// fields.push_sensitive("authorization", "Basic x");
+/// for (field, octets) in fields.shared() {
+///     assert_eq!(to_name(&field).unwrap(), http::header::AUTHORIZATION);
+///     assert!(to_value(&field, octets).unwrap().is_sensitive());
+/// }
+/// ```
 #[must_use]
 pub fn to_name(field: &Field<'_>) -> Option<HeaderName> {
     /// By token.

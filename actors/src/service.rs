@@ -136,6 +136,22 @@ pub enum Expectation {
 }
 
 /// An answer, or the promise of one.
+///
+/// ```
+/// use stagedoor_actors::{Reply, Request, Response};
+///
+/// fn answer(request: Request) -> Reply {
+///     match request.head.path() {
+///         Some("/now") => Response::text("known at once\n").into(),
+///         Some("/soon") => Reply::soon(async { Response::text("mostly known at once\n") }),
+///         _ => Reply::later(async move {
+///             let body = request.body.collect(100).await;
+///             body.map_or_else(|_| Response::new(413), |octets| Response::text(format!("{} octets\n", octets.len())))
+///         }),
+///     }
+/// }
+/// assert!(matches!(Reply::soon(async { Response::new(204) }), Reply::Ready(_)));
+/// ```
 pub enum Reply {
     /// Known at once: no future is allocated.
     Ready(Response),

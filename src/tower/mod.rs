@@ -69,6 +69,40 @@ where
 }
 
 /// [`tower`] for services that must stay on one thread: `make` is called on each worker's, once for each listener.
+///
+/// ```
+/// use std::cell::Cell;
+/// use std::convert::Infallible;
+/// use std::rc::Rc;
+/// use std::task::{Context, Poll};
+///
+/// #[derive(Clone, Default)]
+/// struct Counting(Rc<Cell<u64>>);
+///
+/// impl tower_service::Service<http::Request<stagedoor::SendBody>> for Counting {
+///     type Response = http::Response<String>;
+///     type Error = Infallible;
+///     type Future = std::future::Ready<Result<Self::Response, Infallible>>;
+///
+///     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+///         Poll::Ready(Ok(()))
+///     }
+///
+///     fn call(&mut self, _: http::Request<stagedoor::SendBody>) -> Self::Future {
+///         self.0.set(self.0.get() + 1);
+///         std::future::ready(Ok(http::Response::new(format!("number {} of this worker\n", self.0.get()))))
+///     }
+/// }
+///
+/// let counting = stagedoor::tower_local(Counting::default);
+/// # stagedoor::testing::run(async {
+/// # let app = stagedoor::App::new().fallback(counting);
+/// # let server = stagedoor::testing::Server::new(app.factory(&stagedoor::Metrics::new("test")).unwrap());
+/// # let client = server.client().await;
+/// client.get("/").await.assert_text("number 1 of this worker\n");
+/// client.get("/").await.assert_text("number 2 of this worker\n");
+/// # });
+/// ```
 pub fn tower_local<S, B>(make: impl Fn() -> S + Send + Sync + 'static) -> Endpoint
 where
     S: Service<http::Request<SendBody>, Response = http::Response<B>> + Clone + 'static,
@@ -81,6 +115,24 @@ where
 }
 
 /// Where a request comes from, among its extensions.
+///
+/// ```
+/// use axum::routing::get;
+/// use axum::{Extension, Router};
+/// use stagedoor::Via;
+///
+/// async fn whence(Extension(via): Extension<Via>) -> String {
+///     format!("stream {} of {}\n", via.stream, via.session.protocol)
+/// }
+///
+/// let endpoint = stagedoor::tower(Router::new().route("/whence", get(whence)));
+/// # stagedoor::testing::run(async {
+/// # let app = stagedoor::App::new().fallback(endpoint);
+/// # let server = stagedoor::testing::Server::new(app.factory(&stagedoor::Metrics::new("test")).unwrap());
+/// # let client = server.client().await;
+/// client.get("/whence").await.assert_text("stream 1 of h2c\n");
+/// # });
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Via {

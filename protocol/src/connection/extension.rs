@@ -21,6 +21,18 @@ const MAX_ORIGINS: usize = 128;
 const ORIGIN_RESERVED_FLAGS: u8 = 0x0f;
 
 /// What an alternative service is for.
+///
+/// ```
+/// use std::time::Instant;
+///
+/// use stagedoor_protocol::connection::AltSvcTarget;
+/// use stagedoor_protocol::{Config, Connection, Role};
+///
+/// let mut server = Connection::new(Role::Server, Config::default(), Instant::now());
+/// server.send_altsvc(AltSvcTarget::Origin("https://example.org"), "h2=\":8000\"")?;
+/// assert!(server.send_altsvc(AltSvcTarget::Origin("example.org"), "h2=\":8000\"").is_err());
+/// # Ok::<(), stagedoor_protocol::UserError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AltSvcTarget<'a> {
     /// An origin, or an `http(s)` URL whose origin is meant; sent on stream 0.

@@ -45,6 +45,16 @@ use crate::table::Table;
 use crate::tap::Tap;
 
 /// Which side of the connection this is.
+///
+/// ```
+/// use std::time::Instant;
+///
+/// use stagedoor_protocol::{Config, Connection, RequestHead, Role, UserError};
+///
+/// let mut server = Connection::new(Role::Server, Config::default(), Instant::now());
+/// let head = RequestHead::new("GET", "http", "example.org", "/");
+/// assert!(matches!(server.send_request(&head, true), Err(UserError::WrongRole)));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
     /// Opens odd streams and asks.
@@ -105,6 +115,43 @@ struct Lingering {
 }
 
 /// One HTTP/2 connection.
+///
+/// Two of them, and what would go over a socket:
+///
+/// ```
+/// use std::io::IoSlice;
+/// use std::time::Instant;
+///
+/// use stagedoor_protocol::{Config, Connection, Event, Fields, RequestHead, ResponseHead, Role};
+///
+/// /// Hands over what one has for the other.
+/// fn carry(from: &mut Connection, to: &mut Connection) -> Result<(), Box<dyn std::error::Error>> {
+///     while from.poll_output(Instant::now()) > 0 {
+///         let mut slices = [IoSlice::new(&[]); 8];
+///         let filled = from.output(&mut slices);
+///         let octets = slices[..filled].concat();
+///         from.advance_output(octets.len());
+///         to.handle_input(&octets, Instant::now())?;
+///     }
+///     Ok(())
+/// }
+///
+/// let mut client = Connection::new(Role::Client, Config::default(), Instant::now());
+/// let mut server = Connection::new(Role::Server, Config::default(), Instant::now());
+/// client.send_request(&RequestHead::new("GET", "http", "example.org", "/"), true)?;
+/// carry(&mut client, &mut server)?;
+/// while let Some(event) = server.poll_event() {
+///     if let Event::StreamOpened { id, head, .. } = event {
+///         assert_eq!(head.path(), Some("/"));
+///         server.send_response(id, &ResponseHead::new(204, Fields::new()), true)?;
+///     }
+/// }
+/// carry(&mut server, &mut client)?;
+/// let answered = std::iter::from_fn(|| client.poll_event())
+///     .any(|event| matches!(event, Event::ResponseReceived { head, .. } if head.status == 204));
+/// assert!(answered);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Connection {
     role: Role,

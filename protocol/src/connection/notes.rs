@@ -13,6 +13,21 @@ use crate::tap::{Tap, Tapped};
 const MOVED: usize = 256;
 
 /// What keeps the octets of a stream from leaving.
+///
+/// ```
+/// use std::time::Instant;
+///
+/// use stagedoor_protocol::connection::Holdup;
+/// use stagedoor_protocol::{Config, Connection, RequestHead, Role};
+///
+/// let mut client = Connection::new(Role::Client, Config::default(), Instant::now());
+/// let id = client.send_request(&RequestHead::new("POST", "http", "example.org", "/"), false)?;
+/// // Windows are 65 535 octets until the server says otherwise.
+/// client.send_data(id, vec![0; 100_000].into(), true)?;
+/// client.poll_output(Instant::now());
+/// assert!(matches!(client.holdup(id), Some(Holdup::StreamWindow | Holdup::ConnectionWindow)));
+/// # Ok::<(), stagedoor_protocol::UserError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Holdup {
     /// They are framed; the socket has not taken them.

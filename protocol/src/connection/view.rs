@@ -8,6 +8,19 @@ use crate::settings::InForce;
 use crate::stream::{RecvHalf, SendHalf, Stream};
 
 /// A stream as it stands, for people who look.
+///
+/// ```
+/// use std::time::Instant;
+///
+/// use stagedoor_protocol::{Config, Connection, RequestHead, Role};
+///
+/// let mut client = Connection::new(Role::Client, Config::default(), Instant::now());
+/// let id = client.send_request(&RequestHead::new("POST", "http", "example.org", "/"), false)?;
+/// client.send_data(id, "four".into(), true)?;
+/// let view = client.stream(id).ok_or("it is open")?;
+/// assert_eq!((view.state, view.sent), ("half_closed_local", 4));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StreamView {
     /// The stream.

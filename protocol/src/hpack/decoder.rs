@@ -12,6 +12,24 @@ use super::{Error, FieldRef, MAX_TABLE_DEFAULT, huffman, integer, static_table};
 /// Decodes header blocks and keeps the table that the peer's encoder fills.
 ///
 /// After an error the table may be out of step with the peer: the connection is lost (RFC 9113 §4.3).
+///
+/// ```
+/// use std::ops::ControlFlow;
+///
+/// use stagedoor_protocol::hpack::Decoder;
+///
+/// let mut decoder = Decoder::new(4096);
+/// let mut fields = Vec::new();
+/// // RFC 7541 §C.3.1.
+/// decoder.decode(b"\x82\x86\x84\x41\x0fwww.example.com", 1024, |field| {
+///     fields.push((String::from_utf8_lossy(field.name).into_owned(), field.value.len()));
+///     ControlFlow::Continue(())
+/// })?;
+/// assert_eq!(fields[0], (":method".to_owned(), 3));
+/// assert_eq!(fields[3], (":authority".to_owned(), 15));
+/// assert_eq!(decoder.table_size(), 57);
+/// # Ok::<(), stagedoor_protocol::hpack::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Decoder {
     table: Table,

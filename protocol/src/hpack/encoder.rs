@@ -14,6 +14,20 @@ const WITHOUT_INDEXING: u8 = 0x00;
 const NEVER_INDEXED: u8 = 0x10;
 
 /// Encodes header blocks against the table that the peer's decoder keeps.
+///
+/// ```
+/// use stagedoor_protocol::hpack::{Encoder, token};
+///
+/// let (mut encoder, mut first, mut again) = (Encoder::new(), Vec::new(), Vec::new());
+/// for block in [&mut first, &mut again] {
+///     encoder.begin(block);
+///     encoder.status(200, block);
+///     encoder.token_field(token::CONTENT_TYPE, b"text/plain", false, block);
+///     encoder.field(b"x-own", b"value", false, block);
+/// }
+/// assert_eq!(again.len(), 3, "each is an index by now");
+/// assert!(first.len() > again.len());
+/// ```
 #[derive(Debug)]
 pub struct Encoder {
     table: Table,

@@ -20,6 +20,19 @@ pub use encoder::Encoder;
 const MAX_TABLE_DEFAULT: u32 = 4096;
 
 /// One field as it leaves the decoder; the slices live until the callback returns.
+///
+/// ```
+/// use std::ops::ControlFlow;
+///
+/// use stagedoor_protocol::hpack::{Decoder, Error, FieldRef, token};
+///
+/// // Stops at the first path, which is the static table's fourth entry.
+/// let stop_at_path = |field: FieldRef<'_>| match field.token {
+///     token::PATH => ControlFlow::Break(()),
+///     _ => ControlFlow::Continue(()),
+/// };
+/// assert_eq!(Decoder::new(4096).decode(&[0x82, 0x84, 0x86], 1024, stop_at_path), Err(Error::Stopped));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FieldRef<'a> {
     /// Octets of the name, as sent (never lower-cased here).
@@ -34,6 +47,16 @@ pub struct FieldRef<'a> {
 }
 
 /// Why a block could not be decoded. Every one is a connection error COMPRESSION_ERROR (RFC 9113 §4.3).
+///
+/// ```
+/// use std::ops::ControlFlow;
+///
+/// use stagedoor_protocol::hpack::{Decoder, Error};
+///
+/// let decode = |block: &[u8]| Decoder::new(4096).decode(block, 1024, |_| ControlFlow::Continue(()));
+/// assert_eq!(decode(&[0xbe]), Err(Error::InvalidIndex(62)));
+/// assert_eq!(decode(&[0x40, 0x05, b'x']), Err(Error::Truncated));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

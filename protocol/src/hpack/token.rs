@@ -110,12 +110,26 @@ pub const VIA: u8 = 60;
 pub const WWW_AUTHENTICATE: u8 = 61;
 
 /// The token of `name`, 0 where the static table has no such name.
+///
+/// ```
+/// use stagedoor_protocol::hpack::token;
+///
+/// assert_eq!(token::of(b"content-type"), token::CONTENT_TYPE);
+/// assert_eq!(token::of(b"x-own"), 0);
+/// ```
 #[inline]
 pub fn of(name: &[u8]) -> u8 {
     super::static_table::name_token(name)
 }
 
 /// The name of a token; empty for 0 and for what is none.
+///
+/// ```
+/// use stagedoor_protocol::hpack::token;
+///
+/// assert_eq!(token::name(token::CONTENT_TYPE), b"content-type");
+/// assert_eq!(token::name(0), b"");
+/// ```
 #[inline]
 pub fn name(token: u8) -> &'static [u8] {
     super::static_table::name_of(token)
