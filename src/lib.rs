@@ -48,6 +48,8 @@
 //! | `testing` | what tests of an application want: a clock that stands still |
 //! | `gateway`, `top` (default), `otlp` | the gateway and the command `stagedoor`; applications switch the default off |
 //!
+//! What `gateway` makes public is there for the command; versions promise nothing of it.
+//!
 //! Starts nothing by itself, installs no allocator, no log and no handler of signals, and reads no configuration but where
 //! `config::load` is asked to.
 

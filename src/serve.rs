@@ -243,7 +243,7 @@ impl Gateway {
             let error = match builder.start().await {
                 Ok(server) => return Ok(server),
                 Err(StartError::Bind(error)) => error,
-                Err(StartError::Config(error)) => return Err(Failure::new(Exit::Input, error.to_string())),
+                Err(error) => return Err(Failure::new(Exit::Input, error.to_string())),
             };
             match plans.iter_mut().find(|plan| plan.name == error.listener) {
                 Some(plan) => plan.move_on(&error)?,

@@ -32,6 +32,7 @@ struct Handed {
 
 /// A listener names a socket that was not handed over, or is of no use.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum NoSocket {
     /// There is none of that name or number.
     #[error("no socket {name:?} was handed over{}", there_are(known))]

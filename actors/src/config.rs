@@ -154,6 +154,7 @@ impl ListenerConfig {
 /// # }
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ProxyProtocol {
     /// None; octets that look like one are taken for what they are.
     #[default]

@@ -130,7 +130,7 @@ pub struct Protocol(pub String);
 /// let service = local_handler(async |request: HttpRequest| match request.into_body().collect(4).await {
 ///     Ok(_) => StatusCode::NO_CONTENT,
 ///     Err(CollectError::TooLarge(_)) => StatusCode::PAYLOAD_TOO_LARGE,
-///     Err(CollectError::Broken(_)) => StatusCode::BAD_REQUEST,
+///     Err(_) => StatusCode::BAD_REQUEST,
 /// });
 /// # let metrics = stagedoor_metrics::Metrics::new("stagedoor");
 /// # let config = stagedoor_actors::ListenerConfig::new("memory", ([127, 0, 0, 1], 0).into());
@@ -146,6 +146,7 @@ pub struct Protocol(pub String);
 /// # }
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum CollectError {
     /// More than so many octets.
     #[error("the body is larger than {0} octets")]

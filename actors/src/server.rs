@@ -107,6 +107,7 @@ impl BindError {
 /// # });
 /// ```
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum StartError {
     /// A listener was told what cannot be.
     #[error(transparent)]

@@ -49,6 +49,7 @@ pub struct Rate {
 /// let hidden = Config { padding: Padding::Aligned, ..Config::default() };
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Padding {
     /// Not at all.
     #[default]

@@ -18,6 +18,7 @@ use crate::config::{Config, Rate};
 /// }
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Reaction {
     /// GOAWAY(ENHANCE_YOUR_CALM) with the limit's name as debug text; the connection ends.
     GoAway,

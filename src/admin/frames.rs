@@ -207,9 +207,7 @@ impl Admin {
             match tap {
                 Ok(tap) => stream::respond(move |events| admin.tell(tap, events, Choice::Session)),
                 Err(NoTap::Gone) => Problem::no_session(&id).into_response(),
-                Err(error @ (NoTap::NoFrames | NoTap::Busy)) => {
-                    Problem::conflict(error.to_string()).into_response()
-                }
+                Err(error) => Problem::conflict(error.to_string()).into_response(),
             }
         })
     }

@@ -181,7 +181,7 @@ impl Process {
         builder.start().await.map_err(|error| match error {
             StartError::Bind(error) => Failure::new(Exit::Reach, error.to_string())
                 .with_way_out("choose another address for it, or stop who has this one"),
-            StartError::Config(error) => Failure::new(Exit::Input, error.to_string()),
+            error => Failure::new(Exit::Input, error.to_string()),
         })
     }
 

@@ -188,9 +188,7 @@ impl Admin {
     async fn collect(&self, mut body: ResponseBody, limit: usize) -> Result<Bytes, Trouble> {
         body.collect_up_to(limit).await.map_err(|error| match error {
             client::CollectError::Stream(error) => self.lost(&error.into()),
-            error @ client::CollectError::TooLong(_) => {
-                Trouble::Failed(Failure::new(Exit::Reach, format!("{}: {error}", self.place)))
-            }
+            error => Trouble::Failed(Failure::new(Exit::Reach, format!("{}: {error}", self.place))),
         })
     }
 

@@ -471,6 +471,7 @@ impl ResponseBody {
 /// # }
 /// ```
 #[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum CollectError {
     /// It is not whole.
     #[error(transparent)]

@@ -35,6 +35,7 @@ const PATIENCE: Duration = Duration::from_millis(1500);
 /// }
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum NoTap {
     /// There is no such session (any more).
     #[error("there is no such session")]

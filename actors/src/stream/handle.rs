@@ -136,6 +136,7 @@ pub enum StreamMisuse {
 /// # }
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Phase {
     /// Nothing final was said.
     Open,

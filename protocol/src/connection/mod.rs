@@ -129,7 +129,7 @@ struct Lingering {
 ///     while from.poll_output(Instant::now()) > 0 {
 ///         let mut slices = [IoSlice::new(&[]); 8];
 ///         let filled = from.output(&mut slices);
-///         let octets = slices[..filled].concat();
+///         let octets: Vec<u8> = slices[..filled].iter().flat_map(|slice| slice.iter().copied()).collect();
 ///         from.advance_output(octets.len());
 ///         to.handle_input(&octets, Instant::now())?;
 ///     }

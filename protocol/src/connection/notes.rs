@@ -24,7 +24,14 @@ const MOVED: usize = 256;
 /// let id = client.send_request(&RequestHead::new("POST", "http", "example.org", "/"), false)?;
 /// // Windows are 65 535 octets until the server says otherwise.
 /// client.send_data(id, vec![0; 100_000].into(), true)?;
-/// client.poll_output(Instant::now());
+/// assert_eq!(client.holdup(id), Some(Holdup::Turn));
+/// loop {
+///     let waiting = client.poll_output(Instant::now());
+///     if waiting == 0 {
+///         break;
+///     }
+///     client.advance_output(waiting);
+/// }
 /// assert!(matches!(client.holdup(id), Some(Holdup::StreamWindow | Holdup::ConnectionWindow)));
 /// # Ok::<(), stagedoor_protocol::UserError>(())
 /// ```
