@@ -144,6 +144,7 @@ where
 /// The body of a request. Octets given out are credited to the peer's windows. Also an [`http_body::Body`].
 ///
 /// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/common/in_memory.rs"));
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # actix_rt::System::new().block_on(async {
 /// use stagedoor_actors::{Reply, Request, Response, Service};
@@ -161,14 +162,7 @@ where
 ///     }
 /// }
 /// # let service = std::rc::Rc::new(Length);
-/// # let metrics = stagedoor_metrics::Metrics::new("stagedoor");
-/// # let config = stagedoor_actors::ListenerConfig::new("memory", ([127, 0, 0, 1], 0).into());
-/// # let host = stagedoor_actors::Host::new(&metrics, 0, config, service);
-/// # let (ours, theirs) = tokio::io::duplex(64 << 10);
-/// # host.spawn_session(ours, None);
-/// # let over = stagedoor_actors::client::Connector::over(theirs);
-/// # let over = stagedoor_actors::client::Options::with_connector(over);
-/// # let session = stagedoor_actors::client::connect("http://memory", over)?;
+/// # let (_host, session) = in_memory(service)?;
 /// # let mut answer = session.send(http::Request::post("/").body("tea")?).await?;
 /// # assert_eq!(answer.body_mut().collect_up_to(100).await?, "3");
 /// # Ok(())
@@ -185,6 +179,7 @@ pub struct RequestBody {
 /// How much of a request body may still come, see [`RequestBody::limit`].
 ///
 /// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/common/in_memory.rs"));
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # actix_rt::System::new().block_on(async {
 /// use stagedoor_actors::{Reply, Request, Response, Service};
@@ -201,14 +196,7 @@ pub struct RequestBody {
 ///     }
 /// }
 /// # let service = std::rc::Rc::new(Careful);
-/// # let metrics = stagedoor_metrics::Metrics::new("stagedoor");
-/// # let config = stagedoor_actors::ListenerConfig::new("memory", ([127, 0, 0, 1], 0).into());
-/// # let host = stagedoor_actors::Host::new(&metrics, 0, config, service);
-/// # let (ours, theirs) = tokio::io::duplex(64 << 10);
-/// # host.spawn_session(ours, None);
-/// # let over = stagedoor_actors::client::Connector::over(theirs);
-/// # let over = stagedoor_actors::client::Options::with_connector(over);
-/// # let session = stagedoor_actors::client::connect("http://memory", over)?;
+/// # let (_host, session) = in_memory(service)?;
 /// # assert_eq!(session.send(http::Request::post("/").body("fives")?).await?.status(), 413);
 /// # Ok(())
 /// # })

@@ -397,6 +397,7 @@ impl Default for Timeouts {
 /// Deadlines a stream has of its own. `None` leaves the listener's in force, zero switches one off.
 ///
 /// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/common/in_memory.rs"));
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # actix_rt::System::new().block_on(async {
 /// use std::time::Duration;
@@ -409,14 +410,7 @@ impl Default for Timeouts {
 ///     let own = StreamTimeouts { hard: Some(Duration::ZERO), ..StreamTimeouts::default() };
 ///     request.body().handle().set_timeouts(own)
 /// });
-/// # let metrics = stagedoor_metrics::Metrics::new("stagedoor");
-/// # let config = stagedoor_actors::ListenerConfig::new("memory", ([127, 0, 0, 1], 0).into());
-/// # let host = stagedoor_actors::Host::new(&metrics, 0, config, service);
-/// # let (ours, theirs) = tokio::io::duplex(64 << 10);
-/// # host.spawn_session(ours, None);
-/// # let over = stagedoor_actors::client::Connector::over(theirs);
-/// # let over = stagedoor_actors::client::Options::with_connector(over);
-/// # let session = stagedoor_actors::client::connect("http://memory", over)?;
+/// # let (_host, session) = in_memory(service)?;
 /// assert_eq!(session.send(http::Request::get("/").body(())?).await?.status(), 204);
 /// # Ok(())
 /// # })

@@ -53,6 +53,7 @@ pub type HttpResponse = http::Response<Body>;
 /// peer to stop.
 ///
 /// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/common/in_memory.rs"));
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # actix_rt::System::new().block_on(async {
 /// use stagedoor_actors::BodyError;
@@ -66,14 +67,7 @@ pub type HttpResponse = http::Response<Body>;
 ///     }
 ///     Ok::<_, BodyError>(format!("{octets} octets on stream {}\n", body.handle().id()))
 /// });
-/// # let metrics = stagedoor_metrics::Metrics::new("stagedoor");
-/// # let config = stagedoor_actors::ListenerConfig::new("memory", ([127, 0, 0, 1], 0).into());
-/// # let host = stagedoor_actors::Host::new(&metrics, 0, config, service);
-/// # let (ours, theirs) = tokio::io::duplex(64 << 10);
-/// # host.spawn_session(ours, None);
-/// # let over = stagedoor_actors::client::Connector::over(theirs);
-/// # let over = stagedoor_actors::client::Options::with_connector(over);
-/// # let session = stagedoor_actors::client::connect("http://memory", over)?;
+/// # let (_host, session) = in_memory(service)?;
 /// let mut answer = session.send(http::Request::post("/").body("tea")?).await?;
 /// assert_eq!(answer.body_mut().collect_up_to(100).await?, "3 octets on stream 1\n");
 /// # Ok(())
@@ -92,6 +86,7 @@ pub struct Incoming {
 /// `:protocol` of an extended CONNECT (RFC 8441), among a request's extensions.
 ///
 /// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/common/in_memory.rs"));
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # actix_rt::System::new().block_on(async {
 /// use http::StatusCode;
@@ -102,14 +97,7 @@ pub struct Incoming {
 ///     Some(Protocol(name)) if name == "chat" => StatusCode::NOT_IMPLEMENTED,
 ///     _ => StatusCode::BAD_REQUEST,
 /// });
-/// # let metrics = stagedoor_metrics::Metrics::new("stagedoor");
-/// # let config = stagedoor_actors::ListenerConfig::new("memory", ([127, 0, 0, 1], 0).into());
-/// # let host = stagedoor_actors::Host::new(&metrics, 0, config, service);
-/// # let (ours, theirs) = tokio::io::duplex(64 << 10);
-/// # host.spawn_session(ours, None);
-/// # let over = stagedoor_actors::client::Connector::over(theirs);
-/// # let over = stagedoor_actors::client::Options::with_connector(over);
-/// # let session = stagedoor_actors::client::connect("http://memory", over)?;
+/// # let (_host, session) = in_memory(service)?;
 /// let refused = session.connect_tunnel(RequestParts::extended_connect("chat", "/")).await.err();
 /// assert!(matches!(refused, Some(Error::Stream(StreamError::TunnelRefused(501)))));
 /// # Ok(())
@@ -122,6 +110,7 @@ pub struct Protocol(pub String);
 /// A body that is larger than its reader allows.
 ///
 /// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/common/in_memory.rs"));
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # actix_rt::System::new().block_on(async {
 /// use http::StatusCode;
@@ -132,14 +121,7 @@ pub struct Protocol(pub String);
 ///     Err(CollectError::TooLarge(_)) => StatusCode::PAYLOAD_TOO_LARGE,
 ///     Err(_) => StatusCode::BAD_REQUEST,
 /// });
-/// # let metrics = stagedoor_metrics::Metrics::new("stagedoor");
-/// # let config = stagedoor_actors::ListenerConfig::new("memory", ([127, 0, 0, 1], 0).into());
-/// # let host = stagedoor_actors::Host::new(&metrics, 0, config, service);
-/// # let (ours, theirs) = tokio::io::duplex(64 << 10);
-/// # host.spawn_session(ours, None);
-/// # let over = stagedoor_actors::client::Connector::over(theirs);
-/// # let over = stagedoor_actors::client::Options::with_connector(over);
-/// # let session = stagedoor_actors::client::connect("http://memory", over)?;
+/// # let (_host, session) = in_memory(service)?;
 /// assert_eq!(session.send(http::Request::post("/").body("fives")?).await?.status(), 413);
 /// # Ok(())
 /// # })
@@ -394,6 +376,7 @@ where
 /// [`handler`] for one thread: the function need not be `Send`.
 ///
 /// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/common/in_memory.rs"));
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # actix_rt::System::new().block_on(async {
 /// use std::{cell::Cell, rc::Rc};
@@ -406,14 +389,7 @@ where
 ///     theirs.set(theirs.get() + 1);
 ///     async { "hello" }
 /// });
-/// # let metrics = stagedoor_metrics::Metrics::new("stagedoor");
-/// # let config = stagedoor_actors::ListenerConfig::new("memory", ([127, 0, 0, 1], 0).into());
-/// # let host = stagedoor_actors::Host::new(&metrics, 0, config, service);
-/// # let (ours, theirs) = tokio::io::duplex(64 << 10);
-/// # host.spawn_session(ours, None);
-/// # let over = stagedoor_actors::client::Connector::over(theirs);
-/// # let over = stagedoor_actors::client::Options::with_connector(over);
-/// # let session = stagedoor_actors::client::connect("http://memory", over)?;
+/// # let (_host, session) = in_memory(service)?;
 /// session.send(http::Request::get("/").body(())?).await?;
 /// assert_eq!(served.get(), 1);
 /// # Ok(())
@@ -455,6 +431,7 @@ where
 /// The request with the types of the `http` crate; `None` where they cannot hold it.
 ///
 /// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/common/in_memory.rs"));
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # actix_rt::System::new().block_on(async {
 /// use stagedoor_actors::facade::to_http;
@@ -471,14 +448,7 @@ where
 ///     }
 /// }
 /// # let service = std::rc::Rc::new(Paths);
-/// # let metrics = stagedoor_metrics::Metrics::new("stagedoor");
-/// # let config = stagedoor_actors::ListenerConfig::new("memory", ([127, 0, 0, 1], 0).into());
-/// # let host = stagedoor_actors::Host::new(&metrics, 0, config, service);
-/// # let (ours, theirs) = tokio::io::duplex(64 << 10);
-/// # host.spawn_session(ours, None);
-/// # let over = stagedoor_actors::client::Connector::over(theirs);
-/// # let over = stagedoor_actors::client::Options::with_connector(over);
-/// # let session = stagedoor_actors::client::connect("http://memory", over)?;
+/// # let (_host, session) = in_memory(service)?;
 /// # let mut answer = session.send(http::Request::get("/a?b").body(())?).await?;
 /// # assert_eq!(answer.body_mut().collect_up_to(100).await?, "/a");
 /// # Ok(())

@@ -22,6 +22,7 @@ use crate::tunnel::{self, Tunnel, TunnelTo};
 /// Handles requests. One instance per worker: it may be `!Send` and needs no locks.
 ///
 /// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/common/in_memory.rs"));
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # actix_rt::System::new().block_on(async {
 /// use std::{cell::Cell, rc::Rc};
@@ -39,14 +40,7 @@ use crate::tunnel::{self, Tunnel, TunnelTo};
 /// }
 ///
 /// let service = Rc::new(Counter(Cell::new(0)));
-/// # let metrics = stagedoor_metrics::Metrics::new("stagedoor");
-/// # let config = stagedoor_actors::ListenerConfig::new("memory", ([127, 0, 0, 1], 0).into());
-/// # let host = stagedoor_actors::Host::new(&metrics, 0, config, service);
-/// # let (ours, theirs) = tokio::io::duplex(64 << 10);
-/// # host.spawn_session(ours, None);
-/// # let over = stagedoor_actors::client::Connector::over(theirs);
-/// # let over = stagedoor_actors::client::Options::with_connector(over);
-/// # let session = stagedoor_actors::client::connect("http://memory", over)?;
+/// # let (_host, session) = in_memory(service)?;
 /// session.send(http::Request::get("/").body(())?).await?;
 /// let mut second = session.send(http::Request::get("/").body(())?).await?;
 /// assert_eq!(second.body_mut().collect_up_to(100).await?, "2");
@@ -203,6 +197,7 @@ impl From<Response> for Reply {
 /// A request as it reaches the application.
 ///
 /// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/common/in_memory.rs"));
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # actix_rt::System::new().block_on(async {
 /// use stagedoor_actors::{Reply, Request, Response, Service};
@@ -217,14 +212,7 @@ impl From<Response> for Reply {
 ///     }
 /// }
 /// # let service = std::rc::Rc::new(Told);
-/// # let metrics = stagedoor_metrics::Metrics::new("stagedoor");
-/// # let config = stagedoor_actors::ListenerConfig::new("memory", ([127, 0, 0, 1], 0).into());
-/// # let host = stagedoor_actors::Host::new(&metrics, 0, config, service);
-/// # let (ours, theirs) = tokio::io::duplex(64 << 10);
-/// # host.spawn_session(ours, None);
-/// # let over = stagedoor_actors::client::Connector::over(theirs);
-/// # let over = stagedoor_actors::client::Options::with_connector(over);
-/// # let session = stagedoor_actors::client::connect("http://memory", over)?;
+/// # let (_host, session) = in_memory(service)?;
 /// # let mut answer = session.send(http::Request::get("/a").body(())?).await?;
 /// # assert_eq!(answer.body_mut().collect_up_to(100).await?, "GET /a on stream 1 over h2c");
 /// # Ok(())

@@ -21,6 +21,7 @@ use crate::stream::{StreamHandle, StreamMisuse, head_of};
 /// See the module.
 ///
 /// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/common/in_memory.rs"));
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # actix_rt::System::new().block_on(async {
 /// use stagedoor_actors::client::RequestParts;
@@ -44,14 +45,7 @@ use crate::stream::{StreamHandle, StreamMisuse, head_of};
 ///     }
 /// }
 /// # let service = std::rc::Rc::new(Echo);
-/// # let metrics = stagedoor_metrics::Metrics::new("stagedoor");
-/// # let config = stagedoor_actors::ListenerConfig::new("memory", ([127, 0, 0, 1], 0).into());
-/// # let host = stagedoor_actors::Host::new(&metrics, 0, config, service);
-/// # let (ours, theirs) = tokio::io::duplex(64 << 10);
-/// # host.spawn_session(ours, None);
-/// # let over = stagedoor_actors::client::Connector::over(theirs);
-/// # let over = stagedoor_actors::client::Options::with_connector(over);
-/// # let session = stagedoor_actors::client::connect("http://memory", over)?;
+/// # let (_host, session) = in_memory(service)?;
 /// # let mut tunnel = session.connect_tunnel(RequestParts::connect("example.org:7")).await?;
 /// # tunnel.write_all(b"back").await?;
 /// # let mut back = [0; 4];

@@ -129,18 +129,12 @@ impl std::fmt::Debug for Options {
 /// A request, beside its head.
 ///
 /// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/common/in_memory.rs"));
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # actix_rt::System::new().block_on(async {
 /// # use stagedoor_actors::facade::{HttpRequest, local_handler};
 /// # let service = local_handler(async |_: HttpRequest| "hello");
-/// # let metrics = stagedoor_metrics::Metrics::new("stagedoor");
-/// # let config = stagedoor_actors::ListenerConfig::new("memory", ([127, 0, 0, 1], 0).into());
-/// # let host = stagedoor_actors::Host::new(&metrics, 0, config, service);
-/// # let (ours, theirs) = tokio::io::duplex(64 << 10);
-/// # host.spawn_session(ours, None);
-/// # let over = stagedoor_actors::client::Connector::over(theirs);
-/// # let over = stagedoor_actors::client::Options::with_connector(over);
-/// # let session = stagedoor_actors::client::connect("http://memory", over)?;
+/// # let (_host, session) = in_memory(service)?;
 /// use std::time::Duration;
 ///
 /// use stagedoor_actors::Body;

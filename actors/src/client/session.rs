@@ -36,18 +36,12 @@ impl Drop for Held {
 /// its last stream.
 ///
 /// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/common/in_memory.rs"));
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # actix_rt::System::new().block_on(async {
 /// # use stagedoor_actors::facade::{HttpRequest, local_handler};
 /// # let service = local_handler(async |_: HttpRequest| "hello");
-/// # let metrics = stagedoor_metrics::Metrics::new("stagedoor");
-/// # let config = stagedoor_actors::ListenerConfig::new("memory", ([127, 0, 0, 1], 0).into());
-/// # let host = stagedoor_actors::Host::new(&metrics, 0, config, service);
-/// # let (ours, theirs) = tokio::io::duplex(64 << 10);
-/// # host.spawn_session(ours, None);
-/// # let over = stagedoor_actors::client::Connector::over(theirs);
-/// # let over = stagedoor_actors::client::Options::with_connector(over);
-/// # let session = stagedoor_actors::client::connect("http://memory", over)?;
+/// # let (_host, session) = in_memory(service)?;
 /// session.ready().await?;
 /// assert!(session.takes_requests());
 /// let answer = session.send(http::Request::get("/").body(())?).await?;
@@ -193,18 +187,12 @@ impl ClientSession {
     /// request can be made again elsewhere. `line` is told for how long the request waits.
     ///
     /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/common/in_memory.rs"));
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # actix_rt::System::new().block_on(async {
     /// # use stagedoor_actors::facade::{HttpRequest, local_handler};
     /// # let service = local_handler(async |_: HttpRequest| "hello");
-    /// # let metrics = stagedoor_metrics::Metrics::new("stagedoor");
-    /// # let config = stagedoor_actors::ListenerConfig::new("memory", ([127, 0, 0, 1], 0).into());
-    /// # let host = stagedoor_actors::Host::new(&metrics, 0, config, service);
-    /// # let (ours, theirs) = tokio::io::duplex(64 << 10);
-    /// # host.spawn_session(ours, None);
-    /// # let over = stagedoor_actors::client::Connector::over(theirs);
-    /// # let over = stagedoor_actors::client::Options::with_connector(over);
-    /// # let session = stagedoor_actors::client::connect("http://memory", over)?;
+    /// # let (_host, session) = in_memory(service)?;
     /// use std::rc::Rc;
     ///
     /// use stagedoor_actors::Body;

@@ -36,18 +36,12 @@ impl Drop for Guard {
 /// What a stream brings, in order. [`Event::Closed`] is the last.
 ///
 /// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/common/in_memory.rs"));
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # actix_rt::System::new().block_on(async {
 /// # use stagedoor_actors::facade::{HttpRequest, local_handler};
 /// # let service = local_handler(async |_: HttpRequest| "hello");
-/// # let metrics = stagedoor_metrics::Metrics::new("stagedoor");
-/// # let config = stagedoor_actors::ListenerConfig::new("memory", ([127, 0, 0, 1], 0).into());
-/// # let host = stagedoor_actors::Host::new(&metrics, 0, config, service);
-/// # let (ours, theirs) = tokio::io::duplex(64 << 10);
-/// # host.spawn_session(ours, None);
-/// # let over = stagedoor_actors::client::Connector::over(theirs);
-/// # let over = stagedoor_actors::client::Options::with_connector(over);
-/// # let session = stagedoor_actors::client::connect("http://memory", over)?;
+/// # let (_host, session) = in_memory(service)?;
 /// use stagedoor_actors::client::{Event, RequestOptions};
 ///
 /// let mut stream = session.request("/", RequestOptions::default())?;
@@ -83,18 +77,12 @@ pub enum Event {
 /// How far a stream has come.
 ///
 /// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/common/in_memory.rs"));
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # actix_rt::System::new().block_on(async {
 /// # use stagedoor_actors::facade::{HttpRequest, local_handler};
 /// # let service = local_handler(async |_: HttpRequest| "hello");
-/// # let metrics = stagedoor_metrics::Metrics::new("stagedoor");
-/// # let config = stagedoor_actors::ListenerConfig::new("memory", ([127, 0, 0, 1], 0).into());
-/// # let host = stagedoor_actors::Host::new(&metrics, 0, config, service);
-/// # let (ours, theirs) = tokio::io::duplex(64 << 10);
-/// # host.spawn_session(ours, None);
-/// # let over = stagedoor_actors::client::Connector::over(theirs);
-/// # let over = stagedoor_actors::client::Options::with_connector(over);
-/// # let session = stagedoor_actors::client::connect("http://memory", over)?;
+/// # let (_host, session) = in_memory(service)?;
 /// use stagedoor_actors::client::{RequestOptions, StreamState};
 ///
 /// let stream = session.request("/", RequestOptions::default())?;
@@ -118,6 +106,7 @@ pub enum StreamState {
 /// A request under way. Dropping it before its end cancels it.
 ///
 /// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/common/in_memory.rs"));
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # actix_rt::System::new().block_on(async {
 /// use stagedoor_actors::Body;
@@ -126,14 +115,7 @@ pub enum StreamState {
 ///
 /// let echo = async |request: HttpRequest| HttpResponse::new(Body::stream(request.into_body()));
 /// let service = local_handler(echo);
-/// # let metrics = stagedoor_metrics::Metrics::new("stagedoor");
-/// # let config = stagedoor_actors::ListenerConfig::new("memory", ([127, 0, 0, 1], 0).into());
-/// # let host = stagedoor_actors::Host::new(&metrics, 0, config, service);
-/// # let (ours, theirs) = tokio::io::duplex(64 << 10);
-/// # host.spawn_session(ours, None);
-/// # let over = stagedoor_actors::client::Connector::over(theirs);
-/// # let over = stagedoor_actors::client::Options::with_connector(over);
-/// # let session = stagedoor_actors::client::connect("http://memory", over)?;
+/// # let (_host, session) = in_memory(service)?;
 /// let mut stream = session.request(RequestParts::post("/"), RequestOptions::default())?;
 /// stream.send_data("one".into()).await?;
 /// assert_eq!(stream.response().await?.status, 200);
@@ -377,18 +359,12 @@ pub struct PushedStream {
 /// The body of a response. Octets given out are credited to the peer's windows; dropping it unread cancels the stream.
 ///
 /// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/common/in_memory.rs"));
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # actix_rt::System::new().block_on(async {
 /// # use stagedoor_actors::facade::{HttpRequest, local_handler};
 /// # let service = local_handler(async |_: HttpRequest| "hello");
-/// # let metrics = stagedoor_metrics::Metrics::new("stagedoor");
-/// # let config = stagedoor_actors::ListenerConfig::new("memory", ([127, 0, 0, 1], 0).into());
-/// # let host = stagedoor_actors::Host::new(&metrics, 0, config, service);
-/// # let (ours, theirs) = tokio::io::duplex(64 << 10);
-/// # host.spawn_session(ours, None);
-/// # let over = stagedoor_actors::client::Connector::over(theirs);
-/// # let over = stagedoor_actors::client::Options::with_connector(over);
-/// # let session = stagedoor_actors::client::connect("http://memory", over)?;
+/// # let (_host, session) = in_memory(service)?;
 /// let answer = session.send(http::Request::get("/").body(())?).await?;
 /// let mut body = answer.into_body();
 /// assert_eq!(body.content_length(), Some(5));
@@ -449,18 +425,12 @@ impl ResponseBody {
 /// A body that was not collected.
 ///
 /// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/common/in_memory.rs"));
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # actix_rt::System::new().block_on(async {
 /// # use stagedoor_actors::facade::{HttpRequest, local_handler};
 /// # let service = local_handler(async |_: HttpRequest| "hello");
-/// # let metrics = stagedoor_metrics::Metrics::new("stagedoor");
-/// # let config = stagedoor_actors::ListenerConfig::new("memory", ([127, 0, 0, 1], 0).into());
-/// # let host = stagedoor_actors::Host::new(&metrics, 0, config, service);
-/// # let (ours, theirs) = tokio::io::duplex(64 << 10);
-/// # host.spawn_session(ours, None);
-/// # let over = stagedoor_actors::client::Connector::over(theirs);
-/// # let over = stagedoor_actors::client::Options::with_connector(over);
-/// # let session = stagedoor_actors::client::connect("http://memory", over)?;
+/// # let (_host, session) = in_memory(service)?;
 /// use stagedoor_actors::client::CollectError;
 ///
 /// let mut answer = session.send(http::Request::get("/").body(())?).await?;

@@ -40,6 +40,7 @@ const ROOT_AGE: Duration = Duration::from_secs(1);
 /// What is served, and how. Cloned for every worker.
 ///
 /// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/common/in_memory.rs"));
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # actix_rt::System::new().block_on(async {
 /// use stagedoor_actors::files::Directory;
@@ -51,14 +52,7 @@ const ROOT_AGE: Duration = Duration::from_secs(1);
 /// let directory = Directory::open(root)?.mount("/static").cache_control("max-age=60");
 /// let factory = directory.factory(RouteId::UNMATCHED, "static");
 /// # let service = factory();
-/// # let metrics = stagedoor_metrics::Metrics::new("stagedoor");
-/// # let config = stagedoor_actors::ListenerConfig::new("memory", ([127, 0, 0, 1], 0).into());
-/// # let host = stagedoor_actors::Host::new(&metrics, 0, config, service);
-/// # let (ours, theirs) = tokio::io::duplex(64 << 10);
-/// # host.spawn_session(ours, None);
-/// # let over = stagedoor_actors::client::Connector::over(theirs);
-/// # let over = stagedoor_actors::client::Options::with_connector(over);
-/// # let session = stagedoor_actors::client::connect("http://memory", over)?;
+/// # let (_host, session) = in_memory(service)?;
 /// let mut answer = session.send(http::Request::get("/static/list.txt").body(())?).await?;
 /// assert_eq!(answer.headers()["cache-control"], "max-age=60");
 /// assert_eq!(answer.body_mut().collect_up_to(100).await?, "tea\n");

@@ -23,6 +23,7 @@ use crate::supervise::Contained;
 /// A call on a stream that cannot be carried out. Nothing was sent; the stream is as it was.
 ///
 /// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/common/in_memory.rs"));
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # actix_rt::System::new().block_on(async {
 /// use stagedoor_actors::StreamMisuse;
@@ -35,14 +36,7 @@ use crate::supervise::Contained;
 ///         other => format!("{other:?}"),
 ///     }
 /// });
-/// # let metrics = stagedoor_metrics::Metrics::new("stagedoor");
-/// # let config = stagedoor_actors::ListenerConfig::new("memory", ([127, 0, 0, 1], 0).into());
-/// # let host = stagedoor_actors::Host::new(&metrics, 0, config, service);
-/// # let (ours, theirs) = tokio::io::duplex(64 << 10);
-/// # host.spawn_session(ours, None);
-/// # let over = stagedoor_actors::client::Connector::over(theirs);
-/// # let over = stagedoor_actors::client::Options::with_connector(over);
-/// # let session = stagedoor_actors::client::connect("http://memory", over)?;
+/// # let (_host, session) = in_memory(service)?;
 /// let mut answer = session.send(http::Request::get("/").body(())?).await?;
 /// assert_eq!(answer.body_mut().collect_up_to(100).await?, "200 is final");
 /// # Ok(())
@@ -104,6 +98,7 @@ pub enum StreamMisuse {
 /// How far the answer of a stream has come.
 ///
 /// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/common/in_memory.rs"));
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # actix_rt::System::new().block_on(async {
 /// use stagedoor_actors::{Phase, Reply, Request, Response, Service};
@@ -121,14 +116,7 @@ pub enum StreamMisuse {
 ///     }
 /// }
 /// # let service = std::rc::Rc::new(Asked);
-/// # let metrics = stagedoor_metrics::Metrics::new("stagedoor");
-/// # let config = stagedoor_actors::ListenerConfig::new("memory", ([127, 0, 0, 1], 0).into());
-/// # let host = stagedoor_actors::Host::new(&metrics, 0, config, service);
-/// # let (ours, theirs) = tokio::io::duplex(64 << 10);
-/// # host.spawn_session(ours, None);
-/// # let over = stagedoor_actors::client::Connector::over(theirs);
-/// # let over = stagedoor_actors::client::Options::with_connector(over);
-/// # let session = stagedoor_actors::client::connect("http://memory", over)?;
+/// # let (_host, session) = in_memory(service)?;
 /// # let mut answer = session.send(http::Request::get("/").body(())?).await?;
 /// # assert_eq!(answer.body_mut().collect_up_to(100).await?, "hello");
 /// # Ok(())
@@ -151,6 +139,7 @@ pub enum Phase {
 /// The end of a stream; told once.
 ///
 /// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/common/in_memory.rs"));
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # actix_rt::System::new().block_on(async {
 /// use std::{cell::RefCell, rc::Rc};
@@ -164,14 +153,7 @@ pub enum Phase {
 ///     theirs.replace(Some(request.body().handle()));
 ///     async { "hello" }
 /// });
-/// # let metrics = stagedoor_metrics::Metrics::new("stagedoor");
-/// # let config = stagedoor_actors::ListenerConfig::new("memory", ([127, 0, 0, 1], 0).into());
-/// # let host = stagedoor_actors::Host::new(&metrics, 0, config, service);
-/// # let (ours, theirs) = tokio::io::duplex(64 << 10);
-/// # host.spawn_session(ours, None);
-/// # let over = stagedoor_actors::client::Connector::over(theirs);
-/// # let over = stagedoor_actors::client::Options::with_connector(over);
-/// # let session = stagedoor_actors::client::connect("http://memory", over)?;
+/// # let (_host, session) = in_memory(service)?;
 /// session.send(http::Request::get("/").body(())?).await?.body_mut().collect_up_to(100).await?;
 /// let handle = kept.take().ok_or("it was called")?;
 /// let closed = handle.closed().await;
@@ -231,6 +213,7 @@ impl Watched {
 /// See the module. Cheap to clone; stays on its arbiter.
 ///
 /// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/common/in_memory.rs"));
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # actix_rt::System::new().block_on(async {
 /// use stagedoor_actors::client::RequestOptions;
@@ -241,14 +224,7 @@ impl Watched {
 ///     stream.early_hints(["</a.css>; rel=preload"])?;
 ///     Ok::<_, stagedoor_actors::StreamMisuse>(format!("on stream {}", stream.id()))
 /// });
-/// # let metrics = stagedoor_metrics::Metrics::new("stagedoor");
-/// # let config = stagedoor_actors::ListenerConfig::new("memory", ([127, 0, 0, 1], 0).into());
-/// # let host = stagedoor_actors::Host::new(&metrics, 0, config, service);
-/// # let (ours, theirs) = tokio::io::duplex(64 << 10);
-/// # host.spawn_session(ours, None);
-/// # let over = stagedoor_actors::client::Connector::over(theirs);
-/// # let over = stagedoor_actors::client::Options::with_connector(over);
-/// # let session = stagedoor_actors::client::connect("http://memory", over)?;
+/// # let (_host, session) = in_memory(service)?;
 /// let mut stream = session.request("/", RequestOptions::default())?;
 /// assert_eq!(stream.response().await?.status, 200);
 /// assert_eq!(stream.informational().map(|head| head.status), Some(103));

@@ -25,6 +25,7 @@ use crate::tunnel::Tunnel;
 /// See the module. Made by [`Request::into_stream`]; also a [`StreamHandle`].
 ///
 /// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/common/in_memory.rs"));
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # actix_rt::System::new().block_on(async {
 /// use stagedoor_actors::{Reply, Request, Service, StreamMisuse};
@@ -48,14 +49,7 @@ use crate::tunnel::Tunnel;
 ///     }
 /// }
 /// # let service = std::rc::Rc::new(Count);
-/// # let metrics = stagedoor_metrics::Metrics::new("stagedoor");
-/// # let config = stagedoor_actors::ListenerConfig::new("memory", ([127, 0, 0, 1], 0).into());
-/// # let host = stagedoor_actors::Host::new(&metrics, 0, config, service);
-/// # let (ours, theirs) = tokio::io::duplex(64 << 10);
-/// # host.spawn_session(ours, None);
-/// # let over = stagedoor_actors::client::Connector::over(theirs);
-/// # let over = stagedoor_actors::client::Options::with_connector(over);
-/// # let session = stagedoor_actors::client::connect("http://memory", over)?;
+/// # let (_host, session) = in_memory(service)?;
 /// # let mut answer = session.send(http::Request::get("/").body(())?).await?;
 /// # assert_eq!(answer.body_mut().collect_up_to(100).await?, "1 2 3");
 /// # Ok(())
